@@ -1,0 +1,3 @@
+//! `spillway`, the native tool.
+
+fn main() {}

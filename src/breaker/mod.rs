@@ -1,0 +1,1 @@
+//! Circuit breakers: a pure state machine and its record in the store.

@@ -1,0 +1,117 @@
+//! Reading JSON without building trees: what the hot path knows of the syntax (RFC 8259).
+//!
+//! Every function is linear in its input, allocates nothing and can't panic.
+
+/// The characters of a JSON string's content (the bytes between its quotes, still escaped), decoded.
+///
+/// Surrogate pairs are joined; a lone surrogate, a broken escape or invalid UTF-8 yields U+FFFD.
+#[must_use]
+pub fn chars(raw: &[u8]) -> Chars<'_> {
+    Chars { rest: raw }
+}
+
+/// Iterator of [`chars`].
+#[derive(Clone, Debug)]
+pub struct Chars<'a> {
+    rest: &'a [u8],
+}
+
+impl Iterator for Chars<'_> {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        let (&first, rest) = self.rest.split_first()?;
+        match first {
+            b'\\' => Some(self.escape(rest)),
+            0..=0x7f => {
+                self.rest = rest;
+                Some(char::from(first))
+            }
+            _ => Some(self.multibyte()),
+        }
+    }
+}
+
+impl Chars<'_> {
+    fn escape(&mut self, rest: &[u8]) -> char {
+        // `rest` borrows from the same slice as `self.rest`; offsets keep the borrow checker out of it.
+        let Some(&kind) = rest.first() else {
+            self.advance(1);
+            return char::REPLACEMENT_CHARACTER;
+        };
+        self.advance(2);
+        match kind {
+            b'n' => '\n',
+            b't' => '\t',
+            b'r' => '\r',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'"' | b'\\' | b'/' => char::from(kind),
+            b'u' => self.unicode(),
+            _ => char::REPLACEMENT_CHARACTER,
+        }
+    }
+
+    fn unicode(&mut self) -> char {
+        let Some(high) = hex4(self.rest) else {
+            return char::REPLACEMENT_CHARACTER;
+        };
+        self.advance(4);
+        if !(0xd800..0xdc00).contains(&high) {
+            return char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER);
+        }
+        match self.rest.strip_prefix(b"\\u").and_then(hex4) {
+            Some(low) if (0xdc00..0xe000).contains(&low) => {
+                self.advance(6);
+                char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00))
+                    .unwrap_or(char::REPLACEMENT_CHARACTER)
+            }
+            _ => char::REPLACEMENT_CHARACTER,
+        }
+    }
+
+    fn multibyte(&mut self) -> char {
+        let window = self.rest.get(..4).unwrap_or(self.rest);
+        let chunk = window.utf8_chunks().next();
+        let found = chunk.as_ref().and_then(|c| c.valid().chars().next());
+        match (found, chunk) {
+            (Some(c), _) => {
+                self.advance(c.len_utf8());
+                c
+            }
+            (None, chunk) => {
+                self.advance(chunk.map_or(1, |c| c.invalid().len().max(1)));
+                char::REPLACEMENT_CHARACTER
+            }
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
+    }
+}
+
+fn hex4(raw: &[u8]) -> Option<u32> {
+    raw.get(..4)?.iter().try_fold(0u32, |value, byte| {
+        Some(value * 16 + char::from(*byte).to_digit(16)?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chars;
+
+    #[test]
+    fn escapes_and_surrogates_decode() {
+        let decode = |raw: &str| chars(raw.as_bytes()).collect::<String>();
+        assert_eq!(decode(r#"a\n\u0041\ud83d\ude00é"#), "a\nA😀é");
+        assert_eq!(decode(r"\ud83d x"), "\u{fffd} x");
+        assert_eq!(decode(r"\"), "\u{fffd}");
+        assert_eq!(decode(r"\u12"), "\u{fffd}12");
+    }
+
+    #[test]
+    fn invalid_bytes_become_replacement_characters() {
+        assert_eq!(chars(b"a\xff\xc3(").collect::<String>(), "a\u{fffd}\u{fffd}(");
+    }
+}

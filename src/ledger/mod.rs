@@ -1,0 +1,1 @@
+//! Shared counts of use: exact, bounded, and never forgiving a debt.

@@ -1,0 +1,390 @@
+//! The policy as the rest of the program knows it: validated, so that nothing after loading can be invalid.
+//!
+//! Built by `TryFrom` from the document (`document.rs`); indices between its tables are always in range.
+
+use core::time::Duration;
+
+use crate::body::schema::Schema;
+
+/// Whether a decision binds or is only counted and reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The decision binds.
+    #[default]
+    Enforce,
+    /// Decided, counted, reported, not enforced.
+    Shadow,
+}
+
+/// Everything an operator decided.
+#[derive(Debug)]
+pub struct Policy {
+    /// For every decision; a limit's or a rule's own mode can only soften it.
+    pub mode: Mode,
+    /// What the host's settings allow.
+    pub host: Host,
+    /// How callers are named, in order: the first that is present decides.
+    pub callers: Vec<CallerRule>,
+    /// What becomes of those whom no rule names.
+    pub anonymous: Anonymous,
+    /// Attributes of the request that limits may count by.
+    pub attributes: Vec<Attribute>,
+    /// Providers, in the order of their names.
+    pub providers: Vec<Provider>,
+    /// What clients may ask for, in the order of the names, `*` apart.
+    pub models: Vec<ModelRoute>,
+    /// Where a model goes that no entry names.
+    pub any_model: Option<ModelRoute>,
+    /// The callers' limits. Providers' own limits stand with the provider.
+    pub limits: Vec<Limit>,
+    /// Which answers must match which schema; the first rule that applies decides.
+    pub validate: Vec<Validation>,
+    /// How many (limit, key) pairs the ledger tells apart; its memory is 64 B each.
+    pub tracked_keys: u32,
+    /// The bounds of what is buffered.
+    pub bounds: Bounds,
+    /// What becomes of a request whose body is encoded (gzip, br, …).
+    pub on_encoded: OnUnreadable,
+    /// What becomes of a request whose body is over its bound.
+    pub on_oversize: OnUnreadable,
+}
+
+/// What the host's settings allow; the filter can't see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The headers may be held until the body has been judged (`allow_on_headers_stop_iteration`).
+    pub body_pause: bool,
+    /// Lower-case header that names the model when the body can't choose the route (`body_pause: false`).
+    pub model_header: Option<String>,
+}
+
+/// Bounds of what is buffered, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Request body; 10 MiB.
+    pub request_body: usize,
+    /// Answer gathered for validation; 2 MiB.
+    pub response_body: usize,
+    /// One line of an event stream; 1 MiB.
+    pub sse_line: usize,
+}
+
+/// One way to name a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallerRule {
+    /// The bearer token (or `x-api-key`) is one of the known keys.
+    Bearer(Vec<KnownKey>),
+    /// The value of a header (lower case) that something before this filter set or verified.
+    Header(String),
+    /// A claim of a token that the host verified, at this path of its dynamic metadata.
+    Jwt {
+        /// The path of the property: `metadata`, `filter_metadata`, the namespace, the payload's key if any, the claim.
+        path: Vec<String>,
+    },
+}
+
+/// A key that may call, by its SHA-256.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KnownKey {
+    /// The caller's name.
+    pub name: String,
+    /// SHA-256 of the key.
+    pub digest: [u8; 32],
+}
+
+impl core::fmt::Debug for KnownKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("KnownKey")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What becomes of callers whom no rule names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Anonymous {
+    /// They are one caller together.
+    #[default]
+    Shared,
+    /// 401.
+    Reject,
+}
+
+/// An attribute of the request, from a trusted header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attribute {
+    /// Its name in `per`.
+    pub name: String,
+    /// The header (lower case) it is read from.
+    pub header: String,
+    /// Its value when the header is missing.
+    pub missing: String,
+}
+
+/// A wire protocol that providers speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderDialect {
+    /// OpenAI and what imitates it.
+    OpenAi,
+    /// Anthropic.
+    Anthropic,
+}
+
+/// Somebody who answers requests for money.
+#[derive(Debug)]
+pub struct Provider {
+    /// Its name in chains, metrics and records.
+    pub name: String,
+    /// Envoy's cluster.
+    pub cluster: String,
+    /// What it speaks.
+    pub dialect: ProviderDialect,
+    /// `:authority` to send; the client's when none.
+    pub authority: Option<String>,
+    /// Put before the path; empty or beginning with `/`, never ending with it.
+    pub path_prefix: String,
+    /// The credential to present, if any.
+    pub credential: Option<Credential>,
+    /// Whether `stream_options.include_usage` is injected where missing.
+    pub include_usage: bool,
+    /// What it serves, in the order of the names.
+    pub models: Vec<ProviderModel>,
+    /// When to stop asking it.
+    pub breaker: Breaker,
+    /// What it grants us. `Per` is ignored by construction: one bucket each.
+    pub limits: Vec<Limit>,
+}
+
+/// A header with a secret in it. Its `Debug` shows neither scheme nor secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Lower-case header name.
+    pub header: String,
+    /// The whole value, scheme included.
+    pub value: String,
+}
+
+impl core::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Credential")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One model of a provider.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProviderModel {
+    /// The provider's own name of it.
+    pub name: String,
+    /// How its tokens are counted.
+    pub tokenizer: Tokenizer,
+    /// The context window in tokens, prompt and output together.
+    pub context: Option<u64>,
+    /// US$ per million tokens.
+    pub price: Option<Price>,
+}
+
+/// How a model's tokens are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tokenizer {
+    /// By estimate fitted to `o200k_base` text.
+    O200k,
+    /// By estimate fitted to `cl100k_base` text.
+    Cl100k,
+    /// By estimate; no public tokenizer.
+    #[default]
+    Estimate,
+}
+
+/// US$ per million tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Price {
+    /// Prompt.
+    pub input: f64,
+    /// Prompt read from the provider's cache.
+    pub cached_input: Option<f64>,
+    /// Output.
+    pub output: f64,
+}
+
+/// When a provider counts as broken. Defaults: PEERS of the field, each named in the policy reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Breaker {
+    /// Share of failures in the window that opens it, 0–1.
+    pub failure_rate: f64,
+    /// Share of slow calls in the window that opens it, 0–1.
+    pub slow_rate: f64,
+    /// No rate is judged on fewer requests than this.
+    pub min_requests: u32,
+    /// The window, in ten buckets.
+    pub window: Duration,
+    /// Failures in a row that open it.
+    pub consecutive: u32,
+    /// A stream whose first token takes longer is slow.
+    pub slow_first_token: Duration,
+    /// A stream with a longer gap between tokens is slow.
+    pub slow_gap: Duration,
+    /// A whole call (not streamed) that takes longer is slow.
+    pub slow_call: Duration,
+    /// How long it stays open the first time.
+    pub open: Duration,
+    /// Doubling stops here.
+    pub max_open: Duration,
+    /// Requests let through at a time while half-open.
+    pub half_open_permits: u32,
+    /// Successes that close it.
+    pub half_open_successes: u32,
+    /// 429 without a date: how long to stay away.
+    pub rate_limited: Duration,
+    /// 429 with a date: no longer than this.
+    pub max_rate_limited: Duration,
+    /// An operator's word.
+    pub force: Option<Forced>,
+}
+
+/// A breaker's state by an operator's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forced {
+    /// Nothing goes there.
+    Open,
+    /// Everything may.
+    Closed,
+}
+
+/// What clients may ask for, and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelRoute {
+    /// The entry's name: what limits, metrics and records call the model. `*` for the catch-all.
+    pub name: String,
+    /// Where it may go, best first; never empty.
+    pub chain: Vec<Hop>,
+    /// What to do when every breaker on the chain is open.
+    pub when_all_open: WhenAllOpen,
+}
+
+/// One place of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Index into [`Policy::providers`].
+    pub provider: usize,
+    /// Index into [`Provider::models`].
+    pub model: usize,
+}
+
+/// What to do when every breaker of a chain is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenAllOpen {
+    /// 503 with the earliest probe as `Retry-After`.
+    #[default]
+    Reject,
+    /// The one that opens soonest; a forced-open one never.
+    LeastBad,
+}
+
+/// A rolling rate that every request it applies to must fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Its name in refusals, metrics and records; unique in the policy (`provider.0` for a provider's).
+    pub name: String,
+    /// Stable identity of its entries in the ledger: a hash of what names it.
+    pub id: u64,
+    /// What each bucket belongs to, in the order written; empty: one bucket for all.
+    pub per: Vec<Per>,
+    /// What is counted.
+    pub unit: Unit,
+    /// How much per period; at least 1.
+    pub quota: u64,
+    /// The period.
+    pub period: Duration,
+    /// How much at once; at least 1; as much as one period unless set.
+    pub burst: u64,
+    /// Whether it binds.
+    pub mode: Mode,
+    /// How much output is set aside.
+    pub reserve: Reserve,
+    /// What happens when the ledger can't be written in its number of tries.
+    pub on_contention: OnContention,
+}
+
+/// What a limit's buckets are told apart by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// The caller.
+    Caller,
+    /// The policy's model entry.
+    Model,
+    /// The provider chosen.
+    Provider,
+    /// The host's route name.
+    Route,
+    /// Index into [`Policy::attributes`].
+    Attribute(usize),
+}
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Requests.
+    Requests,
+    /// Tokens of prompt and output together.
+    Tokens,
+}
+
+/// How much output is set aside before it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reserve {
+    /// What this caller and model lately used, at least 256, at most max tokens; 1,024 until learnt.
+    #[default]
+    Expected,
+    /// Max tokens; as `Expected` when the request gives none.
+    Max,
+}
+
+/// What a limit does when the ledger can't be written in its number of tries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnContention {
+    /// Lets the request through and counts it.
+    #[default]
+    Allow,
+    /// Refuses it.
+    Deny,
+}
+
+/// What becomes of a body that can't be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnreadable {
+    /// 415 or 413.
+    #[default]
+    Reject,
+    /// Passed on uncounted, and counted as such.
+    Pass,
+}
+
+/// Which answers must match a schema.
+#[derive(Debug)]
+pub struct Validation {
+    /// Its name in metrics and records.
+    pub name: String,
+    /// Exact path, without query; any when none.
+    pub path: Option<String>,
+    /// Headers (lower case) that the request must carry with exactly these values.
+    pub headers: Vec<(String, String)>,
+    /// Index into [`Policy::models`] by name; any when empty.
+    pub models: Vec<String>,
+    /// What the assistant's text must be.
+    pub schema: Schema,
+    /// What becomes of an answer that isn't.
+    pub on_invalid: OnInvalid,
+    /// Whether it binds.
+    pub mode: Mode,
+}
+
+/// What becomes of an answer that fails its schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInvalid {
+    /// 502 in the client's dialect; a stream ends with an error event.
+    Reject,
+    /// Passed on with a header that says so.
+    Annotate,
+}

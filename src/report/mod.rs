@@ -1,0 +1,1 @@
+//! What is said of an exchange: headers, metrics, the access record.
