@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::time::Instant;
 use crate::tokens;
 
-use super::gateway::{Claims, PROVIDERS};
+use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
 use super::refuse::{Refusal, refuse, sourced, wait_until};
 use super::settle::observe;
@@ -67,7 +67,7 @@ impl Routed {
         let found = search.next(turn.store, turn.now.monotonic, turn.entropy);
         note_passed(turn, &search, &mut state.record);
         let found = found.ok_or_else(|| Refusal::unavailable(wait_until(search.earliest, turn.now)))?;
-        note_chosen(&gateway.policy, &found, &mut state.record);
+        note_chosen(turn, &found, &mut state.record);
         Ok(Self { hop: found.hop, place: found.place, pass: found.pass })
     }
 
@@ -145,7 +145,7 @@ impl Identified {
         search: &mut Search<'_>,
     ) -> Result<Granted, Refusal> {
         while let Some(found) = search.next(turn.store, turn.now.monotonic, turn.entropy) {
-            note_chosen(&turn.gateway.policy, &found, &mut self.record);
+            note_chosen(turn, &found, &mut self.record);
             match self.book(turn, plan, found.hop) {
                 Booked::Granted(ticket, levels) => {
                     return Ok(Granted { hop: found.hop, place: found.place, pass: found.pass, ticket, levels });
@@ -211,7 +211,7 @@ impl Identified {
             }
             Admission::Refused(mut refusal) => {
                 turn.effects.bookings.extend(refusal.pending.take());
-                if refusal.only(PROVIDERS) {
+                if refusal.groups.contains(PROVIDERS) && !refusal.groups.contains(CALLERS) {
                     let retry_at = turn.now.monotonic.after(refusal.retry_after);
                     self.note_full(turn, &claims, refusal.claim);
                     return Booked::ProviderFull(retry_at);
@@ -380,11 +380,14 @@ fn applying_rule(policy: &Policy, rules: &[usize], model: &str) -> Option<usize>
     rules.iter().copied().find(|at| policy.validate.get(*at).is_some_and(applies))
 }
 
-fn note_chosen(policy: &Policy, found: &Found, record: &mut Record) {
-    if let Some(provider) = policy.providers.get(found.hop.provider) {
+fn note_chosen<S: Store>(turn: &mut Turn<'_, S>, found: &Found, record: &mut Record) {
+    if let Some(provider) = turn.gateway.policy.providers.get(found.hop.provider) {
         record.provider.clone_from(&provider.name);
     }
     record.breaker = found.state;
+    for transition in found.pass.transitions() {
+        turn.count(Metric::BreakerTransition(found.hop.provider, transition.to.as_str()));
+    }
 }
 
 fn note_passed<S: Store>(turn: &mut Turn<'_, S>, search: &Search<'_>, record: &mut Record) {

@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
-use crate::breaker::{Failure, Headroom, Outcome, Pass};
+use crate::breaker::{Failure, Outcome, Pass};
 use crate::dialect::signals::{Signals, is_rate_limit_header, signals};
 use crate::dialect::{Endpoint, JsonFacts, JsonReader, Passed, StreamOptions, StreamReader};
 use crate::headers::Headers;
+use crate::headroom::Headroom;
 use crate::ledger::Ticket;
 use crate::policy::{Hop, Mode, OnInvalid, Policy};
 use crate::report::Record;

@@ -226,7 +226,7 @@ pub(super) fn observe<S: Store>(turn: &mut Turn<'_, S>, hop: Hop, pass: Pass, ou
     let Some(breakers) = turn.gateway.breakers(hop.provider) else { return };
     let at = Observation { now: turn.now.monotonic, entropy: turn.entropy };
     let observed = breakers.observe(turn.store, pass, outcome, at);
-    if let Some(transition) = observed.transition {
+    for transition in [observed.transition, observed.second].into_iter().flatten() {
         turn.count(Metric::BreakerTransition(hop.provider, transition.to.as_str()));
     }
     if observed.dropped {

@@ -4,6 +4,7 @@
 //! from the policy and from fixed lists alone, so that nothing a client sends makes a new metric: hosts never free one.
 //! Names beginning with `gen_ai` follow OpenTelemetry's semantic conventions for generative AI.
 
+use crate::breaker::StateName;
 use crate::dialect::Endpoint;
 use crate::policy::{Hop, Limit, Policy};
 
@@ -358,5 +359,17 @@ impl StatusClass {
             500.. => Self::Server,
             _ => Self::Good,
         }
+    }
+}
+
+/// A breaker's state as its gauge shows it: the worse, the higher.
+#[must_use]
+pub fn state_code(state: StateName) -> u64 {
+    match state {
+        StateName::Closed | StateName::ForcedClosed => 0,
+        StateName::HalfOpen => 1,
+        StateName::RateLimited => 2,
+        StateName::Open => 3,
+        StateName::ForcedOpen => 4,
     }
 }

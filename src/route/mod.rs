@@ -63,7 +63,7 @@ impl<'p> Search<'p> {
             }
             let breakers = Breakers::of(self.policy.providers.get(hop.provider)?);
             match breakers.ask(store, hop.model, now, entropy) {
-                Permit::Go(pass) => return Some(found(hop, place, pass, &breakers)),
+                Permit::Go(pass) => return Some(found(hop, place, pass)),
                 Permit::NotNow { state, retry_at, forced } => {
                     self.refused(place, hop, Refused { state, retry_at, forced });
                     if self.policy.mode == Mode::Shadow {
@@ -138,11 +138,11 @@ impl Refused {
     }
 }
 
-fn found(hop: Hop, place: usize, pass: Pass, _breakers: &Breakers<'_>) -> Found {
-    let state = pass.state().as_str();
-    Found { hop, place, pass, state }
+fn found(hop: Hop, place: usize, pass: Pass) -> Found {
+    let state = if pass.is_probe() { StateName::HalfOpen } else { StateName::Closed };
+    Found { hop, place, pass, state: state.as_str() }
 }
 
 fn unasked(hop: Hop, place: usize, breakers: &Breakers<'_>) -> Found {
-    found(hop, place, breakers.force_pass(hop.model), breakers)
+    Found { state: "passed_by", ..found(hop, place, breakers.force_pass(hop.model)) }
 }

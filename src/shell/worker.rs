@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use crate::exchange::{Effects, Gateway, Turn};
+use crate::report::metric::state_code;
 use crate::report::{Kind, Metric};
 use crate::time::Now;
 use crate::{breaker, ledger};
@@ -75,7 +76,7 @@ impl Worker {
         for (at, provider) in self.gateway.policy.providers.iter().enumerate() {
             let breakers = breaker::Breakers::of(provider);
             let view = breakers.view(&SharedData, 0, now.monotonic);
-            self.emit(Metric::BreakerState(at), view.state.code());
+            self.emit(Metric::BreakerState(at), state_code(view.state));
             if let Some(headroom) = view.headroom {
                 self.emit(Metric::Headroom(at), u64::from(headroom.share));
             }
