@@ -4,8 +4,10 @@
 
 pub mod body;
 pub mod breaker;
+pub mod date;
 pub mod dialect;
 pub mod exchange;
+pub mod headroom;
 pub mod json;
 pub mod ledger;
 pub mod policy;
