@@ -1,6 +1,7 @@
 //! Dates of headers, by hand: RFC 3339 both ways, HTTP dates (RFC 9110 §5.6.7) in.
 //!
-//! Days are counted by Howard Hinnant's `days_from_civil` (proleptic Gregorian calendar). Years 1970–9999 only: what lies outside isn't a date to us.
+//! Days are counted by Howard Hinnant's `days_from_civil` (proleptic Gregorian calendar). Years 1970–9999
+//! only: what lies outside isn't a date to us.
 
 use crate::time::UnixMillis;
 
@@ -32,8 +33,8 @@ pub fn parse_rfc3339(text: &[u8]) -> Option<UnixMillis> {
     Some(UnixMillis(local.checked_add_signed(-offset_ms(offset)?)?))
 }
 
-/// Reads an HTTP date in any of its three forms (`Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT`,
-/// `Sun Nov  6 08:49:37 1994`); `None` for anything else.
+/// Reads an HTTP date in any of its three forms (`Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37
+/// GMT`, `Sun Nov  6 08:49:37 1994`); `None` for anything else.
 #[must_use]
 pub fn parse_http_date(text: &[u8]) -> Option<UnixMillis> {
     let mut words = text
@@ -67,7 +68,8 @@ pub fn parse_http_date(text: &[u8]) -> Option<UnixMillis> {
     ))
 }
 
-/// RFC 850 dates have two digits; RFC 9110 wants them read as the nearest past or future, which 1970–2069 is for us.
+/// RFC 850 dates have two digits; RFC 9110 wants them read as the nearest past or future, which 1970–2069 is
+/// for us.
 fn whole_year(year: u64) -> u64 {
     match year {
         0..70 => year + 2000,

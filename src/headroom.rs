@@ -4,15 +4,15 @@
 
 use core::time::Duration;
 
-/// At or below this share (per mille) a provider counts as having nothing left: with several workers' requests in flight,
-/// the last hundredth is as good as promised already.
+/// At or below this share (per mille) a provider counts as having nothing left: with several workers'
+/// requests in flight, the last hundredth is as good as promised already.
 const NEARLY_NOTHING: u16 = 10;
 
 /// What is left of a provider's rate limits, the tightest of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Headroom {
-    /// The share left of the tightest limit, in thousandths (0–1000), rounded down; 0 for a remainder of 0 whatever the
-    /// limit, 1000 where no limit was told.
+    /// The share left of the tightest limit, in thousandths (0–1000), rounded down; 0 for a remainder of 0
+    /// whatever the limit, 1000 where no limit was told.
     pub share: u16,
     /// Requests left.
     pub remaining_requests: Option<u64>,

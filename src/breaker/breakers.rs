@@ -1,4 +1,5 @@
-//! The breakers of a provider: asking and observing, each a read and at most a compare-and-swap of its record.
+//! The breakers of a provider: asking and observing, each a read and at most a compare-and-swap of its
+//! record.
 //!
 //! Its invariant: what is decided is decided on the record as it is when the decision is written.
 
@@ -16,10 +17,12 @@ use crate::policy::{Breaker as Rules, Forced, Provider};
 use crate::store::{Cas, Store, StoreError};
 use crate::time::{Instant, nanos};
 
-/// Tries at a compare-and-swap. Each lost one means that another worker's succeeded, so that 16 cover 16 workers at the same instant.
+/// Tries at a compare-and-swap. Each lost one means that another worker's succeeded, so that 16 cover 16
+/// workers at the same instant.
 const TRIES: usize = 16;
 
-/// When every probe is out, the next moment worth asking: probes take seconds, and one that comes back frees its place.
+/// When every probe is out, the next moment worth asking: probes take seconds, and one that comes back frees
+/// its place.
 const PROBE_RETRY: Duration = Duration::from_secs(1);
 
 /// The breakers of one provider and its models.
@@ -66,7 +69,8 @@ impl<'p> Breakers<'p> {
         &self.key
     }
 
-    /// Whether a call to `model` (index into the provider's models) may go now. Half-open, this takes a lease.
+    /// Whether a call to `model` (index into the provider's models) may go now. Half-open, this takes a
+    /// lease.
     ///
     /// A store that can't be read lets the call go, uncounted. A lease that can't be written isn't granted.
     pub fn ask(&self, store: &impl Store, model: usize, now: Instant, entropy: u64) -> Permit {
@@ -83,8 +87,8 @@ impl<'p> Breakers<'p> {
         probes_out(Observation { now, entropy })
     }
 
-    /// Leave for the call that goes although no breaker lets it (`least_bad`). It takes no lease and isn't counted: it was sent to a provider known
-    /// to be bad. Never for a [`Permit::NotNow`] that is `forced`.
+    /// Leave for the call that goes although no breaker lets it (`least_bad`). It takes no lease and isn't
+    /// counted: it was sent to a provider known to be bad. Never for a [`Permit::NotNow`] that is `forced`.
     pub fn force_pass(&self, model: usize) -> Pass {
         Pass::uncounted(model)
     }
@@ -119,14 +123,16 @@ impl<'p> Breakers<'p> {
         }
     }
 
-    /// Tries again what couldn't be written; gives it back if it still can't. [`Breakers::settle`] does the same and tells what changed.
+    /// Tries again what couldn't be written; gives it back if it still can't. [`Breakers::settle`] does the
+    /// same and tells what changed.
     pub fn flush(
         &self,
         store: &impl Store,
         pending: PendingTransition,
         now: Instant,
     ) -> Option<PendingTransition> {
-        // Of all that differs between two cases, the clock's low digits are what is at hand here; they only jitter.
+        // Of all that differs between two cases, the clock's low digits are what is at hand here; they only
+        // jitter.
         self.settle(
             store,
             pending,
@@ -265,8 +271,9 @@ impl<'p> Breakers<'p> {
     }
 }
 
-/// The key of a provider's record. What the record's layout depends on is part of it (the models' order, the window's buckets), so that a
-/// new policy and an old one that still drains don't garble each other's records.
+/// The key of a provider's record. What the record's layout depends on is part of it (the models' order, the
+/// window's buckets), so that a new policy and an old one that still drains don't garble each other's
+/// records.
 fn key(provider: &Provider) -> String {
     let mut hasher = SipHasher13::new();
     hasher.write(provider.name.as_bytes());

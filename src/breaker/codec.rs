@@ -1,7 +1,7 @@
 //! The record's bytes: a version, then one length-prefixed section each for the provider and for its models.
 //!
-//! All numbers are LEB128, since nearly all are small: an idle model costs one byte, a busy one about fifty. Its invariant: a record that
-//! this version didn't write, or that was cut, reads as empty and never traps.
+//! All numbers are LEB128, since nearly all are small: an idle model costs one byte, a busy one about fifty.
+//! Its invariant: a record that this version didn't write, or that was cut, reads as empty and never traps.
 
 /// The layout's version; a record with another one reads as empty.
 const VERSION: u8 = 1;
@@ -91,7 +91,8 @@ pub(super) fn section(record: &[u8], index: usize) -> &[u8] {
     reader.section().unwrap_or_default()
 }
 
-/// The record with the first section and the one at `index` (1 or more) replaced, all others as they were, up to `count` sections.
+/// The record with the first section and the one at `index` (1 or more) replaced, all others as they were, up
+/// to `count` sections.
 pub(super) fn replaced(record: &[u8], count: usize, first: &[u8], index: usize, other: &[u8]) -> Vec<u8> {
     let mut reader = sections(record);
     let mut out = Writer(Vec::with_capacity(record.len() + 64));

@@ -1,18 +1,21 @@
 //! Circuit breakers: when a provider, or one model of it, isn't asked for a while.
 //!
 //! # Why one record per provider
-//! A call asks two breakers: the provider's own (can it be reached, does it work) and its model's (429, time). Both stand in one record of the
-//! store, so that asking is one read and observing one read and one compare-and-swap.
+//! A call asks two breakers: the provider's own (can it be reached, does it work) and its model's (429,
+//! time). Both stand in one record of the store, so that asking is one read and observing one read and one
+//! compare-and-swap.
 //!
 //! # Why leases
-//! Half-open, a few real calls go ahead as probes. Each holds a lease that is granted by compare-and-swap, so that exactly the
-//! permitted number goes whatever the workers' interleaving, and that expires, so that a lost call doesn't block recovery.
+//! Half-open, a few real calls go ahead as probes. Each holds a lease that is granted by compare-and-swap, so
+//! that exactly the permitted number goes whatever the workers' interleaving, and that expires, so that a
+//! lost call doesn't block recovery.
 //!
 //! # Why generations
-//! A call that was let go before the breaker opened says nothing of the provider now. Every state has a generation, every [`Pass`] remembers
-//! its own, and an outcome of another one changes nothing.
+//! A call that was let go before the breaker opened says nothing of the provider now. Every state has a
+//! generation, every [`Pass`] remembers its own, and an outcome of another one changes nothing.
 //!
-//! Its invariant: a plain sample may be lost under contention (and is reported as such), a transition or a lease never.
+//! Its invariant: a plain sample may be lost under contention (and is reported as such), a transition or a
+//! lease never.
 
 mod breakers;
 mod codec;
@@ -118,7 +121,8 @@ pub enum Permit {
     },
 }
 
-/// A call's leave to go: made by asking, consumed by observing. Dropped unobserved, its leases run out by themselves.
+/// A call's leave to go: made by asking, consumed by observing. Dropped unobserved, its leases run out by
+/// themselves.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pass {
@@ -161,7 +165,8 @@ pub struct Observed {
     pub second: Option<Transition>,
     /// The store was contended or away, and the sample is lost.
     pub dropped: bool,
-    /// The same, but it would have changed a state or given a lease back: to be handed to [`Breakers::flush`] until it is done.
+    /// The same, but it would have changed a state or given a lease back: to be handed to [`Breakers::flush`]
+    /// until it is done.
     pub pending: Option<PendingTransition>,
 }
 

@@ -1,7 +1,7 @@
 //! What came of a call, and which section of the record it speaks about.
 //!
-//! A provider's section learns whether it can be reached and works: connections, resets, 5xx. A model's section learns what may differ
-//! from model to model: 429 and time.
+//! A provider's section learns whether it can be reached and works: connections, resets, 5xx. A model's
+//! section learns what may differ from model to model: 429 and time.
 
 use core::time::Duration;
 
@@ -38,9 +38,11 @@ pub enum Failure {
     Connect,
     /// The connection was reset, before or amid the answer.
     Reset,
-    /// No answer in the time we give it. Counted to the model, like a 408: how long an answer takes is the model's.
+    /// No answer in the time we give it. Counted to the model, like a 408: how long an answer takes is the
+    /// model's.
     Timeout,
-    /// An answer with this status: 5xx counts to the provider, 408 to the model, 429 is [`Outcome::RateLimited`]; any other is neutral.
+    /// An answer with this status: 5xx counts to the provider, 408 to the model, 429 is
+    /// [`Outcome::RateLimited`]; any other is neutral.
     Status(u16),
     /// An error event in a stream that began with 200: a 5xx that came too late for the status.
     StreamError,

@@ -1,6 +1,7 @@
 //! The half-open state's leases: who may try, until when, and how it went so far.
 //!
-//! Its invariant: at most as many unexpired leases as the policy permits, and each outcome counts for its own lease only.
+//! Its invariant: at most as many unexpired leases as the policy permits, and each outcome counts for its own
+//! lease only.
 
 use core::time::Duration;
 
@@ -9,7 +10,8 @@ use crate::time::Instant;
 
 use super::codec::{Reader, Writer};
 
-/// No policy gets more leases than this, so that a record stays small: beyond it half-open isn't a trial any more.
+/// No policy gets more leases than this, so that a record stays small: beyond it half-open isn't a trial any
+/// more.
 const MAX_PERMITS: usize = 64;
 
 /// A lease shorter than this would expire under a healthy answer.
@@ -122,8 +124,9 @@ impl Probes {
     }
 }
 
-/// How long a lease lasts: the longest that a call may take without being slow. A probe that takes longer has failed anyway or is a long
-/// stream, which needn't hold the others up; one whose VM trapped gives its permit back in this time.
+/// How long a lease lasts: the longest that a call may take without being slow. A probe that takes longer has
+/// failed anyway or is a long stream, which needn't hold the others up; one whose VM trapped gives its permit
+/// back in this time.
 fn span(rules: &Rules) -> Duration {
     rules
         .slow_call

@@ -1,6 +1,7 @@
 //! One section of a provider's record: a state, its generation, and what headroom was last seen.
 //!
-//! Its invariant: an outcome counts only in the generation that let its call go, so that stragglers change nothing.
+//! Its invariant: an outcome counts only in the generation that let its call go, so that stragglers change
+//! nothing.
 
 use core::time::Duration;
 
@@ -94,8 +95,8 @@ impl Section {
         .turned(from, cause.unwrap_or(Cause::Elapsed))
     }
 
-    /// Begins a new generation if the state isn't what it was. A 429 interrupts a generation but doesn't end it: what was sent before it is as
-    /// good a sample as before.
+    /// Begins a new generation if the state isn't what it was. A 429 interrupts a generation but doesn't end
+    /// it: what was sent before it is as good a sample as before.
     fn turned(mut self, from: StateName, cause: Cause) -> (Self, Option<Change>) {
         let to = self.state.name();
         let same_life = matches!(
@@ -184,8 +185,8 @@ fn remembered(seen: Headroom, now: Instant) -> (Headroom, Instant) {
     (Headroom { reset: None, ..seen }, until)
 }
 
-/// Until when to spare a provider that said it has next to nothing left. One that doesn't say until when isn't spared: some
-/// imitations send a constant 0.
+/// Until when to spare a provider that said it has next to nothing left. One that doesn't say until when
+/// isn't spared: some imitations send a constant 0.
 fn spent(headroom: Option<Headroom>) -> Option<Duration> {
     headroom
         .filter(Headroom::is_nearly_nothing)?

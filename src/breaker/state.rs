@@ -1,14 +1,15 @@
-//! The breaker as a state machine: total transitions that take the state itself, the policy's rules and the time.
+//! The breaker as a state machine: total transitions that take the state itself, the policy's rules and the
+//! time.
 //!
-//! ```text
-//!            rate, slow rate,                time is up,
-//!            failures in a row               asked
-//!   Closed ───────────────────▶ Open ──────────────────▶ HalfOpen ──┐ enough successes: Closed
-//!     ▲ │ 429, low headroom       ▲                          │ │    │
-//!     │ ▼                         └──────────────────────────┘ │ 429│
-//!   RateLimited ◀──────── failed or slow probe ────────────────┘◀───┘
-//!     time is up: back to Closed, or to HalfOpen if it came from there
-//! ```
+//! | from | by | to |
+//! |---|---|---|
+//! | Closed | failures in a row, their rate, the rate of slow calls | Open |
+//! | Closed | 429, or a good answer with next to nothing left | RateLimited |
+//! | Open | its time is up, and somebody asks | HalfOpen |
+//! | HalfOpen | enough good probes | Closed |
+//! | HalfOpen | a bad or slow probe | Open, for twice the time |
+//! | HalfOpen | 429 to a probe | RateLimited |
+//! | RateLimited | its time is up | Closed, or HalfOpen if it came from there |
 //!
 //! Its invariant: while half-open, no more leases are out than the policy permits.
 
@@ -23,8 +24,8 @@ use super::outcome::{Cause, Event};
 use super::probes::{Probes, Return};
 use super::window::{Sample, Window};
 
-/// Workers read the clock once per callback, so that one may lag another: a date may lie this much further ahead than its rule allows before it is
-/// taken for another clock's.
+/// Workers read the clock once per callback, so that one may lag another: a date may lie this much further
+/// ahead than its rule allows before it is taken for another clock's.
 const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 /// Doubling ends here: 2³⁰ times any `open` is over any `max_open`.
@@ -142,8 +143,8 @@ impl State {
         }
     }
 
-    /// A good answer said that next to nothing is left: closed, it stays away as long as the provider says, at most as long as after a 429
-    /// without a date, since nothing was refused yet.
+    /// A good answer said that next to nothing is left: closed, it stays away as long as the provider says,
+    /// at most as long as after a 429 without a date, since nothing was refused yet.
     pub(super) fn spare(self, reset: Duration, rules: &Rules, now: Instant) -> (Self, Option<Cause>) {
         match self {
             Self::Closed(window) => {
@@ -241,8 +242,9 @@ fn half_open(
     }
 }
 
-/// What comes in while we stay away was sent before: it counts, and is judged when the next call ends. A later 429 can only lengthen the
-/// stay: the provider may have several limits, and the shorter wait doesn't lift the longer one.
+/// What comes in while we stay away was sent before: it counts, and is judged when the next call ends. A
+/// later 429 can only lengthen the stay: the provider may have several limits, and the shorter wait doesn't
+/// lift the longer one.
 fn rate_limited(
     until: Instant,
     strikes: u32,
@@ -288,8 +290,8 @@ fn limited(until: Instant, rules: &Rules, now: Instant) -> bool {
     holds(until, rules.max_rate_limited.max(rules.rate_limited), now)
 }
 
-/// Whether `until` is still to come. A date further off than the policy ever sets, be it another clock's or a former
-/// policy's, holds nobody.
+/// Whether `until` is still to come. A date further off than the policy ever sets, be it another clock's or a
+/// former policy's, holds nobody.
 fn holds(until: Instant, longest: Duration, now: Instant) -> bool {
     now < until && until.since(now) <= longest.saturating_add(CLOCK_SLACK)
 }

@@ -1,4 +1,5 @@
-//! What the breaker's tests share: a policy with the published defaults, and a store in which other workers interfere.
+//! What the breaker's tests share: a policy with the published defaults, and a store in which other workers
+//! interfere.
 
 use core::cell::RefCell;
 use core::time::Duration;

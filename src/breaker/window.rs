@@ -84,8 +84,8 @@ impl Window {
         })
     }
 
-    /// Moves on to `epoch`. A worker whose clock lags counts into the newest bucket; a clock that fell back by more than the
-    /// whole window is another clock, and what was counted by the old one is forgotten.
+    /// Moves on to `epoch`. A worker whose clock lags counts into the newest bucket; a clock that fell back
+    /// by more than the whole window is another clock, and what was counted by the old one is forgotten.
     fn roll(&mut self, epoch: u64) {
         let passed = match epoch.checked_sub(self.epoch) {
             Some(passed) => usize::try_from(passed).unwrap_or(BUCKETS).min(BUCKETS),

@@ -1,1 +1,3 @@
 //! What is said of an exchange: headers, metrics, the access record.
+
+pub mod ratelimit;
