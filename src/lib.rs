@@ -18,9 +18,11 @@
 
 pub mod body;
 pub mod breaker;
+pub mod date;
 pub mod dialect;
 pub mod exchange;
 pub mod headers;
+pub mod headroom;
 pub mod json;
 pub mod ledger;
 pub mod policy;
