@@ -22,15 +22,6 @@ def left(client):
     return int(answer.headers["x-ratelimit-remaining-tokens"]) if answer.status == 429 else None
 
 
-def eventually_left(client, patience=5):
-    """As `left`, once what is in flight has been settled."""
-    until, seen = time.monotonic() + patience, left(client)
-    while (seen is None or seen <= 0) and time.monotonic() < until:
-        time.sleep(0.05)
-        seen = left(client)
-    return seen
-
-
 @pytest.mark.parametrize("file", [FULL, HEADERS_FIRST])
 def test_of_a_hundred_at_once_exactly_ten_pass(start, file):
     lab = start(TENANTS, {"limits": [{"name": "ten", "per": ["caller"], "requests": "10/h"}]}, file=file)
@@ -59,24 +50,22 @@ def test_of_a_hundred_at_once_exactly_ten_pass(start, file):
 
 
 def test_after_concurrent_answers_the_budget_is_short_by_their_usage(start):
-    lab = start(TENANTS, tokens(reserve="expected"))
+    lab = start(TENANTS, tokens())
     client = lab.tenant("a").with_headers(x_mock_usage="30,20")
-    assert [answer.status for answer in at_once(8, lambda _: client.chat(max_tokens=300))] == [200] * 8
-    lab_left = eventually_left(lab.tenant("a")) if False else None
-    # Asking for all of the budget needs `reserve: max`; here what is left stands on the next admitted answer.
-    answer = client.chat(max_tokens=300)
-    reserved = lab.envoy.records(9)[-1]["spillway"]["reserved"]
-    remaining = int(answer.headers["x-ratelimit-remaining-tokens"]) + reserved
-    assert lab_left is None and CAPACITY - 400 <= remaining <= CAPACITY - 395
+    assert [answer.status for answer in at_once(8, lambda _: client.chat(max_tokens=1000))] == [200] * 8
+    lab.envoy.records(8)
+    assert CAPACITY - 400 <= left(lab.tenant("a")) <= CAPACITY - 395
 
 
 def test_usage_settles_what_was_reserved(start):
     lab = start(TENANTS, tokens())
     assert lab.tenant("a").chat(max_tokens=3000, headers={"x-mock-usage": "30,20"}).status == 200
-    assert CAPACITY - 50 <= eventually_left(lab.tenant("a")) <= CAPACITY - 45
+    lab.envoy.records(1)
+    assert CAPACITY - 50 <= left(lab.tenant("a")) <= CAPACITY - 45
     stream = lab.tenant("b").chat(max_tokens=3000, stream=True, headers={"x-mock-usage": "300,200"})
     assert stream.events()[-1] == "[DONE]"
-    assert CAPACITY - 500 <= eventually_left(lab.tenant("b")) <= CAPACITY - 495
+    lab.envoy.records(3)
+    assert CAPACITY - 500 <= left(lab.tenant("b")) <= CAPACITY - 495
 
 
 def test_more_than_was_reserved_is_charged_as_debt(start):
@@ -97,7 +86,8 @@ def test_a_prompt_that_can_never_fit_is_400_and_not_429_for_ever(start):
 def test_a_huge_max_tokens_reserves_the_capacity_and_no_more(start):
     lab = start(TENANTS, tokens())
     assert lab.tenant("a").chat(max_tokens=10**12, headers={"x-mock-usage": "9,9"}).status == 200
-    assert CAPACITY - 18 <= eventually_left(lab.tenant("a")) <= CAPACITY - 13
+    lab.envoy.records(1)
+    assert CAPACITY - 18 <= left(lab.tenant("a")) <= CAPACITY - 13
 
 
 @pytest.mark.parametrize("file", [FULL, HEADERS_FIRST])
@@ -114,7 +104,7 @@ def test_a_client_that_hangs_up_pays_for_what_it_got(start, file):
     line = lab.envoy.records(1)[0]
     assert line["spillway"]["end"] == "client_abort"
     charged = line["spillway"]["actual"]
-    spent = CAPACITY - eventually_left(lab.tenant("a").with_headers(x_model="gpt-4o"))
+    spent = CAPACITY - left(lab.tenant("a").with_headers(x_model="gpt-4o"))
     assert 5 < spent < 1000, "neither nothing nor all that was reserved"
     assert abs(spent - charged["input"] - charged["output"]) <= 5
 
