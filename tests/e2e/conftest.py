@@ -1,0 +1,65 @@
+"""Labs for the tests, and what holds after each of them: nothing trapped, no worker lost."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from lab import Lab  # noqa: E402 (the path comes first)
+
+FULL, HEADERS_FIRST = "standalone.yaml", "headers-first.yaml"
+
+
+@contextmanager
+def sound(lab):
+    """A running lab; in the end no VM has trapped and Envoy has said nothing critical."""
+    with lab:
+        yield lab
+        reloads = {name: n for name, n in lab.envoy.stats("vm_reload").items() if n}
+        assert not reloads, f"a VM trapped: {reloads}\n{lab.envoy.log.read_text()[-3000:]}"
+        assert lab.envoy.process.running()
+    log = lab.envoy.log.read_text()
+    for word in ("panicked", "wasm trap", "Uncaught", "[critical]"):
+        assert word not in log, "\n".join(line for line in log.splitlines() if word in line)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a lab for one test: `start(patch, …, file=…)`."""
+    opened = []
+
+    def begin(*patches, **more):
+        directory = tmp_path / str(len(opened))
+        directory.mkdir()
+        context = sound(Lab(directory, *patches, **more))
+        opened.append(context)
+        return context.__enter__()
+
+    yield begin
+    for context in reversed(opened):
+        context.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def start_once(tmp_path_factory):
+    """Starts a lab that all tests of a module share."""
+    opened = []
+
+    def begin(*patches, **more):
+        context = sound(Lab(tmp_path_factory.mktemp("lab"), *patches, **more))
+        opened.append(context)
+        return context.__enter__()
+
+    yield begin
+    for context in reversed(opened):
+        context.__exit__(None, None, None)
+
+
+def at_once(count, action):
+    """The answers of `count` calls `action(number)` that run at the same time."""
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(action, range(count)))

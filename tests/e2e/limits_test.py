@@ -1,0 +1,141 @@
+"""Limits on real Envoy with two workers: exact under concurrency, settled by usage, in debt to nobody."""
+
+import time
+
+import pytest
+
+from lab import TENANTS
+
+from conftest import FULL, HEADERS_FIRST, at_once
+
+#: Large enough that a day's refill during a test (0.12 tokens a second) is nothing.
+CAPACITY = 10_000
+
+
+def tokens(**more):
+    return {"limits": [{"name": "budget", "per": ["caller"], "tokens": f"{CAPACITY}/day", "reserve": "max", **more}]}
+
+
+def left(client):
+    """What the budget still holds, exactly: a request for all of it is refused and told so; None when all is there."""
+    answer = client.chat(max_tokens=CAPACITY * 10, headers={"x-mock-usage": "0,0"})
+    return int(answer.headers["x-ratelimit-remaining-tokens"]) if answer.status == 429 else None
+
+
+@pytest.mark.parametrize("file", [FULL, HEADERS_FIRST])
+def test_of_a_hundred_at_once_exactly_ten_pass(start, file):
+    lab = start(TENANTS, {"limits": [{"name": "ten", "per": ["caller"], "requests": "10/h"}]}, file=file)
+    for repeat in range(20):
+        group, client = f"g{repeat}", lab.tenant(f"t{repeat}")
+        refused = []
+
+        def ask(_, group=group, client=client, refused=refused):
+            answer = client.chat(headers={"x-mock-hold": group, "x-model": "gpt-4o"})
+            if answer.status == 429:
+                refused.append(answer)
+            return answer.status
+
+        def release_when_all_are_there(group=group, refused=refused):
+            until = time.monotonic() + 30
+            while len(refused) + lab.openai.held(group) < 100 and time.monotonic() < until:
+                time.sleep(0.01)
+            held = lab.openai.held(group)
+            lab.openai.release(group)
+            return held
+
+        statuses = at_once(101, lambda n: ask(n) if n else release_when_all_are_there())
+        assert statuses[0] == 10, f"repeat {repeat}: {statuses[0]} were held at the provider"
+        assert sorted(statuses[1:]) == [200] * 10 + [429] * 90, f"repeat {repeat}"
+    assert lab.envoy.workers_that_served() == 2
+
+
+def test_after_concurrent_answers_the_budget_is_short_by_their_usage(start):
+    lab = start(TENANTS, tokens())
+    client = lab.tenant("a").with_headers(x_mock_usage="30,20")
+    assert [answer.status for answer in at_once(8, lambda _: client.chat(max_tokens=1000))] == [200] * 8
+    lab.envoy.records(8)
+    assert CAPACITY - 400 <= left(lab.tenant("a")) <= CAPACITY - 395
+
+
+def test_usage_settles_what_was_reserved(start):
+    lab = start(TENANTS, tokens())
+    assert lab.tenant("a").chat(max_tokens=3000, headers={"x-mock-usage": "30,20"}).status == 200
+    lab.envoy.records(1)
+    assert CAPACITY - 50 <= left(lab.tenant("a")) <= CAPACITY - 45
+    stream = lab.tenant("b").chat(max_tokens=3000, stream=True, headers={"x-mock-usage": "300,200"})
+    assert stream.events()[-1] == "[DONE]"
+    lab.envoy.records(3)
+    assert CAPACITY - 500 <= left(lab.tenant("b")) <= CAPACITY - 495
+
+
+def test_more_than_was_reserved_is_charged_as_debt(start):
+    lab = start(TENANTS, tokens(reserve="expected"))
+    client = lab.tenant("a")
+    assert client.chat(max_tokens=20, headers={"x-mock-usage": f"5,{CAPACITY}"}).status == 200
+    refused = client.chat(max_tokens=20)
+    assert refused.status == 429 and refused.headers["x-ratelimit-remaining-tokens"] == "0"
+
+
+def test_a_prompt_that_can_never_fit_is_400_and_not_429_for_ever(start):
+    lab = start(TENANTS, tokens())
+    answer = lab.tenant("a").chat("water " * CAPACITY * 2)
+    assert answer.status == 400 and "retry-after" not in answer.headers
+    assert lab.openai.arrived() == 0
+
+
+def test_a_huge_max_tokens_reserves_the_capacity_and_no_more(start):
+    lab = start(TENANTS, tokens())
+    assert lab.tenant("a").chat(max_tokens=10**12, headers={"x-mock-usage": "9,9"}).status == 200
+    lab.envoy.records(1)
+    assert CAPACITY - 18 <= left(lab.tenant("a")) <= CAPACITY - 13
+
+
+@pytest.mark.parametrize("file", [FULL, HEADERS_FIRST])
+def test_a_client_that_hangs_up_pays_for_what_it_got(start, file):
+    lab = start(TENANTS, tokens(), file=file)
+    faults = {"x-mock-events": "100", "x-mock-gap-ms": "30", "x-model": "gpt-4o",
+              "x-mock-content": "some words that a model could well have said"}
+    body = '{"model":"gpt-4o","stream":true,"max_tokens":5000,"messages":[{"role":"user","content":"hi"}]}'
+    headers = {"content-type": "application/json", **faults}
+    connection = lab.tenant("a").open("POST", "/v1/chat/completions", body, headers)
+    response = connection.getresponse()
+    assert response.status == 200 and len(response.read(3000)) == 3000
+    connection.close()
+    line = lab.envoy.records(1)[0]
+    assert line["spillway"]["end"] == "client_abort"
+    charged = line["spillway"]["actual"]
+    spent = CAPACITY - left(lab.tenant("a").with_headers(x_model="gpt-4o"))
+    assert 5 < spent < 1000, "neither nothing nor all that was reserved"
+    assert abs(spent - charged["input"] - charged["output"]) <= 5
+
+
+def test_what_a_refused_client_is_told(start):
+    lab = start(TENANTS, {"limits": [{"name": "two", "per": ["caller"], "requests": "2/min"}]})
+    client = lab.tenant("a")
+    admitted = [client.chat() for _ in range(2)]
+    assert [answer.headers["x-ratelimit-remaining-requests"] for answer in admitted] == ["1", "0"]
+    refused = client.chat()
+    assert refused.status == 429 and refused.json()["error"]["type"]
+    assert 25 <= int(refused.headers["retry-after"]) <= 31
+    assert 25_000 <= int(refused.headers["retry-after-ms"]) <= 31_000
+    assert refused.headers["x-ratelimit-limit-requests"] == "2"
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    assert refused.headers["ratelimit"] and refused.headers["ratelimit-policy"]
+    messages = client.messages()
+    assert messages.status == 429 and messages.json()["error"]["type"] == "rate_limit_error"
+    assert messages.headers["anthropic-ratelimit-requests-remaining"] == "0"
+    assert lab.openai.arrived() + lab.anthropic.arrived() == 2
+
+
+def test_a_provider_s_own_pooled_limits_never_reach_a_tenant(start):
+    lab = start(TENANTS, {"limits": []})
+    answer = lab.tenant("a").chat(headers={"x-mock-remaining": "77,88"})
+    assert answer.status == 200 and "77" not in answer.headers.values()
+
+
+def test_a_shadow_limit_counts_and_lets_pass(start):
+    shadow = {"limits": [{"name": "quiet", "per": ["caller"], "requests": "1/h", "mode": "shadow"}]}
+    lab = start(TENANTS, shadow)
+    assert [lab.tenant("a").chat().status for _ in range(3)] == [200] * 3
+    assert lab.envoy.metric("spillway_limit", limit="quiet", decision="shadow") == 2
+    assert lab.envoy.records(3)[-1]["spillway"]["limits_shadow"] == ["quiet"]

@@ -1,0 +1,115 @@
+"""The configurations we ship: they load as they are, refuse bad policies with words, and give nothing away."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from lab.config import ROOT, SECRETS, CALLERS, caller_key, module, render, wasm_plugin
+from lab.proxy import validate
+
+from conftest import FULL, HEADERS_FIRST
+
+FILES = sorted(file.name for file in (ROOT / "envoy").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_file_validates_as_it_is(file, tmp_path):
+    # The only change: where the module under test lies.
+    text = (ROOT / "envoy" / file).read_text().replace("dist/spillway.wasm", module())
+    (tmp_path / file).write_text(text)
+    valid, said = validate(tmp_path / file)
+    assert valid, said
+
+
+REFUSED = {
+    "an unknown field": ({"limit": []}, "limit"),
+    "a chain to nobody": ({"models": {"gpt-4o": {"chain": ["nobody/gpt-4o"]}}}, r"models\.gpt-4o\.chain"),
+    "a wrong unit": ({"limits": [{"name": "a", "per": ["caller"], "tokens": "5/fortnight"}]}, r"limits\[0\]\.tokens"),
+    "a missing credential": ({"providers": {"openai": {"credential": {"env": "NOT_THERE"}}}}, "NOT_THERE"),
+    "an untrusted caller": ({"callers": [{"header": "x-me"}]}, r"callers\[0\]"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_policy_that_is_refused_fails_validation_and_says_where(case, tmp_path):
+    patch, named = REFUSED[case]
+    config = render(FULL, {"openai": 1, "anthropic": 1}, tmp_path, patch)
+    (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(config))
+    valid, said = validate(tmp_path / "envoy.yaml")
+    assert not valid and re.search(named, said), said
+
+
+@pytest.fixture(scope="module", params=[FULL, HEADERS_FIRST])
+def lab(request, start_once):
+    return start_once(file=request.param)
+
+
+@pytest.fixture
+def alice(lab):
+    lab.reset()
+    return lab.client("alice").with_headers(x_model="gpt-4o")
+
+
+def test_the_provider_sees_its_own_credential_and_nothing_about_the_caller(lab, alice):
+    headers = {"x-api-key": "another", "x-forwarded-for": "10.1.2.3", "accept-encoding": "gzip, br"}
+    assert alice.chat(headers=headers).status == 200
+    seen = lab.openai.last_headers()
+    assert seen["authorization"] == [f"Bearer {SECRETS['OPENAI_API_KEY']}"]
+    assert seen["host"] == ["api.openai.com"]
+    assert seen["accept-encoding"] == ["identity"]
+    assert not [name for name in seen if re.match("x-(api-key|spillway|envoy|forwarded|request-id|tenant)", name)]
+
+
+def test_anthropic_gets_its_credential_in_its_own_header(lab):
+    client = lab.client(None).with_headers(x_api_key=caller_key("bob"), x_model="claude-sonnet-4-5")
+    assert client.messages().status == 200
+    seen = lab.anthropic.last_headers()
+    assert seen["x-api-key"] == [SECRETS["ANTHROPIC_API_KEY"]]
+    assert "authorization" not in seen
+
+
+def test_a_stranger_is_refused_in_the_dialect_of_the_path(lab):
+    lab.reset()
+    stranger = lab.client(None).with_headers(x_model="gpt-4o")
+    openai, anthropic = stranger.chat(), stranger.messages()
+    assert (openai.status, openai.json()["error"]["message"] != "") == (401, True)
+    assert (anthropic.status, anthropic.json()["error"]["type"]) == (401, "authentication_error")
+    assert lab.openai.arrived() + lab.anthropic.arrived() == 0
+
+
+def test_a_client_cannot_choose_a_cluster(lab, alice):
+    answer = alice.request("GET", "/v1/models", headers={"x-spillway-cluster": "openai"})
+    assert answer.status == 404 and lab.openai.arrived() == 0
+    assert alice.chat(headers={"x-spillway-cluster": "anthropic"}).status == 200
+    assert (lab.openai.arrived(), lab.anthropic.arrived()) == (1, 0)
+
+
+def test_an_exchange_leaves_one_record_without_its_text(lab, alice):
+    assert alice.chat("the secret of the lake", headers={"x-mock-usage": "30,20"}).status == 200
+    lines = lab.envoy.records(1)
+    record = [line["spillway"] for line in lines if line["spillway"]][-1]
+    assert (record["provider"], record["model"], record["end"]) == ("openai", "gpt-4o", "complete")
+    assert (record["actual"]["input"], record["actual"]["output"]) == (30, 20)
+    assert record["caller"] != "alice" and "lake" not in lab.envoy.access_log.read_text()
+
+
+def test_metrics_carry_their_labels(lab, alice):
+    before = lab.envoy.metric("gen_ai_client_token_usage_sum", provider="openai", model="gpt-4o", type="output")
+    assert alice.chat(headers={"x-mock-usage": "30,20"}).status == 200
+    after = lab.envoy.metric("gen_ai_client_token_usage_sum", provider="openai", model="gpt-4o", type="output")
+    assert 15 <= after - before <= 25  # Envoy's histograms keep bins, not numbers.
+    assert lab.envoy.metric("spillway_limit", limit="caller-tokens", decision="allowed") > 0
+
+
+def test_no_secret_is_in_a_log_a_metric_or_the_admin_pages(lab, alice):
+    lab.openai.faults(status=500)
+    alice.chat()
+    lab.openai.faults()
+    alice.chat("not JSON", headers={"x-mock-body": "not-json"})
+    pages = {path: lab.envoy.admin(path) for path in ("/stats", "/stats/prometheus", "/config_dump", "/server_info")}
+    pages["log"], pages["access log"] = lab.envoy.log.read_text(), lab.envoy.access_log.read_text()
+    secrets = [*SECRETS.values(), *map(caller_key, CALLERS)]
+    assert not [(page, secret) for page, text in pages.items() for secret in secrets if secret in text]
+    assert len(json.loads(pages["/config_dump"])["configs"]) > 1  # it was a real page

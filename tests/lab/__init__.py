@@ -1,0 +1,13 @@
+"""The laboratory: real Envoy, mock providers and a plain HTTP client, on loopback and on free ports.
+
+End-to-end tests, the demo and the bench all work with it. Its one invariant: what it started, it ends, by process id,
+and the kernel ends it too if the laboratory itself is killed.
+"""
+
+from .client import Answer, Client
+from .config import caller_key, render
+from .laboratory import BACKUP, TENANTS, Lab
+from .mock import Mock
+from .proxy import Envoy
+
+__all__ = ["BACKUP", "TENANTS", "Answer", "Client", "Envoy", "Lab", "Mock", "caller_key", "render"]

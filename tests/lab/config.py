@@ -1,0 +1,102 @@
+"""The configurations we ship, turned towards mock providers: what is tested is what is shipped.
+
+Changed are only addresses (ports, clusters, the access log's file, the module's path) and what a test says about the
+policy.
+"""
+
+import copy
+import hashlib
+import os
+from pathlib import Path
+
+import yaml
+
+from .process import ROOT
+
+#: Secrets of the laboratory; no log, metric or record may ever show one.
+SECRETS = {
+    "OPENAI_API_KEY": "sk-openai-lab-7f3a9c",
+    "ANTHROPIC_API_KEY": "sk-ant-lab-51be02",
+    "BACKUP_API_KEY": "sk-backup-lab-88d1e4",
+    "SPILLWAY_HASH_KEY": "lab-hash-key-0b6f",
+}
+CALLERS = ("alice", "bob", "carol")
+
+
+def caller_key(name):
+    """The API key that a caller of the laboratory presents."""
+    return f"key-of-{name}-3e81"
+
+
+def environment():
+    """What Envoy's process needs for the policies we ship."""
+    digests = (f"{name}={hashlib.sha256(caller_key(name).encode()).hexdigest()}" for name in CALLERS)
+    return {**SECRETS, "CALLER_KEYS": "\n".join(digests)}
+
+
+def module():
+    """The module under test: SPILLWAY_MODULE, or what `./build.sh build` makes."""
+    return str(Path(os.environ.get("SPILLWAY_MODULE", ROOT / "dist/spillway.wasm")).resolve())
+
+
+def merged(base, patch):
+    """`base` with `patch` laid over it: objects key by key, `None` takes a key away, anything else replaces."""
+    if not (isinstance(base, dict) and isinstance(patch, dict)):
+        return copy.deepcopy(patch)
+    result = dict(base)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+def render(file, mocks, directory, policy=None):
+    """The configuration of `envoy/FILE` with its clusters led to `mocks` (cluster name → port).
+
+    Clusters that the file doesn't have are added, so that a policy can name further providers.
+    """
+    config = yaml.safe_load((ROOT / "envoy" / file).read_text())
+    (listener,) = config["static_resources"]["listeners"]
+    listener["address"]["socket_address"]["port_value"] = 0
+    config["admin"]["address"]["socket_address"]["port_value"] = 0
+    _log_to_file(manager(config), Path(directory) / "access.log")
+    plugin = wasm_plugin(config)
+    plugin["vm_config"]["code"]["local"]["filename"] = module()
+    plugin["vm_config"]["environment_variables"]["host_env_keys"] = sorted(environment())
+    plugin["configuration"]["value"] = merged(plugin["configuration"]["value"], policy or {})
+    clusters = config["static_resources"]["clusters"]
+    config["static_resources"]["clusters"] = [_at(clusters[0], name, port) for name, port in mocks.items()]
+    return config
+
+
+def manager(config):
+    """The HTTP connection manager of a configuration."""
+    (listener,) = config["static_resources"]["listeners"]
+    return listener["filter_chains"][0]["filters"][0]["typed_config"]
+
+
+def wasm_plugin(config):
+    """The plugin's part of a configuration."""
+    filters = {entry["name"]: entry for entry in manager(config)["http_filters"]}
+    return filters["spillway"]["typed_config"]["config"]
+
+
+def _log_to_file(manager, path):
+    (log,) = manager["access_log"]
+    log["name"] = "envoy.access_loggers.file"
+    log["typed_config"]["@type"] = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+    log["typed_config"]["path"] = str(path)
+
+
+def _at(model, name, port):
+    """A cluster like `model` with one plain endpoint on loopback."""
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    cluster = {key: copy.deepcopy(value) for key, value in model.items() if key != "transport_socket"}
+    options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+    del options["auto_config"]
+    options["explicit_http_config"] = {"http_protocol_options": {}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    return {**cluster, "name": name, "type": "STATIC",
+            "load_assignment": {"cluster_name": name, "endpoints": endpoints}}

