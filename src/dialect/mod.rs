@@ -38,7 +38,7 @@ pub use usage::Usage;
 pub(crate) const MODEL_BOUND: usize = 128;
 
 /// What a request asks for: the paths whose bodies are understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
     /// OpenAI `/v1/chat/completions`.
     ChatCompletions,
