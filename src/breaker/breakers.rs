@@ -30,6 +30,7 @@ const PROBE_RETRY: Duration = Duration::from_secs(1);
 pub struct Breakers<'p> {
     rules: &'p Rules,
     models: usize,
+    record: u64,
     key: String,
 }
 
@@ -56,10 +57,14 @@ impl<'p> Breakers<'p> {
     /// The breakers of this provider, in whatever store.
     #[must_use]
     pub fn of(provider: &'p Provider) -> Self {
+        let record = record(provider);
+        let key = format!("spillway/b/{record:016x}");
+        let models = provider.models.len();
         Self {
             rules: &provider.breaker,
-            models: provider.models.len(),
-            key: key(provider),
+            models,
+            record,
+            key,
         }
     }
 
@@ -76,7 +81,8 @@ impl<'p> Breakers<'p> {
     pub fn ask(&self, store: &impl Store, model: usize, now: Instant, entropy: u64) -> Permit {
         match self.rules.force {
             Some(Forced::Open) => return self.forced_open(now),
-            Some(Forced::Closed) => return Permit::Go(Pass::uncounted(model)),
+            Some(Forced::Closed) => return Permit::Go(Pass::uncounted(self.record, model)),
+            None if model >= self.models => return Permit::Go(Pass::uncounted(self.record, model)),
             None => {}
         }
         for _ in 0..TRIES {
@@ -90,7 +96,7 @@ impl<'p> Breakers<'p> {
     /// Leave for the call that goes although no breaker lets it (`least_bad`). It takes no lease and isn't
     /// counted: it was sent to a provider known to be bad. Never for a [`Permit::NotNow`] that is `forced`.
     pub fn force_pass(&self, model: usize) -> Pass {
-        Pass::uncounted(model)
+        Pass::uncounted(self.record, model)
     }
 
     /// Tells how a call ended.
@@ -168,20 +174,18 @@ impl<'p> Breakers<'p> {
         }
     }
 
-    /// The stakes of an observation that can change anything.
+    /// The stakes of an observation that can change anything here.
     fn at_stake<'o>(&self, observation: &'o PendingTransition) -> Option<&'o (Stake, Stake)> {
-        let stakes = observation
-            .pass
-            .stakes
-            .as_ref()
-            .filter(|_| self.rules.force.is_none())?;
-        (holds_lease(stakes) || !observation.verdict.says_nothing()).then_some(stakes)
+        let PendingTransition { pass, verdict } = observation;
+        let ours = pass.record == self.record && self.rules.force.is_none();
+        let stakes = pass.stakes.as_ref().filter(|_| ours)?;
+        (holds_lease(stakes) || !verdict.says_nothing()).then_some(stakes)
     }
 
     /// `None` when another worker was faster.
     fn try_ask(&self, store: &impl Store, model: usize, at: Observation) -> Option<Permit> {
         let Ok((found, pair)) = self.read(store, model) else {
-            return Some(Permit::Go(Pass::uncounted(model)));
+            return Some(Permit::Go(Pass::uncounted(self.record, model)));
         };
         let (provider, first, turned) = pair.provider.enter(self.rules, at.now);
         let (own, second, own_turned) = pair.model.enter(self.rules, at.now);
@@ -198,6 +202,7 @@ impl<'p> Breakers<'p> {
         };
         match is_probe.then(|| self.write(store, &found, model, &pair)) {
             None | Some(Ok(())) => Some(Permit::Go(Pass {
+                record: self.record,
                 model,
                 stakes: Some(stakes),
                 changes,
@@ -271,10 +276,10 @@ impl<'p> Breakers<'p> {
     }
 }
 
-/// The key of a provider's record. What the record's layout depends on is part of it (the models' order, the
+/// What tells a provider's record from others. What the record's layout depends on is part of it (the models' order, the
 /// window's buckets), so that a new policy and an old one that still drains don't garble each other's
 /// records.
-fn key(provider: &Provider) -> String {
+fn record(provider: &Provider) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(provider.name.as_bytes());
     for model in &provider.models {
@@ -282,7 +287,7 @@ fn key(provider: &Provider) -> String {
         hasher.write(model.name.as_bytes());
     }
     hasher.write_u64(nanos(provider.breaker.window));
-    format!("spillway/b/{:016x}", hasher.finish())
+    hasher.finish()
 }
 
 /// The refusal, if one section refuses; the one that lasts longer, if both do.

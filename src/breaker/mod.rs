@@ -26,6 +26,8 @@ mod state;
 mod window;
 
 #[cfg(test)]
+mod interleaving;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
@@ -126,6 +128,8 @@ pub enum Permit {
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pass {
+    /// Of the breakers that made it; others ignore it.
+    record: u64,
     model: usize,
     /// In the provider's section and in the model's; none for a call that isn't counted.
     stakes: Option<(Stake, Stake)>,
@@ -133,8 +137,9 @@ pub struct Pass {
 }
 
 impl Pass {
-    fn uncounted(model: usize) -> Self {
+    fn uncounted(record: u64, model: usize) -> Self {
         Self {
+            record,
             model,
             stakes: None,
             changes: [None; 2],
