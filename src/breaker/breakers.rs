@@ -40,6 +40,23 @@ struct Found {
     version: Cas,
 }
 
+impl Found {
+    fn provider(&self) -> &[u8] {
+        codec::section(&self.bytes, 0)
+    }
+
+    fn model(&self, model: usize) -> &[u8] {
+        codec::section(&self.bytes, model.saturating_add(1))
+    }
+
+    fn pair(&self, model: usize) -> Pair {
+        Pair {
+            provider: Section::from_bytes(self.provider()),
+            model: Section::from_bytes(self.model(model)),
+        }
+    }
+}
+
 /// Both sections that a call is concerned with.
 #[derive(Default)]
 struct Pair {
@@ -108,7 +125,10 @@ impl<'p> Breakers<'p> {
     /// The states as they are, without changing them. A store that can't be read looks closed.
     #[must_use]
     pub fn view(&self, store: &impl Store, model: usize, now: Instant) -> View {
-        let pair = self.read(store, model).map(|(_, pair)| pair).unwrap_or_default();
+        let pair = self
+            .find(store)
+            .map(|found| found.pair(model))
+            .unwrap_or_default();
         let headroom = pair.model.headroom(now);
         let (provider, provider_at) = pair.provider.view(self.rules, now);
         let (model, model_at) = pair.model.view(self.rules, now);
@@ -184,9 +204,20 @@ impl<'p> Breakers<'p> {
 
     /// `None` when another worker was faster.
     fn try_ask(&self, store: &impl Store, model: usize, at: Observation) -> Option<Permit> {
-        let Ok((found, pair)) = self.read(store, model) else {
+        let Ok(found) = self.find(store) else {
             return Some(Permit::Go(Pass::uncounted(self.record, model)));
         };
+        if let (Some(provider), Some(own)) =
+            (Section::free(found.provider()), Section::free(found.model(model)))
+        {
+            return Some(Permit::Go(self.pass(model, (provider, own), [None; 2])));
+        }
+        self.ask_closely(store, found, model, at)
+    }
+
+    /// The same when a state may stand in the way.
+    fn ask_closely(&self, store: &impl Store, found: Found, model: usize, at: Observation) -> Option<Permit> {
+        let pair = found.pair(model);
         let (provider, first, turned) = pair.provider.enter(self.rules, at.now);
         let (own, second, own_turned) = pair.model.enter(self.rules, at.now);
         if let Some(refusal) = refused(first, second, (provider.name(), own.name()), at) {
@@ -201,12 +232,7 @@ impl<'p> Breakers<'p> {
             [None; 2]
         };
         match is_probe.then(|| self.write(store, &found, model, &pair)) {
-            None | Some(Ok(())) => Some(Permit::Go(Pass {
-                record: self.record,
-                model,
-                stakes: Some(stakes),
-                changes,
-            })),
+            None | Some(Ok(())) => Some(Permit::Go(self.pass(model, stakes, changes))),
             Some(Err(StoreError::Conflict)) => None,
             Some(Err(StoreError::Unavailable)) => Some(probes_out(at)),
         }
@@ -224,7 +250,8 @@ impl<'p> Breakers<'p> {
             changes: false,
             error,
         };
-        let (found, pair) = self.read(store, pass.model).map_err(unread)?;
+        let found = self.find(store).map_err(unread)?;
+        let pair = found.pair(pass.model);
         let news = |event, headroom| News { event, headroom };
         let (provider, first) =
             pair.provider
@@ -255,13 +282,18 @@ impl<'p> Breakers<'p> {
         }
     }
 
-    fn read(&self, store: &impl Store, model: usize) -> Result<(Found, Pair), StoreError> {
+    fn pass(&self, model: usize, stakes: (Stake, Stake), changes: [Option<Transition>; 2]) -> Pass {
+        Pass {
+            record: self.record,
+            model,
+            stakes: Some(stakes),
+            changes,
+        }
+    }
+
+    fn find(&self, store: &impl Store) -> Result<Found, StoreError> {
         let (bytes, version) = store.read(&self.key)?;
-        let pair = Pair {
-            provider: Section::from_bytes(codec::section(&bytes, 0)),
-            model: Section::from_bytes(codec::section(&bytes, model.saturating_add(1))),
-        };
-        Ok((Found { bytes, version }, pair))
+        Ok(Found { bytes, version })
     }
 
     /// Writes both sections against the record as it was found; nothing if it already says that.

@@ -11,6 +11,11 @@ const VERSION: u8 = 1;
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
+    /// Room for a busy section.
+    pub(super) fn new() -> Self {
+        Self(Vec::with_capacity(128))
+    }
+
     pub(super) fn uint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(low_bits(value) | 0x80);

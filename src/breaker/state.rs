@@ -325,6 +325,11 @@ impl State {
         }
     }
 
+    /// Whether what follows is a closed state.
+    pub(super) fn is_closed(from: &mut Reader<'_>) -> bool {
+        from.uint() == Some(0)
+    }
+
     pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
         Some(match from.uint()? {
             0 => Self::Closed(Window::read(from)?),
