@@ -71,30 +71,27 @@ pub fn parse_http_date(text: &[u8]) -> Option<UnixMillis> {
         .filter(|word| !word.is_empty())
         .skip(1);
     let (second, third) = (words.next()?, words.next()?);
-    let (day, year, time) = match month(second) {
+    let (month, day, year, time) = match month(second) {
         Some(month) => {
-            let time = [
-                number(words.next()?)?,
-                number(words.next()?)?,
-                number(words.next()?)?,
-            ];
-            ([month, number(third)?], number(words.next()?)?, time)
+            let time = three(&mut words)?;
+            (month, number(third)?, number(words.next()?)?, time)
         }
-        None => {
-            let year = number(words.next()?)?;
-            let time = [
-                number(words.next()?)?,
-                number(words.next()?)?,
-                number(words.next()?)?,
-            ];
-            ([month(third)?, number(second)?], year, time)
-        }
+        None => (
+            month(third)?,
+            number(second)?,
+            number(words.next()?)?,
+            three(&mut words)?,
+        ),
     };
-    let [month, day] = day;
     let days = day_number([whole_year(year), month, day])?;
     Some(UnixMillis(
         days.checked_mul(MS_PER_DAY)?.checked_add(time_of_day(time)?)?,
     ))
+}
+
+fn three<'t>(words: &mut impl Iterator<Item = &'t [u8]>) -> Option<[u64; 3]> {
+    let mut next = || number(words.next()?);
+    Some([next()?, next()?, next()?])
 }
 
 /// RFC 850 dates have two digits; RFC 9110 wants them read as the nearest past or future, which 1970–2069 is
@@ -114,8 +111,8 @@ fn month(word: &[u8]) -> Option<u64> {
 
 /// Three numbers with `separator` between them.
 fn fields(text: &[u8], separator: u8) -> Option<[u64; 3]> {
-    let mut parts = text.split(|byte| *byte == separator).map(number);
-    let found = [parts.next()??, parts.next()??, parts.next()??];
+    let mut parts = text.split(|byte| *byte == separator);
+    let found = three(&mut parts)?;
     parts.next().is_none().then_some(found)
 }
 

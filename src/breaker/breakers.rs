@@ -300,7 +300,7 @@ impl<'p> Breakers<'p> {
     fn write(&self, store: &impl Store, found: &Found, model: usize, pair: &Pair) -> Result<(), StoreError> {
         let (provider, own) = (pair.provider.to_bytes(), pair.model.to_bytes());
         let count = self.models.saturating_add(1);
-        let bytes = codec::replaced(&found.bytes, count, &provider, model.saturating_add(1), &own);
+        let bytes = codec::replaced(&found.bytes, count, &provider, (model.saturating_add(1), &own));
         if bytes == found.bytes {
             return Ok(());
         }

@@ -1,9 +1,11 @@
-//! The breaker under contention: workers that interleave, stores that fail.
+//! The breaker under contention: workers that interleave, stores that fail, records that lie.
 
 use core::cell::{Cell, RefCell};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 
-use super::testing::{BAD, Interleaved, Unwritable, ask, at, call, go, opened, provider, rules, seconds};
+use super::testing::{
+    BAD, Interleaved, Unwritable, ask, at, call, go, opened, provider, rules, seconds, store_bytes,
+};
 use super::*;
 use crate::policy::Breaker as Rules;
 use crate::store::{Cas, MemoryStore, Store, StoreError};
@@ -141,6 +143,34 @@ fn a_lease_that_cant_be_written_isnt_granted() {
         ));
     }
     let _all = [15; 3].map(|second| go(&breakers, &store, second));
+}
+
+#[test]
+fn a_foreign_record_reads_as_empty_and_garbage_never_traps() {
+    let (provider, store) = (provider(rules()), MemoryStore::default());
+    let breakers = Breakers::of(&provider);
+    opened(&breakers, &store);
+    let record = store_bytes(&store, &breakers);
+    for at_byte in 0..record.len() {
+        for value in [0, 1, 2, 3, 4, 0x7f, 0x80, 0xff] {
+            let mut garbled = record.clone();
+            garbled[at_byte] = value;
+            survives(&breakers, &garbled);
+        }
+        survives(&breakers, &record[..at_byte]);
+    }
+    let mut foreign = record;
+    foreign[0] = 99;
+    assert!(survives(&breakers, &foreign));
+}
+
+/// Whether a call may go by this record.
+fn survives(breakers: &Breakers<'_>, record: &[u8]) -> bool {
+    let store = MemoryStore::default();
+    store.write(breakers.key(), record, Cas::Absent).unwrap();
+    [0, 20]
+        .iter()
+        .any(|second| call(breakers, &store, *second, BAD).is_some())
 }
 
 /// Whose turn it is at the store: a schedule of two workers, bit by bit, until one of them is done.

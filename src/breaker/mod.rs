@@ -20,6 +20,7 @@
 mod breakers;
 mod codec;
 mod outcome;
+mod pause;
 mod probes;
 mod section;
 mod state;
@@ -173,6 +174,13 @@ pub struct Observed {
     /// The same, but it would have changed a state or given a lease back: to be handed to [`Breakers::flush`]
     /// until it is done.
     pub pending: Option<PendingTransition>,
+}
+
+impl Observed {
+    /// What changed.
+    pub fn transitions(&self) -> impl Iterator<Item = Transition> + '_ {
+        self.transition.iter().chain(&self.second).copied()
+    }
 }
 
 /// An observation that must not be lost and couldn't be written yet.

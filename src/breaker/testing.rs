@@ -193,3 +193,7 @@ pub(super) fn refused_until(breakers: &Breakers<'_>, store: &impl Store, second:
         Permit::NotNow { state, retry_at, .. } => (state, retry_at.0 / 1_000_000_000),
     }
 }
+
+pub(super) fn store_bytes(store: &impl Store, breakers: &Breakers<'_>) -> Vec<u8> {
+    store.read(breakers.key()).unwrap().0
+}

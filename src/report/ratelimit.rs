@@ -180,7 +180,7 @@ fn write_standing(list: &mut String, quota: &Quota<'_>) {
 /// Milliseconds below a minute, as seconds with at most three decimals.
 fn push_seconds(text: &mut String, ms: u64) {
     push_number(text, ms / 1000, 1);
-    if ms % 1000 > 0 {
+    if !ms.is_multiple_of(1000) {
         text.push('.');
         push_number(text, ms % 1000, 3);
         text.truncate(text.trim_end_matches('0').len());
