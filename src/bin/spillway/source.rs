@@ -47,7 +47,8 @@ fn yaml(text: &str) -> Result<Value, String> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use serde_json::json;
+    use serde_json::{Value, json};
+    use spillway::policy::load_value;
 
     use super::{is_json, read, yaml};
 
@@ -90,6 +91,66 @@ mod tests {
                 told.starts_with("policy: isn't YAML: ") && !told.contains("s3cr3t"),
                 "{told}"
             );
+        }
+    }
+
+    /// Every document that differs from `document` in one value.
+    fn variants(document: &Value) -> Vec<Value> {
+        let junk = [
+            json!(null),
+            json!(true),
+            json!(-1),
+            json!(1e300),
+            json!("\u{0}x/y"),
+            json!([[]]),
+            json!({"": 0}),
+        ];
+        let mut variants = junk.to_vec();
+        variants.extend(variants_of_members(document));
+        variants
+    }
+
+    fn variants_of_members(value: &Value) -> Vec<Value> {
+        let mut found = Vec::new();
+        let places: Vec<String> = match value {
+            Value::Object(members) => members.keys().cloned().collect(),
+            Value::Array(items) => (0..items.len()).map(|i| i.to_string()).collect(),
+            _ => Vec::new(),
+        };
+        for place in places {
+            let pointer = format!("/{}", place.replace('~', "~0").replace('/', "~1"));
+            for variant in variants(value.pointer(&pointer).unwrap()) {
+                let mut copy = value.clone();
+                *copy.pointer_mut(&pointer).unwrap() = variant;
+                found.push(copy);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn no_value_in_any_place_traps_or_is_refused_without_what_is_allowed() {
+        let mut variables = crate::variables::Variables::default();
+        variables.assume();
+        for text in [
+            include_str!("../../../examples/policies/teams.yaml"),
+            include_str!("../../../examples/policies/extract.yaml"),
+        ] {
+            let mut refused = 0;
+            for variant in variants(&yaml(text).unwrap()) {
+                let Err(error) = load_value(variant, &variables) else {
+                    continue;
+                };
+                refused += 1;
+                for problem in error.problems() {
+                    let told = problem.to_string();
+                    assert!(
+                        !problem.path.is_empty() && !problem.allowed.is_empty() && !told.contains('\n'),
+                        "{told}"
+                    );
+                }
+            }
+            assert!(refused > 150, "{refused}");
         }
     }
 
