@@ -119,7 +119,9 @@ impl From<Fault> for ScanError {
 /// When it can't be read, or lacks what its endpoint needs; see [`ScanError`].
 pub fn scan(endpoint: Endpoint, body: &[u8]) -> Result<RequestFacts<'_>, ScanError> {
     if let Err(error) = std::str::from_utf8(body) {
-        return Err(ScanError::NotJson { at: error.valid_up_to() });
+        return Err(ScanError::NotJson {
+            at: error.valid_up_to(),
+        });
     }
     let mut json = Lexer::new(body);
     let value = json.value()?;
@@ -272,7 +274,10 @@ impl<'b> Scanner<'b> {
             | Endpoint::Responses
             | Endpoint::Messages => {}
         }
-        let choices = self.choices.saturating_mul(u64::from(self.prompts)).clamp(1, CHOICES);
+        let choices = self
+            .choices
+            .saturating_mul(u64::from(self.prompts))
+            .clamp(1, CHOICES);
         Ok(RequestFacts {
             model,
             stream: self.stream,
@@ -309,7 +314,8 @@ impl<'b> Scanner<'b> {
             Endpoint::ChatCompletions | Endpoint::Messages => {
                 self.prompted = true;
                 let read = self.found.messages(&mut self.json)?;
-                read.then_some(()).ok_or_else(|| invalid(field, "an array of messages"))
+                read.then_some(())
+                    .ok_or_else(|| invalid(field, "an array of messages"))
             }
             Endpoint::Completions | Endpoint::Embeddings | Endpoint::Responses => Ok(self.json.skip()?),
         }
@@ -328,7 +334,9 @@ impl<'b> Scanner<'b> {
                 Ok(())
             }
             Value::Object => self.options_members(),
-            Value::Array | Value::String(_) | Value::Number(_) | Value::Bool(_) => Err(invalid(field, "an object")),
+            Value::Array | Value::String(_) | Value::Number(_) | Value::Bool(_) => {
+                Err(invalid(field, "an object"))
+            }
         }
     }
 
@@ -461,7 +469,9 @@ impl<'b> Scanner<'b> {
             Value::Number(raw) => json::unsigned(raw).filter(|number| *number >= least),
             Value::Object | Value::Array | Value::String(_) | Value::Bool(_) => None,
         };
-        number.map(Some).ok_or_else(|| invalid(field, "a positive integer"))
+        number
+            .map(Some)
+            .ok_or_else(|| invalid(field, "a positive integer"))
     }
 }
 
