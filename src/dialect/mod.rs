@@ -21,9 +21,7 @@ mod stream;
 mod usage;
 
 #[cfg(test)]
-mod request_tests;
-#[cfg(test)]
-mod samples;
+mod tests;
 
 pub use crate::policy::ProviderDialect as Dialect;
 pub use answer::{Answer, answer};
@@ -102,36 +100,5 @@ impl Endpoint {
             Self::Completions => "text_completion",
             Self::Embeddings => "embeddings",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Endpoint;
-
-    #[test]
-    fn paths_name_endpoints_with_and_without_version() {
-        let of = |path: &str| Endpoint::of(b"POST", path.as_bytes());
-        assert_eq!(of("/v1/chat/completions"), Some(Endpoint::ChatCompletions));
-        assert_eq!(
-            of("/chat/completions?api-version=1"),
-            Some(Endpoint::ChatCompletions)
-        );
-        assert_eq!(of("/v1/completions/"), Some(Endpoint::Completions));
-        assert_eq!(of("/v1/embeddings"), Some(Endpoint::Embeddings));
-        assert_eq!(of("/v1/responses"), Some(Endpoint::Responses));
-        assert_eq!(of("/v1/messages?beta=true"), Some(Endpoint::Messages));
-        for other in [
-            "",
-            "/",
-            "/v1",
-            "/v1/models",
-            "/v1/messages/count_tokens",
-            "/x/v1/messages",
-            "/v1/responses/resp_1",
-        ] {
-            assert_eq!(of(other), None, "{other}");
-        }
-        assert_eq!(Endpoint::of(b"GET", b"/v1/chat/completions"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Tables of requests, good and bad.
 
-use super::{Edits, Endpoint, RequestFacts, ScanError, rewrite, scan};
+use super::super::{Edits, Endpoint, RequestFacts, ScanError, rewrite, scan};
 use crate::tokens::Image;
 
 use Endpoint::{ChatCompletions as Chat, Completions, Embeddings, Messages, Responses};
