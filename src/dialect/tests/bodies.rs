@@ -1,7 +1,7 @@
 //! Complete answers.
 
 use super::super::{Answer, Endpoint, JsonFacts, JsonReader, Usage, answer};
-use super::{text, usage};
+use super::{Random, text, usage};
 
 fn json(endpoint: Endpoint, pieces: &[&[u8]]) -> JsonFacts {
     let mut reader = JsonReader::new(endpoint);
@@ -201,4 +201,26 @@ fn only_outermost_members_count_even_with_escaped_names() {
         &[format!(r#"{{"model":"{}"}}"#, "é".repeat(500)).as_bytes()],
     );
     assert_eq!(facts.model.map(|model| model.len()), Some(128));
+}
+
+/// As for streams; and a damaged body is complete exactly if `serde_json` can read it as an object.
+#[test]
+fn damaged_bodies_are_complete_only_if_they_are_json() {
+    let mut random = Random(11);
+    let samples = bodies();
+    for round in 0..5000 {
+        let (endpoint, body, ..) = &samples[random.below(samples.len())];
+        let body = random.damaged(body);
+        let (left, right) = body.split_at(random.below(body.len() + 1));
+        let facts = json(*endpoint, &[left, right]);
+        assert_eq!(facts, json(*endpoint, &[&body]), "round {round}");
+        let judged = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
+        assert_eq!(
+            facts.complete,
+            judged,
+            "round {round}: {}",
+            String::from_utf8_lossy(&body)
+        );
+        let _ = answer(*endpoint, &body);
+    }
 }

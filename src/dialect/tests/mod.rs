@@ -51,3 +51,30 @@ fn paths_name_endpoints_with_and_without_version() {
     }
     assert_eq!(Endpoint::of(b"GET", b"/v1/chat/completions"), None);
 }
+
+/// Xorshift: the same sequence in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap()
+    }
+
+    /// One to three bytes replaced, taken out or put in, mostly by what has a meaning.
+    fn damaged(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        for _ in 0..=self.below(3) {
+            let at = self.below(bytes.len());
+            let byte = b"\r\n\n{}[]\",:\\-1e. \xff\x00ntd"[self.below(21)];
+            match self.below(3) {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        bytes
+    }
+}

@@ -1,6 +1,7 @@
 //! Tables of requests, good and bad.
 
 use super::super::{Edits, Endpoint, RequestFacts, ScanError, rewrite, scan};
+use super::Random;
 use crate::tokens::Image;
 
 use Endpoint::{ChatCompletions as Chat, Completions, Embeddings, Messages, Responses};
@@ -491,4 +492,45 @@ fn nobody_is_asked_for_usage_who_gives_it_anyway() {
     let body = r#"{"model":"m","messages":[],"stream":true}"#;
     let found = facts(Messages, body);
     assert_eq!(rewrite(body.as_bytes(), &found, ask), None);
+}
+
+/// Damaged requests never panic; what is read is JSON to the end, and a renamed model is all that changes.
+#[test]
+fn damaged_requests_are_read_only_if_they_are_json() {
+    let rest = r#","stream":true,"tools":[{"function":{"name":"f","parameters":{"properties":{"a":{"enum":["x",1]}}}}}],
+        "stream_options":{"a":1},"n":2,"max_tokens":5,"response_format":{"type":"json_schema","json_schema":{}}"#;
+    let (mut random, body) = (Random(13), chat(rest));
+    let edits = Edits {
+        model: Some("other/model"),
+        include_usage: true,
+    };
+    for round in 0..5000 {
+        let damaged = random.damaged(body.as_bytes());
+        let Ok(found) = scan(Chat, &damaged) else { continue };
+        assert!(
+            serde_json::from_slice::<serde_json::Value>(&damaged).is_ok(),
+            "round {round}"
+        );
+        let changed = rewrite(&damaged, &found, edits).unwrap();
+        let again = scan(Chat, &changed).unwrap();
+        assert_eq!(
+            (&*again.model, again.include_usage == Some(true)),
+            ("other/model", found.stream)
+        );
+        assert_eq!(again.prompt.texts, found.prompt.texts);
+        assert_eq!(rewrite(&changed, &again, edits), None);
+    }
+}
+
+#[test]
+fn contents_may_nest_but_not_for_ever() {
+    let nested = |depth: usize| {
+        let (open, close) = (r#"[{"content":"#.repeat(depth), "}]".repeat(depth));
+        format!(r#"{{"model":"m","messages":{open}"x"{close}}}"#)
+    };
+    assert_eq!(texts(&facts(Chat, &nested(63))), ["x"]);
+    assert_eq!(
+        scan(Chat, nested(10_000).as_bytes()).unwrap_err(),
+        ScanError::TooDeep
+    );
 }

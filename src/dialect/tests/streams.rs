@@ -1,7 +1,7 @@
 //! Event streams.
 
 use super::super::{Answer, Endpoint, Passed, StreamOptions, StreamReader, Usage};
-use super::{text, usage};
+use super::{Random, text, usage};
 
 const BOUND: usize = 1 << 20;
 
@@ -248,10 +248,12 @@ fn only_what_was_asked_for_is_changed() {
     }
 }
 
+/// Long streams are cut everywhere with nothing and with everything to change; short ones with each alone, too.
 #[test]
 fn streams_come_to_the_same_at_every_split() {
     for (number, sample) in streams().into_iter().enumerate() {
-        for (strip, hold) in CHOICES {
+        let each = sample.bytes.len() < 1000;
+        for (strip, hold) in CHOICES.into_iter().filter(|(strip, hold)| each || strip == hold) {
             let options = options(strip, hold);
             let whole = run(sample.endpoint, options, &[sample.bytes]);
             for at in 0..=sample.bytes.len() {
@@ -441,4 +443,27 @@ fn streams_of_nonsense_pass_unchanged() {
     }
     let faulty = b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":-1}}\n\n";
     assert!(run(Endpoint::ChatCompletions, options(false, false), &[faulty]).flags[1]);
+}
+
+/// Bytes of the samples changed at random (a fixed sequence), cut at random: nothing panics, nothing depends on the cut.
+#[test]
+fn damaged_streams_come_to_the_same_at_random_splits() {
+    let mut random = Random(7);
+    let samples = streams();
+    for round in 0..3000 {
+        let sample = &samples[random.below(samples.len())];
+        let bytes = random.damaged(sample.bytes);
+        let options = StreamOptions {
+            line_bound: 50 + random.below(800),
+            ..options(round % 2 == 0, round % 3 == 0)
+        };
+        let whole = run(sample.endpoint, options, &[&bytes]);
+        let (left, right) = bytes.split_at(random.below(bytes.len() + 1));
+        let (middle, right) = right.split_at(random.below(right.len() + 1));
+        assert_eq!(
+            run(sample.endpoint, options, &[left, middle, right]),
+            whole,
+            "round {round}"
+        );
+    }
 }
