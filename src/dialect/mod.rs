@@ -16,6 +16,7 @@ mod prompt;
 mod request;
 mod responses;
 mod rewrite;
+mod scan_error;
 mod schema;
 mod stream;
 mod usage;
@@ -28,8 +29,9 @@ pub use answer::{Answer, answer};
 pub use error::{ErrorKind, error_body, error_event};
 pub use event::Progress;
 pub use json_reader::{JsonFacts, JsonReader};
-pub use request::{RequestFacts, ScanError, scan};
+pub use request::{RequestFacts, scan};
 pub use rewrite::{Edits, rewrite};
+pub use scan_error::ScanError;
 pub use stream::{Passed, StreamOptions, StreamReader};
 pub use usage::Usage;
 

@@ -10,6 +10,7 @@ macro_rules! sample {
 
 mod bodies;
 mod requests;
+mod rewrites;
 mod streams;
 
 fn usage(input: u64, output: u64, cached_input: u64, reasoning: u64) -> Option<Usage> {
