@@ -153,7 +153,8 @@ impl Page {
 
     /// The entry of the bucket with this fingerprint.
     pub(super) fn bucket(&self, fingerprint: u64) -> Option<usize> {
-        self.find(|entry| entry.kind > EXPECTATION && entry.fingerprint == fingerprint)
+        self.find_named(fingerprint)
+            .find(|index| self.entry(*index).kind > EXPECTATION)
     }
 
     /// The entry at `index`; a blank one outside the page.
@@ -304,16 +305,24 @@ impl Page {
     }
 
     fn find_expectation(&self, fingerprint: u64) -> Option<usize> {
-        self.find(|entry| entry.kind == EXPECTATION && entry.fingerprint == fingerprint)
+        self.find_named(fingerprint)
+            .find(|index| self.entry(*index).kind == EXPECTATION)
     }
 
-    fn find(&self, wanted: impl Fn(&Entry) -> bool) -> Option<usize> {
-        (1..ENTRIES).find(|index| wanted(&self.entry(*index)))
+    /// The entries with this fingerprint, of whatever kind.
+    fn find_named(&self, fingerprint: u64) -> impl Iterator<Item = usize> {
+        let (entries, _) = self.bytes.as_chunks::<ENTRY>();
+        let named = move |entry: &[u8; ENTRY]| entry.first_chunk() == Some(&fingerprint.to_le_bytes());
+        let indexed = entries.iter().enumerate().skip(1);
+        indexed
+            .filter(move |(_, entry)| named(entry))
+            .map(|(index, _)| index)
     }
 
     /// An entry that may be taken: an empty or refilled one, else the expectation that was longest not learnt.
     fn free(&self, now: Instant) -> Option<usize> {
-        self.find(|entry| entry.is_free(now)).or_else(|| {
+        let free = (1..ENTRIES).find(|index| self.entry(*index).is_free(now));
+        free.or_else(|| {
             (1..ENTRIES)
                 .map(|index| (self.entry(index), index))
                 .filter(|(entry, _)| entry.kind == EXPECTATION)

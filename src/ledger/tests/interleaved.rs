@@ -194,6 +194,19 @@ fn a_worker_that_only_wants_one_of_the_pages_can_not_be_half_charged_for() {
 }
 
 #[test]
+fn nobody_is_refused_for_what_somebody_else_is_about_to_roll_back() {
+    let ledger = ledger(16_384);
+    let limit = limit(100, 60);
+    let claims = [claim(&ledger, &limit, "a")];
+    let store = MemoryStore::default();
+    let half_written = granted(ledger.admit(&store, &request(&claims, 80), NOW));
+    let meddled = Meddled::new(&store, 1, |store| {
+        let _ = half_written.cancel(&ledger, store, NOW);
+    });
+    let _ticket = granted(ledger.admit(&meddled, &request(&claims, 80), NOW));
+}
+
+#[test]
 fn no_settlement_is_lost_whoever_comes_between() {
     each_interleaving(&[limit(1_000, 60), limit(2_000, 60)], |ledger, claims, at| {
         let store = MemoryStore::default();
@@ -333,13 +346,14 @@ fn of_a_hundred_at_once_on_real_threads_exactly_ten_are_admitted() {
         let work = || {
             let claims = claims(&limits, keys);
             let tries = (0..25).map(|_| ledger.admit(&store, &request(&claims, 300), NOW));
-            tries
-                .filter_map(|admission| match admission {
-                    Admission::Granted(ticket) => Some(ticket),
-                    Admission::Refused(_) | Admission::Never(_) => None,
-                })
-                .map(|ticket| ledger.settle(&store, ticket, used(1_234), NOW))
-                .count()
+            let tickets = tries.filter_map(|admission| match admission {
+                Admission::Granted(ticket) => Some(ticket),
+                Admission::Refused(_) | Admission::Never(_) => None,
+            });
+            tickets.fold(0, |count, ticket| {
+                let _ = ledger.settle(&store, ticket, used(1_234), NOW);
+                count + 1
+            })
         };
         let admitted: usize = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();

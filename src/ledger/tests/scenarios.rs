@@ -249,6 +249,23 @@ fn a_refund_to_a_reused_entry_is_dropped_and_a_charge_lands() {
 }
 
 #[test]
+fn an_entry_that_its_own_bucket_took_again_is_another_one() {
+    let (ledger, store) = (ledger(8), MemoryStore::default());
+    let (long, short) = (limit(1_000, 100), limit(1_000, 10));
+    let claims = [claim(&ledger, &long, "owner")];
+    let ahead = granted(ledger.admit(&store, &request(&claims, 900), NOW));
+    let behind = granted(ledger.admit(&store, &request(&claims, 100), NOW));
+    let _ = ahead.cancel(&ledger, &store, NOW);
+    for stranger in 0..ENTRIES - 1 {
+        let stranger = [claim(&ledger, &short, &stranger.to_string())];
+        let _ = granted(ledger.admit(&store, &request(&stranger, 1_000), later(10)));
+    }
+    let _again = granted(ledger.admit(&store, &request(&claims, 1_000), later(20)));
+    assert_eq!(ledger.settle(&store, behind, used(0), later(21)).refunded, 0);
+    assert_eq!(left(&ledger, &store, &claims[0], later(21)), 10);
+}
+
+#[test]
 fn newcomers_of_a_crowded_page_share_one_strict_bucket() {
     let (ledger, store) = (ledger(8), MemoryStore::default());
     let (daily, minute) = (limit(1_000, 86_400), limit(600, 60));
