@@ -1,5 +1,6 @@
 //! The whole ledger under test: scenarios, properties by a seeded generator, and workers interleaved at every store call.
 
+mod entries;
 mod interleaved;
 mod properties;
 mod scenarios;

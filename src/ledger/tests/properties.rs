@@ -220,3 +220,37 @@ fn a_flood_of_callers_neither_grows_the_store_nor_forgives_a_debt() {
     let _refusal = refused(ledger.admit(&store, &request(&honest, 667), now));
     let _ticket = granted(ledger.admit(&store, &request(&honest, 666), now));
 }
+
+/// Not a test of anything: prints what one exchange costs.
+/// `cargo test --profile quick --lib -- --ignored --nocapture what_an_exchange_costs`
+#[test]
+#[ignore = "a measurement"]
+fn what_an_exchange_costs() {
+    let (ledger, store) = (ledger(16_384), MemoryStore::default());
+    let limits = [limit(100_000, 60), limit(2_000_000, 86_400), requests(600, 60)];
+    let rounds = 200_000_u32;
+    let started = std::time::Instant::now();
+    for turn in 0..rounds {
+        let (name, now) = ((turn % 500).to_string(), millis(1_000_000 + u64::from(turn)));
+        let claims = limits.each_ref().map(|limit| claim(&ledger, limit, &name));
+        let expectation = Some(ledger.expectation_key(name.as_bytes(), &[b"model"]));
+        let ticket = granted(ledger.admit(
+            &store,
+            &Request {
+                expectation,
+                ..request(&claims, 300)
+            },
+            now,
+        ));
+        let actual = Actual {
+            requests: 1,
+            tokens: 120,
+            output: Some(u64::from(turn % 1_000)),
+        };
+        let _ = ledger.settle(&store, ticket, actual, now.after(Duration::from_millis(500)));
+    }
+    println!(
+        "{} ns an exchange of three limits: keys, admit, settle",
+        started.elapsed().as_nanos() / u128::from(rounds)
+    );
+}
