@@ -10,21 +10,26 @@ use super::class;
 
 /// Length of the table of class features: pairs, then positions in runs, then repetitions, padded to a power of two.
 pub const CLASS_FEATURES: usize = 2048;
-/// Length of the table of letter features: pairs of letters, 0 standing for "no letter".
-pub const LETTER_FEATURES: usize = 1024;
+/// Length of the table of letter features: pairs of ASCII letters (0 standing for "no letter"), then 64 groups of
+/// characters for each class beyond ASCII.
+pub const LETTER_FEATURES: usize = GROUPS + (class::COUNT - class::LATIN as usize) * 64;
 
+/// Where the groups of characters begin.
+const GROUPS: usize = 1024;
 const PAIRS: usize = 0;
 const RUNS: usize = class::COUNT * class::COUNT;
 const REPEATS: usize = RUNS + class::COUNT * POSITIONS;
 /// Positions in a run that are told apart; longer runs stay at the last.
 const POSITIONS: usize = 16;
+/// From here on a repeated character is a ruler or padding, of which tokenizers know long ones.
+const LONG_REPEAT: u8 = 4;
 
 /// What one character adds to the sum: an index into either table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Feature {
     /// Below [`CLASS_FEATURES`].
     pub class: usize,
-    /// Below [`LETTER_FEATURES`]; 0 for characters that aren't ASCII letters.
+    /// Below [`LETTER_FEATURES`]; 0 for ASCII that isn't a letter, and for Han and Hangul, which are too many to tell apart.
     pub letters: usize,
 }
 
@@ -67,32 +72,40 @@ impl Walk {
         } else {
             0
         };
-        self.step(class::of_ascii(byte), letter, u32::from(byte))
+        let letters = if letter == 0 {
+            0
+        } else {
+            usize::from(self.letter) * 32 + usize::from(letter)
+        };
+        let class = self.join(class::of_ascii(byte), letter, u32::from(byte));
+        Feature { class, letters }
     }
 
     #[inline]
     fn point(&mut self, point: u32) -> Feature {
         match u8::try_from(point) {
             Ok(byte) if byte < 0x80 => self.ascii(byte),
-            Ok(_) | Err(_) => self.step(class::of_point(point), 0, point),
+            Ok(_) | Err(_) => {
+                let class = class::of_point(point);
+                Feature {
+                    class: self.join(class, 0, point),
+                    letters: group(class, point),
+                }
+            }
         }
     }
 
+    /// How the next character joins what came before.
     #[inline]
-    fn step(&mut self, class: u8, letter: u8, point: u32) -> Feature {
+    fn join(&mut self, class: u8, letter: u8, point: u32) -> usize {
         let position = self.next_position(class);
         let (here, before) = (usize::from(class), usize::from(self.class));
         let index = if class != self.class {
             PAIRS + before * class::COUNT + here
         } else if point == self.point && repeats_cheaply(class) {
-            REPEATS + here
+            REPEATS + usize::from(position >= LONG_REPEAT) * class::COUNT + here
         } else {
             RUNS + here * POSITIONS + usize::from(position)
-        };
-        let letters = if letter == 0 {
-            0
-        } else {
-            usize::from(self.letter) * 32 + usize::from(letter)
         };
         *self = Walk {
             class,
@@ -100,10 +113,7 @@ impl Walk {
             letter,
             point,
         };
-        Feature {
-            class: index,
-            letters,
-        }
+        index
     }
 
     /// Where in its word the next character stands. Digits count modulo 3: both tokenizers group them by three.
@@ -117,6 +127,17 @@ impl Walk {
             (self.position + 1).min(15)
         }
     }
+}
+
+/// Which group of its class a character beyond ASCII is in: by its low bits, so that the letters of one alphabet part and
+/// languages that share it show.
+#[inline]
+fn group(class: u8, point: u32) -> usize {
+    if matches!(class, class::HAN | class::HANGUL) {
+        return 0;
+    }
+    let low = u8::try_from(point & 0x3f).unwrap_or(0);
+    GROUPS + usize::from(class.saturating_sub(class::LATIN)) * 64 + usize::from(low)
 }
 
 /// Whether a repetition of one character of this class is cheaper than a run of different ones (`----`, `,,,,`).

@@ -19,13 +19,15 @@ pub struct Pulls {
 
 /// What `tune` found best.
 const PULLS: Pulls = Pulls {
-    classes: 0.02,
+    classes: 0.005,
     letters: 0.02,
 };
 
-/// Features that pair two classes come first, then positions in runs (16 a class), then repetitions.
+/// Features that pair two classes come first, then positions in runs (16 a class), then repetitions, short and long.
 const RUNS: usize = class::COUNT * class::COUNT;
 const REPEATS: usize = RUNS + class::COUNT * 16;
+const LONG_REPEATS: usize = REPEATS + class::COUNT;
+const ENDED: usize = LONG_REPEATS + class::COUNT;
 
 /// The text of `coefficients.rs`.
 pub fn file() -> Result<String, Box<dyn Error>> {
@@ -125,19 +127,21 @@ fn fine_slot(feature: usize, coarse: &[f64], pulls: Pulls) -> Slot {
     }
 }
 
-/// Three weights a class: to begin with it, to go on with it, to repeat a character of it.
+/// Four weights a class: to begin with it, to go on with it, to repeat a character of it, to repeat it often.
 fn coarse(rows: &[Row]) -> Vec<f64> {
-    let slots: Vec<Slot> = (0..3 * class::COUNT)
-        .map(|slot| coarse_prior(slot / 3, slot % 3))
+    let slots: Vec<Slot> = (0..4 * class::COUNT)
+        .map(|slot| coarse_prior(slot / 4, slot % 4))
         .collect();
     solve(rows, &slots, coarse_slot)
 }
 
 fn coarse_slot(feature: usize) -> Option<usize> {
     match feature {
-        0..RUNS => Some(feature % class::COUNT * 3),
-        RUNS..REPEATS => Some((feature - RUNS) / 16 * 3 + 1),
-        REPEATS..CLASS_FEATURES => Some((feature - REPEATS).min(class::COUNT - 1) * 3 + 2),
+        0..RUNS => Some(feature % class::COUNT * 4),
+        RUNS..REPEATS => Some((feature - RUNS) / 16 * 4 + 1),
+        REPEATS..LONG_REPEATS => Some((feature - REPEATS) * 4 + 2),
+        LONG_REPEATS..ENDED => Some((feature - LONG_REPEATS) * 4 + 3),
+        ENDED..CLASS_FEATURES => Some(0),
         _ => None,
     }
 }

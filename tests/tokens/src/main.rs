@@ -1,8 +1,9 @@
 //! `fit` writes `src/tokens/coefficients.rs` from `tests/tokens/fit`; `report` prints how far off the estimate is on
 //! `tests/tokens/held-out`, whose texts come from other sources and which `fit` never opens; `tune` compares strengths of
-//! regularization by cross-validation inside the fitting set.
+//! regularization by cross-validation inside the fitting set; `cost` measures the time of an estimate.
 
 mod corpus;
+mod cost;
 mod encoding;
 mod fit;
 mod report;
@@ -21,8 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         Some("report") => Ok(print!("{}", report::table()?)),
+        Some("cost") => {
+            print!("{}", cost::table()?);
+            Ok(())
+        }
         Some("tune") => Ok(print!("{}", fit::tune()?)),
-        _ => Err("one of: fit, report, tune".into()),
+        _ => Err("one of: fit, report, cost, tune".into()),
     }
 }
 
