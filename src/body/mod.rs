@@ -1,4 +1,7 @@
 //! What passes through: event streams and the verdicts on answers.
 
+mod effort;
 pub mod schema;
 pub mod sse;
+mod survey;
+pub mod verdict;

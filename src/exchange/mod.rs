@@ -1,1 +1,127 @@
-//! One exchange as a state machine.
+//! THE ORDER: one request and its response as a state machine.
+//!
+//! ```text
+//! Start ── headers ──▶ Identified ── body ──▶ Admitted ── status ──▶ Responding ── end ──▶ Done
+//!   └── other path ──▶ Bypassed      └───────────── refused ───────────────────────────────▲
+//! ```
+//!
+//! Each callback of the host consumes the state and answers the next one with a [`Step`]: what the shell has to do.
+//! The invariant: a ticket that was taken is settled exactly once, whichever way the exchange ends.
+
+mod admit;
+mod answer;
+mod gateway;
+mod identify;
+mod refuse;
+mod respond;
+mod settle;
+mod step;
+
+pub use gateway::{Effects, Gateway, Turn};
+pub use identify::{Identified, RequestHead};
+pub use respond::{Responding, ResponseHead};
+pub use settle::Ending;
+pub use step::{Body, Edit, Flow, Reply, Step};
+
+use crate::report::Record;
+use crate::store::Store;
+use admit::Admitted;
+
+/// One request and its response.
+#[derive(Debug, Default)]
+pub enum Exchange {
+    /// Nothing has come yet.
+    #[default]
+    Start,
+    /// Not ours to judge: passes untouched.
+    Bypassed,
+    /// The caller is known; the body is being gathered.
+    Identified(Box<Identified>),
+    /// Sent to a provider, its tokens set aside.
+    Admitted(Box<Admitted>),
+    /// The answer passes.
+    Responding(Box<Responding>),
+    /// Settled, or refused; the record waits for the log.
+    Done(Box<Record>),
+}
+
+impl Exchange {
+    /// The request's headers are here.
+    #[must_use]
+    pub fn request_headers<S: Store>(self, turn: &mut Turn<'_, S>, head: &RequestHead<'_>) -> (Self, Step) {
+        match self {
+            Self::Start => identify::identify(turn, head),
+            Self::Bypassed
+            | Self::Identified(_)
+            | Self::Admitted(_)
+            | Self::Responding(_)
+            | Self::Done(_) => (self, Step::pass()),
+        }
+    }
+
+    /// More of the request's body is here; `body` holds all that is buffered.
+    #[must_use]
+    pub fn request_body<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
+        match self {
+            Self::Identified(state) => state.body(turn, body),
+            Self::Start | Self::Bypassed | Self::Admitted(_) | Self::Responding(_) | Self::Done(_) => {
+                (self, Step::pass())
+            }
+        }
+    }
+
+    /// The request ends with trailers: a body that hasn't been judged by now never will be.
+    #[must_use]
+    pub fn request_trailers<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
+        match self {
+            Self::Identified(state) => state.trailers(turn),
+            Self::Start | Self::Bypassed | Self::Admitted(_) | Self::Responding(_) | Self::Done(_) => {
+                (self, Step::pass())
+            }
+        }
+    }
+
+    /// The response's headers are here.
+    #[must_use]
+    pub fn response_headers<S: Store>(self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>) -> (Self, Step) {
+        match self {
+            Self::Admitted(state) => state.respond(turn, head),
+            Self::Identified(state) => (state.answered_by_host(turn, head), Step::pass()),
+            Self::Start | Self::Bypassed | Self::Responding(_) | Self::Done(_) => (self, Step::pass()),
+        }
+    }
+
+    /// More of the response's body is here.
+    #[must_use]
+    pub fn response_body<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
+        match self {
+            Self::Responding(state) => state.body(turn, body),
+            Self::Start | Self::Bypassed | Self::Identified(_) | Self::Admitted(_) | Self::Done(_) => {
+                (self, Step::pass())
+            }
+        }
+    }
+
+    /// The response ends with trailers.
+    #[must_use]
+    pub fn response_trailers<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
+        match self {
+            Self::Responding(state) => (state.trailers(turn), Step::pass()),
+            Self::Start | Self::Bypassed | Self::Identified(_) | Self::Admitted(_) | Self::Done(_) => {
+                (self, Step::pass())
+            }
+        }
+    }
+
+    /// The stream is over, one way or the other. Settles what is left; answers the record of an exchange that was ours.
+    #[must_use]
+    pub fn end<S: Store>(self, turn: &mut Turn<'_, S>, ending: Ending) -> Option<Box<Record>> {
+        match self {
+            Self::Start | Self::Bypassed => None,
+            Self::Identified(state) => Some(state.abandoned(turn)),
+            Self::Admitted(state) => Some(state.unanswered(turn, ending)),
+            Self::Responding(state) => Some(state.broken_off(turn, ending)),
+            Self::Done(record) => Some(record),
+        }
+    }
+}

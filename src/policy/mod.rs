@@ -1,5 +1,58 @@
 //! The policy document, and the validated types that it becomes.
+//!
+//! [`load`] reads the document by hand instead of by derived `serde`, because then every problem is told at once, each
+//! with the path of its field and what is allowed there. Unknown fields, duplicate keys and wrong units are refused;
+//! nothing after loading can be invalid.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! let error = spillway::policy::load(r#"{"version": 2}"#, &BTreeMap::new()).unwrap_err();
+//! assert_eq!(error.to_string().lines().next(), Some("version: is 2 (allowed: 1)"));
+//! ```
+
+mod breaker;
+mod callers;
+mod document;
+mod environment;
+mod error;
+mod field;
+mod limit;
+mod model;
+mod names;
+mod provider;
+mod quantity;
+mod secret;
+mod source;
+mod validation;
+
+#[cfg(test)]
+mod tests;
 
 pub mod types;
 
+use serde_json::Value;
+
+pub use callers::{digest, known};
+pub use environment::{Environment, ProcessEnvironment};
+pub use error::{PolicyError, Problem};
 pub use types::*;
+
+/// The policy of a JSON document; secrets come from `environment`.
+///
+/// # Errors
+/// Everything that is wrong with the document, or with the variables that it names.
+pub fn load(text: &str, environment: &impl Environment) -> Result<Policy, PolicyError> {
+    load_value(source::parse(text)?, environment)
+}
+
+/// As [`load`], of a tree that was read already (from YAML).
+///
+/// # Errors
+/// As [`load`], but a tree can't tell that a key stood there twice.
+pub fn load_value(document: Value, environment: &impl Environment) -> Result<Policy, PolicyError> {
+    let document = source::whole_numbers(document);
+    let mut reading = field::Reading::new(environment);
+    let policy = document::policy(&field::Field::root(&document), &mut reading);
+    reading.finish(policy)
+}

@@ -1,6 +1,6 @@
 //! The policy as the rest of the program knows it: validated, so that nothing after loading can be invalid.
 //!
-//! Built by `TryFrom` from the document (`document.rs`); indices between its tables are always in range.
+//! Built from the document by [`load`](super::load); indices between its tables are always in range.
 
 use core::time::Duration;
 

@@ -1,1 +1,8 @@
-//! What is said of an exchange: headers, metrics, the access record.
+//! What is said of an exchange: response headers, metrics, the access record. Never prompt text, never a secret.
+
+pub mod metric;
+pub mod ratelimit;
+pub mod record;
+
+pub use metric::{Kind, Metric};
+pub use record::Record;

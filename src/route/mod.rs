@@ -1,1 +1,148 @@
 //! Candidates of a model: filtered, ordered, chosen.
+//!
+//! A candidate must speak the client's dialect, have room for the prompt, and be let through by its breaker. Whoever
+//! searches decides about limits, and comes back for the next.
+
+use crate::breaker::{Breakers, Pass, Permit, StateName};
+use crate::policy::{Hop, Mode, ModelRoute, Policy, ProviderDialect, WhenAllOpen};
+use crate::report::metric::PassedOver;
+use crate::store::Store;
+use crate::time::Instant;
+
+/// What a request needs of a candidate.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// The client's dialect; nothing is translated.
+    pub dialect: ProviderDialect,
+    /// Prompt tokens as estimated; zero when unknown.
+    pub prompt: u64,
+}
+
+/// A candidate that may go.
+#[derive(Debug)]
+pub struct Found {
+    /// Where.
+    pub hop: Hop,
+    /// Its place in the chain; not the first means a fallback.
+    pub place: usize,
+    /// The breaker's leave, to be handed back with what came of it.
+    pub pass: Pass,
+    /// The breaker's state, for the record.
+    pub state: &'static str,
+}
+
+/// A walk along a chain.
+#[derive(Debug)]
+pub struct Search<'p> {
+    policy: &'p Policy,
+    route: &'p ModelRoute,
+    need: Need,
+    place: usize,
+    /// Candidates passed over so far, and why.
+    pub passed: Vec<(Hop, PassedOver)>,
+    /// The earliest that one of those may be asked again.
+    pub earliest: Option<Instant>,
+    least_bad: Option<(usize, Hop, Instant)>,
+}
+
+impl<'p> Search<'p> {
+    /// Starts at the head of the chain.
+    #[must_use]
+    pub fn new(policy: &'p Policy, route: &'p ModelRoute, need: Need) -> Self {
+        Self { policy, route, need, place: 0, passed: Vec::new(), earliest: None, least_bad: None }
+    }
+
+    /// The next candidate that may go.
+    pub fn next<S: Store>(&mut self, store: &S, now: Instant, entropy: u64) -> Option<Found> {
+        while let Some(hop) = self.route.chain.get(self.place).copied() {
+            let place = self.place;
+            self.place += 1;
+            if let Some(why) = self.unfit(hop) {
+                self.passed.push((hop, why));
+                continue;
+            }
+            let breakers = Breakers::of(self.policy.providers.get(hop.provider)?);
+            match breakers.ask(store, hop.model, now, entropy) {
+                Permit::Go(pass) => return Some(found(hop, place, pass)),
+                Permit::NotNow { state, retry_at, forced } => {
+                    self.refused(place, hop, Refused { state, retry_at, forced });
+                    if self.policy.mode == Mode::Shadow {
+                        return Some(unasked(hop, place, &breakers));
+                    }
+                }
+            }
+        }
+        self.least_bad()
+    }
+
+    /// Notes that a candidate found was not taken, and when it may be asked again.
+    pub fn skip(&mut self, hop: Hop, why: PassedOver, retry_at: Instant) {
+        self.passed.push((hop, why));
+        self.earliest = Some(self.earliest.map_or(retry_at, |e| e.min(retry_at)));
+    }
+
+    /// Whether every candidate fell for this reason.
+    #[must_use]
+    pub fn all(&self, why: PassedOver) -> bool {
+        !self.passed.is_empty() && self.passed.iter().all(|(_, found)| *found == why)
+    }
+
+    fn unfit(&self, hop: Hop) -> Option<PassedOver> {
+        let provider = self.policy.providers.get(hop.provider)?;
+        if provider.dialect != self.need.dialect {
+            return Some(PassedOver::Dialect);
+        }
+        // The estimate may be high; only a prompt that is too long beyond its error is refused here.
+        let at_least = self.need.prompt / 4 * 3;
+        let context = provider.models.get(hop.model)?.context?;
+        (at_least > context).then_some(PassedOver::Context)
+    }
+
+    fn refused(&mut self, place: usize, hop: Hop, refused: Refused) {
+        self.passed.push((hop, refused.why()));
+        if refused.forced {
+            return;
+        }
+        let at = refused.retry_at;
+        self.earliest = Some(self.earliest.map_or(at, |e| e.min(at)));
+        if self.least_bad.is_none_or(|(_, _, best)| at < best) {
+            self.least_bad = Some((place, hop, at));
+        }
+    }
+
+    fn least_bad(&mut self) -> Option<Found> {
+        if self.route.when_all_open == WhenAllOpen::Reject {
+            return None;
+        }
+        let (place, hop, _) = self.least_bad.take()?;
+        let breakers = Breakers::of(self.policy.providers.get(hop.provider)?);
+        Some(unasked(hop, place, &breakers))
+    }
+}
+
+struct Refused {
+    state: StateName,
+    retry_at: Instant,
+    forced: bool,
+}
+
+impl Refused {
+    fn why(&self) -> PassedOver {
+        if self.forced {
+            PassedOver::Forced
+        } else if self.state == StateName::RateLimited {
+            PassedOver::RateLimited
+        } else {
+            PassedOver::Open
+        }
+    }
+}
+
+fn found(hop: Hop, place: usize, pass: Pass) -> Found {
+    let state = if pass.is_probe() { StateName::HalfOpen } else { StateName::Closed };
+    Found { hop, place, pass, state: state.as_str() }
+}
+
+fn unasked(hop: Hop, place: usize, breakers: &Breakers<'_>) -> Found {
+    Found { state: "passed_by", ..found(hop, place, breakers.force_pass(hop.model)) }
+}

@@ -1,0 +1,195 @@
+//! One section of a provider's record: a state, its generation, and what headroom was last seen.
+//!
+//! Its invariant: an outcome counts only in the generation that let its call go, so that stragglers change
+//! nothing.
+
+use core::time::Duration;
+
+use crate::headroom::Headroom;
+use crate::policy::Breaker as Rules;
+use crate::time::{Instant, nanos};
+
+use super::StateName;
+use super::codec::{Reader, Writer};
+use super::outcome::{Cause, Event};
+use super::state::{Entry, Observation, State};
+
+/// Headroom without a reset is remembered for as long as most providers' shortest period.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// A call's part in one section: which generation let it go, and its probe's number if it is one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stake {
+    pub(super) generation: u32,
+    pub(super) lease: Option<u64>,
+}
+
+/// A change of one section's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) from: StateName,
+    pub(super) to: StateName,
+    pub(super) cause: Cause,
+}
+
+/// What a section learns when a call ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct News {
+    pub(super) event: Event,
+    pub(super) headroom: Option<Headroom>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Section {
+    generation: u32,
+    state: State,
+    headroom: Option<(Headroom, Instant)>,
+}
+
+impl Section {
+    /// The section after a call asked to go, what it was told, and what changed.
+    pub(super) fn enter(self, rules: &Rules, now: Instant) -> (Self, Entry, Option<Change>) {
+        let Self {
+            generation,
+            state,
+            headroom,
+        } = self;
+        let from = state.name();
+        let (state, entry) = state.enter(rules, now);
+        let (section, change) = Self {
+            generation,
+            state,
+            headroom,
+        }
+        .turned(from, Cause::Elapsed);
+        (section, entry, change)
+    }
+
+    /// The section after a call with this stake ended, and what changed.
+    pub(super) fn observe(
+        self,
+        stake: &Stake,
+        news: News,
+        rules: &Rules,
+        at: Observation,
+    ) -> (Self, Option<Change>) {
+        if stake.generation != self.generation {
+            return (self, None);
+        }
+        let Self {
+            generation,
+            state,
+            headroom,
+        } = self;
+        let from = state.name();
+        let (mut state, mut cause) = state.observe(news.event, stake.lease, rules, at);
+        if let (Some(reset), None) = (spent(news.headroom), cause) {
+            (state, cause) = state.spare(reset, rules, at.now);
+        }
+        let headroom = news.headroom.map(|seen| remembered(seen, at.now)).or(headroom);
+        Self {
+            generation,
+            state,
+            headroom,
+        }
+        .turned(from, cause.unwrap_or(Cause::Elapsed))
+    }
+
+    /// Begins a new generation if the state isn't what it was. A 429 interrupts a generation but doesn't end
+    /// it: what was sent before it is as good a sample as before.
+    fn turned(mut self, from: StateName, cause: Cause) -> (Self, Option<Change>) {
+        let to = self.state.name();
+        let same_life = matches!(
+            (from, to),
+            (_, StateName::RateLimited) | (StateName::RateLimited, StateName::Closed)
+        );
+        if from == to {
+            return (self, None);
+        }
+        if !same_life {
+            self.generation = self.generation.wrapping_add(1);
+        }
+        (self, Some(Change { from, to, cause }))
+    }
+
+    pub(super) fn name(&self) -> StateName {
+        self.state.name()
+    }
+
+    pub(super) fn stake(&self, lease: Option<u64>) -> Stake {
+        Stake {
+            generation: self.generation,
+            lease,
+        }
+    }
+
+    /// Its state now, with what time alone has ended, and when calls may go again.
+    pub(super) fn view(self, rules: &Rules, now: Instant) -> (StateName, Option<Instant>) {
+        let state = self.state.settled(rules, now);
+        (state.name(), state.retry_at(rules, now))
+    }
+
+    /// The headroom last seen, until it is whole again.
+    pub(super) fn headroom(&self, now: Instant) -> Option<Headroom> {
+        let (headroom, until) = self.headroom.filter(|(_, until)| now < *until)?;
+        Some(Headroom {
+            reset: Some(until.since(now)),
+            ..headroom
+        })
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut to = Writer::default();
+        to.uint(u64::from(self.generation));
+        self.state.write(&mut to);
+        if let Some((headroom, until)) = &self.headroom {
+            to.uint(until.0);
+            to.uint(u64::from(headroom.share));
+            to.option(headroom.remaining_requests);
+            to.option(headroom.remaining_tokens);
+        }
+        to.into_bytes()
+    }
+
+    /// The section of these bytes; a new one if they aren't one.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+        Self::read(&mut Reader(bytes)).unwrap_or_default()
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            generation: from.u32()?,
+            state: State::read(from)?,
+            headroom: read_headroom(from),
+        })
+    }
+}
+
+fn read_headroom(from: &mut Reader<'_>) -> Option<(Headroom, Instant)> {
+    let until = Instant(from.uint()?);
+    let share = u16::try_from(from.uint()?).ok()?;
+    let (remaining_requests, remaining_tokens) = (from.option()?, from.option()?);
+    Some((
+        Headroom {
+            share,
+            remaining_requests,
+            remaining_tokens,
+            reset: None,
+        },
+        until,
+    ))
+}
+
+fn remembered(seen: Headroom, now: Instant) -> (Headroom, Instant) {
+    let until = now.after(seen.reset.unwrap_or(FRESH));
+    (Headroom { reset: None, ..seen }, until)
+}
+
+/// Until when to spare a provider that said it has next to nothing left. One that doesn't say until when
+/// isn't spared: some imitations send a constant 0.
+fn spent(headroom: Option<Headroom>) -> Option<Duration> {
+    headroom
+        .filter(Headroom::is_nearly_nothing)?
+        .reset
+        .filter(|reset| nanos(*reset) > 0)
+}

@@ -1,0 +1,142 @@
+//! What all exchanges of a worker share, and what one callback works with.
+
+use crate::breaker::{self, Breakers};
+use crate::ledger::{self, Claim, Ledger};
+use crate::policy::{Limit, Mode, ModelRoute, Per, Policy};
+use crate::report::Metric;
+use crate::report::metric::LimitRef;
+use crate::store::Store;
+use crate::time::Now;
+
+use super::identify::Who;
+
+/// The policy with what was derived from it. Never changes; a new policy makes a new one.
+#[derive(Debug)]
+pub struct Gateway {
+    /// What the operator decided.
+    pub policy: Policy,
+    /// The ledger of this policy's size.
+    pub ledger: Ledger,
+}
+
+/// What a callback leaves behind for the shell: counted, or to be tried again by the tick.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Counters to add to, gauges to set, histograms to record in.
+    pub metrics: Vec<(Metric, u64)>,
+    /// Bookings that lost their race too often.
+    pub bookings: Vec<ledger::Pending>,
+    /// Breaker transitions that did, with their provider.
+    pub transitions: Vec<(usize, breaker::PendingTransition)>,
+}
+
+/// One callback: what there is to work with, and where effects go.
+pub struct Turn<'a, S: Store> {
+    /// What all exchanges share.
+    pub gateway: &'a Gateway,
+    /// The store of the process.
+    pub store: &'a S,
+    /// Both clocks.
+    pub now: Now,
+    /// A random number, fresh for this callback.
+    pub entropy: u64,
+    /// Where effects go.
+    pub effects: &'a mut Effects,
+}
+
+/// Limits that apply to a request, and which of the policy's they are; index for index.
+#[derive(Debug, Default)]
+pub(super) struct Claims<'p> {
+    pub(super) claims: Vec<Claim<'p>>,
+    pub(super) sources: Vec<LimitRef>,
+}
+
+/// Group of the caller's own limits in a refusal.
+pub(super) const CALLERS: u8 = 0;
+/// Group of the provider's limits.
+pub(super) const PROVIDERS: u8 = 1;
+
+impl Gateway {
+    /// The policy's entry for a model that a client names.
+    #[must_use]
+    pub fn route(&self, model: &str) -> Option<&ModelRoute> {
+        let models = &self.policy.models;
+        let found = models.binary_search_by(|entry| entry.name.as_str().cmp(model)).ok();
+        found.and_then(|at| models.get(at)).or(self.policy.any_model.as_ref())
+    }
+
+    /// The breakers of a provider.
+    #[must_use]
+    pub fn breakers(&self, provider: usize) -> Option<Breakers<'_>> {
+        self.policy.providers.get(provider).map(Breakers::of)
+    }
+
+    /// The callers' limits that apply. A limit per model or provider is left out while that isn't known.
+    pub(super) fn claims(&self, who: &Who, model: Option<&str>, provider: Option<usize>) -> Claims<'_> {
+        let mut found = Claims::default();
+        for (at, limit) in self.policy.limits.iter().enumerate() {
+            if let Some(claim) = self.claim(limit, who, model, provider) {
+                found.claims.push(claim);
+                found.sources.push(LimitRef::Caller(at));
+            }
+        }
+        if let Some(provider) = provider {
+            self.provider_claims(provider, &mut found);
+        }
+        found
+    }
+
+    fn claim<'p>(
+        &self,
+        limit: &'p Limit,
+        who: &Who,
+        model: Option<&str>,
+        provider: Option<usize>,
+    ) -> Option<Claim<'p>> {
+        let provider = provider.and_then(|p| self.policy.providers.get(p)).map(|p| p.name.as_str());
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(limit.per.len());
+        for per in &limit.per {
+            parts.push(match per {
+                Per::Caller => &who.id,
+                Per::Model => model?.as_bytes(),
+                Per::Provider => provider?.as_bytes(),
+                Per::Route => &who.route,
+                Per::Attribute(at) => who.attributes.get(*at).map_or(&[][..], Vec::as_slice),
+            });
+        }
+        let key = if limit.per.contains(&Per::Caller) {
+            self.ledger.key(limit, &who.id, &parts)
+        } else {
+            self.ledger.key(limit, &self.ledger.hash(&parts).to_le_bytes(), &parts)
+        };
+        Some(Claim { limit, key, group: CALLERS })
+    }
+
+    fn provider_claims<'p>(&'p self, provider: usize, found: &mut Claims<'p>) {
+        let Some(owner) = self.policy.providers.get(provider) else { return };
+        let name = owner.name.as_bytes();
+        for (at, limit) in owner.limits.iter().enumerate() {
+            let key = self.ledger.key(limit, name, &[name]);
+            found.claims.push(Claim { limit, key, group: PROVIDERS });
+            found.sources.push(LimitRef::Provider(provider, at));
+        }
+    }
+}
+
+impl<S: Store> Turn<'_, S> {
+    /// Adds one to a counter.
+    pub fn count(&mut self, metric: Metric) {
+        self.add(metric, 1);
+    }
+
+    /// Adds to a counter, sets a gauge or records in a histogram.
+    pub fn add(&mut self, metric: Metric, value: u64) {
+        self.effects.metrics.push((metric, value));
+    }
+
+    /// Whether the whole policy only watches.
+    #[must_use]
+    pub fn in_shadow(&self) -> bool {
+        self.gateway.policy.mode == Mode::Shadow
+    }
+}

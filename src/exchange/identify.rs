@@ -1,0 +1,321 @@
+//! Who is asking, and for what kind of thing: all that headers tell.
+//!
+//! An identity that the client can choose is no identity: only known keys, headers that the policy trusts and claims
+//! that the host verified name a caller. None of them travels on to a provider.
+
+use std::borrow::Cow;
+
+use crate::dialect::Endpoint;
+use crate::headers::Headers;
+use crate::ledger::{Demand, Request};
+use crate::policy::{Anonymous, CallerRule, OnUnreadable, Policy, known};
+use crate::report::metric::{Metric, Refused};
+use crate::report::record::outside_name;
+use crate::report::Record;
+use crate::store::Store;
+use crate::time::Instant;
+
+use super::admit::{Routed, route_edits};
+use super::refuse::{Refusal, refuse};
+use super::{Edit, Exchange, Step, Turn};
+
+/// Prefix of the headers that are ours alone.
+const OURS: &[u8] = b"x-spillway-";
+/// Credentials of both dialects: whatever of them a client sends stops here.
+const CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
+/// A body larger than this is worth a look at the ledger before it is uploaded.
+const LARGE_BODY: usize = 64 * 1024;
+
+/// The request's headers, and the host's properties that a policy may name.
+pub struct RequestHead<'a> {
+    /// All headers.
+    pub headers: &'a Headers,
+    /// Whether no body follows.
+    pub end: bool,
+    /// Reads a property of the host by its path.
+    pub property: &'a dyn Fn(&[&str]) -> Option<Vec<u8>>,
+}
+
+/// Whom a request is counted to.
+#[derive(Debug)]
+pub(super) struct Who {
+    /// The caller, told apart by the rule that named it.
+    pub(super) id: Vec<u8>,
+    /// Values of the policy's attributes, index for index.
+    pub(super) attributes: Vec<Vec<u8>>,
+    /// The host's route.
+    pub(super) route: Vec<u8>,
+}
+
+/// The caller is known; the body is being gathered.
+#[derive(Debug)]
+pub struct Identified {
+    pub(super) endpoint: Endpoint,
+    pub(super) who: Who,
+    pub(super) path: String,
+    /// Rules of the policy whose path and headers match.
+    pub(super) rules: Vec<usize>,
+    /// The client says that it tries again.
+    pub(super) retry: bool,
+    pub(super) begun: Instant,
+    /// What headers need before they go out.
+    pub(super) edits: Vec<Edit>,
+    /// Where it went already, when the body can't choose.
+    pub(super) routed: Option<Routed>,
+    pub(super) record: Box<Record>,
+}
+
+/// Reads the headers of a new request.
+pub(super) fn identify<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>) -> (Exchange, Step) {
+    let method = head.headers.first(":method").unwrap_or_default();
+    let path = head.headers.first(":path").unwrap_or_default();
+    let Some(endpoint) = Endpoint::of(method, path) else {
+        turn.count(Metric::OtherPath);
+        return (Exchange::Bypassed, Step::edited(without_ours(head.headers)));
+    };
+    turn.count(Metric::Exchange(endpoint));
+    let record = Box::new(Record { endpoint: endpoint.as_str(), ..Record::default() });
+    let Some(who) = name_caller(turn, head) else {
+        return refuse(turn, endpoint, record, Refusal::anonymous());
+    };
+    let state = Box::new(gather(turn, head, Known { endpoint, who, record }));
+    state.headers(turn, head)
+}
+
+struct Known {
+    endpoint: Endpoint,
+    who: Who,
+    record: Box<Record>,
+}
+
+fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) -> Identified {
+    let path = String::from_utf8_lossy(head.headers.first(":path").unwrap_or_default()).into_owned();
+    let mut record = known.record;
+    record.caller = caller_hash(turn, &known.who.id);
+    Identified {
+        endpoint: known.endpoint,
+        rules: matching_rules(&turn.gateway.policy, &path, head.headers),
+        path,
+        retry: head.headers.first("x-stainless-retry-count").is_some_and(|count| count != b"0"),
+        begun: turn.now.monotonic,
+        edits: outgoing_edits(&turn.gateway.policy, head.headers),
+        routed: None,
+        who: known.who,
+        record,
+    }
+}
+
+impl Identified {
+    /// Decides what headers alone can decide.
+    fn headers<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>, head: &RequestHead<'_>) -> (Exchange, Step) {
+        if let Some(refused) = self.unreadable(turn, head) {
+            return self.refuse_or_pass(turn, refused);
+        }
+        if let Some(refused) = self.used_up(turn, head) {
+            return refuse(turn, self.endpoint, self.record, refused);
+        }
+        if turn.gateway.policy.host.body_pause {
+            return (Exchange::Identified(self), Step::hold());
+        }
+        self.route_first(turn, head)
+    }
+
+    fn unreadable<S: Store>(&self, turn: &Turn<'_, S>, head: &RequestHead<'_>) -> Option<Refusal> {
+        if head.end {
+            return Some(Refusal::bad_request("the request has no body", "empty_body"));
+        }
+        if let Some(encoding) = head.headers.first("content-encoding").filter(|e| *e != b"identity") {
+            return Some(Refusal::encoded(&outside_name(&String::from_utf8_lossy(encoding))));
+        }
+        let bound = turn.gateway.policy.bounds.request_body;
+        content_length(head.headers).filter(|length| *length > bound).map(|_| Refusal::oversize(bound))
+    }
+
+    /// Whether nothing is left for this caller, asked where it saves the upload or where the body comes too late.
+    fn used_up<S: Store>(&self, turn: &Turn<'_, S>, head: &RequestHead<'_>) -> Option<Refusal> {
+        let policy = &turn.gateway.policy;
+        let small = content_length(head.headers).is_some_and(|length| length <= LARGE_BODY);
+        if policy.host.body_pause && small {
+            return None;
+        }
+        let model = model_header(policy, head.headers).map(|name| turn.gateway.route(&name)).unwrap_or_default();
+        let claims = turn.gateway.claims(&self.who, model.map(|m| m.name.as_str()), None);
+        let demand = Demand { prompt: 1, max_output: Some(1), choices: 1, generates: false };
+        let request = Request { claims: &claims.claims, expectation: None, demand, mode: policy.mode };
+        let refusal = turn.gateway.ledger.peek(turn.store, &request, turn.now.monotonic)?;
+        Some(Refusal::limited(&claims, &refusal))
+    }
+
+    /// Chooses the provider before the body is known: by a header, or the catch-all.
+    fn route_first<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        head: &RequestHead<'_>,
+    ) -> (Exchange, Step) {
+        let name = model_header(&turn.gateway.policy, head.headers);
+        let routed = Routed::by_headers(turn, &mut self, name.as_deref());
+        match routed {
+            Err(refusal) => refuse(turn, self.endpoint, self.record, refusal),
+            Ok(routed) => {
+                let mut edits = core::mem::take(&mut self.edits);
+                edits.extend(route_edits(&turn.gateway.policy, routed.hop, &self.path));
+                // The body may be changed after these headers have gone.
+                edits.push(Edit::remove("content-length"));
+                self.routed = Some(routed);
+                (Exchange::Identified(self), Step::edited(edits))
+            }
+        }
+    }
+
+    /// Refuses what can't be read, or passes it uncounted where the policy says so.
+    pub(super) fn refuse_or_pass<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        refusal: Refusal,
+    ) -> (Exchange, Step) {
+        if !self.may_pass_uncounted(turn, refusal.reason) {
+            self.give_back(turn);
+            return refuse(turn, self.endpoint, self.record, refusal);
+        }
+        let step = match self.routed.take() {
+            Some(routed) => {
+                routed.give_back(turn);
+                Step::pass()
+            }
+            None => match Routed::by_headers(turn, &mut self, None) {
+                Err(refusal) => return refuse(turn, self.endpoint, self.record, refusal),
+                Ok(routed) => {
+                    let mut edits = core::mem::take(&mut self.edits);
+                    edits.extend(route_edits(&turn.gateway.policy, routed.hop, &self.path));
+                    routed.give_back(turn);
+                    Step::edited(edits)
+                }
+            },
+        };
+        turn.count(Metric::Uncounted);
+        if turn.in_shadow() {
+            turn.count(Metric::ShadowRefused(refusal.reason));
+        }
+        (Exchange::Bypassed, step)
+    }
+
+    fn may_pass_uncounted<S: Store>(&self, turn: &Turn<'_, S>, reason: Refused) -> bool {
+        let policy = &turn.gateway.policy;
+        match reason {
+            Refused::Encoded => turn.in_shadow() || policy.on_encoded == OnUnreadable::Pass,
+            Refused::Oversize => turn.in_shadow() || policy.on_oversize == OnUnreadable::Pass,
+            Refused::BadRequest => turn.in_shadow(),
+            Refused::Anonymous
+            | Refused::Model
+            | Refused::Never
+            | Refused::Limit
+            | Refused::Unavailable
+            | Refused::Answer => false,
+        }
+    }
+
+    /// Gives a probe back that was taken before the body was known.
+    pub(super) fn give_back<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        if let Some(routed) = self.routed.take() {
+            routed.give_back(turn);
+        }
+    }
+}
+
+/// The name of the model by the policy's header, if there is one.
+fn model_header(policy: &Policy, headers: &Headers) -> Option<String> {
+    let value = headers.first(policy.host.model_header.as_deref()?)?;
+    String::from_utf8(value.to_vec()).ok()
+}
+
+fn content_length(headers: &Headers) -> Option<usize> {
+    core::str::from_utf8(headers.first("content-length")?).ok()?.parse().ok()
+}
+
+fn caller_hash<S: Store>(turn: &Turn<'_, S>, id: &[u8]) -> String {
+    if id.is_empty() {
+        return "anonymous".into();
+    }
+    format!("{:016x}", turn.gateway.ledger.hash(&[b"caller", id]))
+}
+
+/// Names the caller, or `None` for one whom the policy rejects.
+fn name_caller<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>) -> Option<Who> {
+    let policy = &turn.gateway.policy;
+    let named = policy.callers.iter().find_map(|rule| named_by(rule, head));
+    if named.is_none() && policy.anonymous == Anonymous::Reject {
+        if !turn.in_shadow() {
+            return None;
+        }
+        turn.count(Metric::ShadowRefused(Refused::Anonymous));
+    }
+    let wants_route = policy.limits.iter().any(|l| l.per.contains(&crate::policy::Per::Route));
+    let route = if wants_route { (head.property)(&["xds", "route_name"]) } else { None };
+    let attributes = policy.attributes.iter().map(|attribute| {
+        let value = head.headers.first(&attribute.header).filter(|v| !v.is_empty());
+        value.unwrap_or(attribute.missing.as_bytes()).to_vec()
+    });
+    Some(Who { id: named.unwrap_or_default(), attributes: attributes.collect(), route: route.unwrap_or_default() })
+}
+
+fn named_by(rule: &CallerRule, head: &RequestHead<'_>) -> Option<Vec<u8>> {
+    match rule {
+        CallerRule::Bearer(keys) => {
+            presented_keys(head.headers).find_map(|key| known(keys, key)).map(|name| tagged("key", name.as_bytes()))
+        }
+        CallerRule::Header(name) => {
+            head.headers.first(name).filter(|v| !v.is_empty()).map(|value| tagged("header", value))
+        }
+        CallerRule::Jwt { path } => {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            (head.property)(&path).filter(|v| !v.is_empty()).map(|claim| tagged("jwt", &claim))
+        }
+    }
+}
+
+/// A caller's name with the kind of rule that named it, so that no kind can pass for another.
+fn tagged(kind: &str, name: &[u8]) -> Vec<u8> {
+    [kind.as_bytes(), b":", name].concat()
+}
+
+fn presented_keys(headers: &Headers) -> impl Iterator<Item = &[u8]> {
+    let bearer = headers.first("authorization").and_then(|value| {
+        let (scheme, token) = value.split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
+    });
+    bearer.into_iter().chain(headers.first("x-api-key"))
+}
+
+fn matching_rules(policy: &Policy, path: &str, headers: &Headers) -> Vec<usize> {
+    let path = path.split('?').next().unwrap_or_default();
+    let matches = |rule: &crate::policy::Validation| {
+        rule.path.as_deref().is_none_or(|wanted| wanted == path)
+            && rule.headers.iter().all(|(name, value)| headers.first(name) == Some(value.as_bytes()))
+    };
+    let rules = policy.validate.iter().enumerate();
+    rules.filter(|(_, rule)| matches(rule)).map(|(at, _)| at).collect()
+}
+
+/// What must change before anything goes to a provider: identities out, our own headers out, no compression.
+fn outgoing_edits(policy: &Policy, headers: &Headers) -> Vec<Edit> {
+    let mut edits = without_ours(headers);
+    let rules = policy.callers.iter().filter_map(|rule| match rule {
+        CallerRule::Header(name) => Some(name.as_str()),
+        CallerRule::Bearer(_) | CallerRule::Jwt { .. } => None,
+    });
+    let attributes = policy.attributes.iter().map(|a| a.header.as_str());
+    let credentials = policy.providers.iter().filter_map(|p| p.credential.as_ref()).map(|c| c.header.as_str());
+    let mut names: Vec<&str> = CREDENTIALS.into_iter().chain(rules).chain(attributes).chain(credentials).collect();
+    names.sort_unstable();
+    names.dedup();
+    edits.extend(names.into_iter().filter(|name| headers.first(name).is_some()).map(Edit::remove));
+    if headers.first("accept-encoding").is_none_or(|encoding| encoding != b"identity") {
+        edits.push(Edit::Set(Cow::Borrowed("accept-encoding"), Cow::Borrowed("identity")));
+    }
+    edits
+}
+
+fn without_ours(headers: &Headers) -> Vec<Edit> {
+    headers.iter().filter(|(name, _)| name.starts_with(OURS)).map(|(name, _)| Edit::remove(name)).collect()
+}
+

@@ -1,0 +1,363 @@
+//! The answer as it passes: status, readers, and what of it goes on to the client.
+
+use core::time::Duration;
+
+use crate::breaker::{Failure, Outcome, Pass};
+use crate::dialect::signals::{Signals, is_rate_limit_header, signals};
+use crate::dialect::{Endpoint, JsonFacts, JsonReader, Passed, StreamOptions, StreamReader};
+use crate::headers::Headers;
+use crate::headroom::Headroom;
+use crate::ledger::Ticket;
+use crate::policy::{Hop, Mode, OnInvalid, Policy};
+use crate::report::Record;
+use crate::report::metric::{Metric, StatusClass};
+use crate::report::ratelimit::quota_headers;
+use crate::report::record::milliseconds;
+use crate::store::Store;
+use crate::time::Instant;
+
+use super::admit::Admitted;
+use super::answer::Rule;
+use super::refuse::tightest;
+use super::settle::{Ending, observe};
+use super::{Body, Edit, Exchange, Flow, Step, Turn};
+
+/// The response's headers, and why it came to be.
+pub struct ResponseHead<'a> {
+    /// All headers.
+    pub headers: &'a Headers,
+    /// Whether no body follows.
+    pub end: bool,
+    /// Reads a property of the host by its path.
+    pub property: &'a dyn Fn(&[&str]) -> Option<Vec<u8>>,
+}
+
+impl ResponseHead<'_> {
+    /// The HTTP status; `None` when there is none to read.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        core::str::from_utf8(self.headers.first(":status")?).ok()?.parse().ok()
+    }
+
+    /// The host's own word for how the response came to be.
+    fn details(&self) -> Vec<u8> {
+        (self.property)(&["response", "code_details"]).unwrap_or_default()
+    }
+}
+
+/// Reads an answer of its kind.
+#[derive(Debug)]
+pub(super) enum Reader {
+    /// A whole JSON answer, with its text gathered when a rule wants to see it.
+    Json { reader: JsonReader, gathered: Option<Vec<u8>> },
+    /// A JSON answer that the host holds until its verdict.
+    Held(Rule),
+    /// An event stream.
+    Stream(Box<StreamReader>),
+    /// Encoded, or something else: can't be read.
+    Opaque,
+}
+
+/// The answer passes.
+#[derive(Debug)]
+pub struct Responding {
+    pub(super) endpoint: Endpoint,
+    pub(super) hop: Hop,
+    pub(super) fallback: bool,
+    pub(super) retry: bool,
+    /// Taken when the breaker has been told.
+    pub(super) pass: Option<Pass>,
+    pub(super) ticket: Ticket,
+    pub(super) estimate: u64,
+    pub(super) status: u16,
+    pub(super) headroom: Option<Headroom>,
+    pub(super) reader: Reader,
+    pub(super) rule: Option<Rule>,
+    pub(super) begun: Instant,
+    pub(super) first_token: Option<Duration>,
+    pub(super) last_token: Instant,
+    pub(super) deltas: u64,
+    pub(super) longest_gap: Duration,
+    pub(super) record: Box<Record>,
+}
+
+impl Admitted {
+    /// Reads the status, tells the breaker what is known already, and chooses the reader.
+    pub(super) fn respond<S: Store>(
+        self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        head: &ResponseHead<'_>,
+    ) -> (Exchange, Step) {
+        let status = head.status().unwrap_or(502);
+        turn.count(Metric::Upstream(self.hop.provider, StatusClass::of(status)));
+        let found = signals(head.headers.iter(), turn.now);
+        let rule = self.rule.filter(|_| (200..300).contains(&status) && self.endpoint.generates());
+        let rule = rule.and_then(|at| Rule::of(&turn.gateway.policy, at));
+        let reader = self.reader(&turn.gateway.policy, head, rule);
+        let edits = self.response_edits(turn, head, (rule, &reader));
+        let mut state = self.responding(status, reader, rule);
+        state.headroom = found.headroom;
+        state.observe_status(turn, head, &found);
+        if matches!(state.reader, Reader::Opaque) {
+            turn.count(Metric::Opaque(state.hop.provider));
+        }
+        if head.end {
+            return (Exchange::Done(state.finish(turn, Ending::Complete)), Step::edited(edits));
+        }
+        let holds = matches!(state.reader, Reader::Held(_)) && turn.gateway.policy.host.body_pause;
+        let flow = if holds { Flow::Hold } else { Flow::Continue };
+        (Exchange::Responding(Box::new(state)), Step { edits, body: None, flow })
+    }
+
+    fn responding(self: Box<Self>, status: u16, reader: Reader, rule: Option<Rule>) -> Responding {
+        let mut record = self.record;
+        record.status = Some(status);
+        Responding {
+            endpoint: self.endpoint,
+            hop: self.hop,
+            fallback: self.fallback,
+            retry: self.retry,
+            pass: Some(self.pass),
+            ticket: self.ticket,
+            estimate: self.estimate,
+            status,
+            headroom: None,
+            reader,
+            rule,
+            begun: self.begun,
+            first_token: None,
+            last_token: self.begun,
+            deltas: 0,
+            longest_gap: Duration::ZERO,
+            record,
+        }
+    }
+
+    fn reader(&self, policy: &Policy, head: &ResponseHead<'_>, rule: Option<Rule>) -> Reader {
+        let encoding = head.headers.first("content-encoding").filter(|e| *e != b"identity" && !e.is_empty());
+        if encoding.is_some() {
+            return Reader::Opaque;
+        }
+        let kind = head.headers.first("content-type").unwrap_or_default();
+        if starts_with(kind, b"text/event-stream") {
+            return Reader::Stream(Box::new(StreamReader::new(self.endpoint, self.stream_options(policy, rule))));
+        }
+        if !starts_with(kind, b"application/json") {
+            return Reader::Opaque;
+        }
+        match rule {
+            Some(rule) if rule.holds(policy) => Reader::Held(rule),
+            _ => Reader::Json { reader: JsonReader::new(self.endpoint), gathered: rule.map(|_| Vec::new()) },
+        }
+    }
+
+    fn stream_options(&self, policy: &Policy, rule: Option<Rule>) -> StreamOptions {
+        StreamOptions {
+            strip_usage: self.strip_usage,
+            gather: rule.map(|_| policy.bounds.response_body),
+            hold_end: rule.is_some_and(|rule| rule.on_invalid == OnInvalid::Reject && rule.mode == Mode::Enforce),
+            line_bound: policy.bounds.sse_line,
+        }
+    }
+
+    fn response_edits<S: Store>(
+        &self,
+        turn: &Turn<'_, S>,
+        head: &ResponseHead<'_>,
+        (rule, reader): (Option<Rule>, &Reader),
+    ) -> Vec<Edit> {
+        let policy = &turn.gateway.policy;
+        let pooled = head.headers.iter().filter(|(name, _)| is_rate_limit_header(name) || ours(name));
+        let mut edits: Vec<Edit> = pooled.map(|(name, _)| Edit::remove(name)).collect();
+        let quotas = quota_headers(self.endpoint.dialect(), &tightest(policy, &self.levels), turn.now);
+        edits.extend(quotas.into_iter().map(|(name, value)| Edit::set(name, value)));
+        if let Some(provider) = policy.providers.get(self.hop.provider) {
+            edits.push(Edit::set("x-spillway-provider", provider.name.clone()));
+        }
+        let changes = match reader {
+            Reader::Stream(_) => self.strip_usage || rule.is_some(),
+            Reader::Held(_) => !policy.host.body_pause,
+            Reader::Json { .. } | Reader::Opaque => false,
+        };
+        if changes && head.headers.first("content-length").is_some() {
+            edits.push(Edit::remove("content-length"));
+        }
+        edits
+    }
+}
+
+fn ours(name: &[u8]) -> bool {
+    name.starts_with(b"x-spillway-")
+}
+
+fn starts_with(value: &[u8], prefix: &[u8]) -> bool {
+    value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+impl Responding {
+    /// Tells the breaker what the status says; a good one waits for its end.
+    fn observe_status<S: Store>(&mut self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>, found: &Signals) {
+        let outcome = match self.status {
+            200..400 => return,
+            429 => Outcome::RateLimited { wait: found.retry_after.or(found.reset()) },
+            408 | 500.. => Outcome::Failure(failure(self.status, &head.details())),
+            _ => Outcome::Neutral,
+        };
+        if matches!(outcome, Outcome::Failure(Failure::Connect)) {
+            turn.count(Metric::Connect(self.hop.provider));
+        }
+        if let Some(pass) = self.pass.take() {
+            observe(turn, self.hop, pass, outcome);
+        }
+    }
+
+    /// Reads what came, and changes what must be changed.
+    pub(super) fn body<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Exchange, Step) {
+        match &mut self.reader {
+            Reader::Opaque => self.passed_on(turn, body),
+            Reader::Json { reader, gathered } => {
+                let chunk = body.whole();
+                reader.push(&chunk);
+                gather(gathered, &chunk, turn.gateway.policy.bounds.response_body);
+                self.passed_on(turn, body)
+            }
+            Reader::Held(rule) => {
+                let rule = *rule;
+                self.held(turn, body, rule)
+            }
+            Reader::Stream(reader) => {
+                let passed = if body.size == 0 { Passed::Unchanged } else { reader.push(&body.whole()) };
+                self.streamed(turn, body, passed)
+            }
+        }
+    }
+
+    fn passed_on<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Exchange, Step) {
+        if body.end {
+            (Exchange::Done(self.finish(turn, Ending::Complete)), Step::pass())
+        } else {
+            (Exchange::Responding(self), Step::pass())
+        }
+    }
+
+    /// Holds a JSON answer until it is whole, then lets its rule decide.
+    fn held<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        body: &Body<'_>,
+        rule: Rule,
+    ) -> (Exchange, Step) {
+        let bound = turn.gateway.policy.bounds.response_body;
+        if body.size <= bound && !body.end {
+            return (Exchange::Responding(self), Step::hold());
+        }
+        let whole = body.whole();
+        let mut reader = JsonReader::new(self.endpoint);
+        reader.push(&whole);
+        self.reader = Reader::Json { reader, gathered: None };
+        if body.size > bound {
+            self.unchecked(turn);
+            return self.passed_on(turn, body);
+        }
+        let step = self.judge_json(turn, rule, &whole);
+        (Exchange::Done(self.finish(turn, Ending::Complete)), step)
+    }
+
+    fn streamed<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        body: &Body<'_>,
+        passed: Passed,
+    ) -> (Exchange, Step) {
+        self.time_tokens(turn);
+        let Reader::Stream(reader) = &mut self.reader else {
+            return (Exchange::Responding(self), Step::pass());
+        };
+        if !body.end {
+            return (Exchange::Responding(self), step(passed));
+        }
+        let rest = reader.finish();
+        let last = self.last_words(turn);
+        let step = if rest.is_empty() && last.is_empty() { step(passed) } else { appended(passed, body, [rest, last]) };
+        (Exchange::Done(self.finish(turn, Ending::Complete)), step)
+    }
+
+    /// Notes when tokens came.
+    fn time_tokens<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        let Reader::Stream(reader) = &self.reader else { return };
+        let progress = reader.progress();
+        let (begun, deltas) = (progress.begun, progress.deltas);
+        let now = turn.now.monotonic;
+        if begun && self.first_token.is_none() {
+            let took = now.since(self.begun);
+            self.first_token = Some(took);
+            self.record.first_token_ms = Some(milliseconds(took));
+            turn.add(Metric::of_hop(self.hop, Metric::FirstToken), milliseconds(took));
+        } else if begun && deltas > self.deltas {
+            self.longest_gap = self.longest_gap.max(now.since(self.last_token));
+        }
+        if deltas > self.deltas {
+            self.deltas = deltas;
+            self.last_token = now;
+        }
+    }
+
+    /// The response ended in trailers: what is held can't be changed any more.
+    pub(super) fn trailers<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> Exchange {
+        self.unchecked(turn);
+        Exchange::Done(self.finish(turn, Ending::Complete))
+    }
+
+    /// What a JSON answer turned out to be.
+    pub(super) fn json_facts(&mut self) -> Option<JsonFacts> {
+        match core::mem::replace(&mut self.reader, Reader::Opaque) {
+            Reader::Json { reader, .. } => Some(reader.finish()),
+            other => {
+                self.reader = other;
+                None
+            }
+        }
+    }
+}
+
+/// Connect errors are the provider's; so are statuses that it sent, and resets before it answered.
+fn failure(status: u16, details: &[u8]) -> Failure {
+    let details = String::from_utf8_lossy(details);
+    if details.starts_with("upstream_reset_before_response_started") {
+        let connect = details.contains("connection_failure") || details.contains("connection failure");
+        return if connect || details.contains("connection_timeout") { Failure::Connect } else { Failure::Reset };
+    }
+    if details.contains("no_healthy_upstream") {
+        return Failure::Connect;
+    }
+    if details.contains("timeout") || status == 408 {
+        return Failure::Timeout;
+    }
+    Failure::Status(status)
+}
+
+/// Keeps a copy of a passing answer for its verdict, up to the bound; over it, none.
+fn gather(gathered: &mut Option<Vec<u8>>, chunk: &[u8], bound: usize) {
+    let Some(bytes) = gathered else { return };
+    if bytes.len().saturating_add(chunk.len()) > bound {
+        *gathered = None;
+    } else {
+        bytes.extend_from_slice(chunk);
+    }
+}
+
+fn step(passed: Passed) -> Step {
+    match passed {
+        Passed::Unchanged => Step::pass(),
+        Passed::Replaced(bytes) => Step::replaced(bytes),
+    }
+}
+
+fn appended(passed: Passed, body: &Body<'_>, last: [Vec<u8>; 2]) -> Step {
+    let mut bytes = match passed {
+        Passed::Unchanged => body.whole(),
+        Passed::Replaced(bytes) => bytes,
+    };
+    bytes.extend(last.into_iter().flatten());
+    Step::replaced(bytes)
+}

@@ -1,0 +1,107 @@
+//! A header map as the host hands it over: one buffer, read in place.
+//!
+//! Names are lower case (the host's promise); values are bytes and may be anything.
+
+use core::ops::Range;
+
+/// Headers of a request or a response, pseudo-headers included.
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    bytes: Vec<u8>,
+    fields: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl Headers {
+    /// Reads the proxy-wasm serialization: count, then pairs of lengths, then NUL-terminated names and values
+    /// (little-endian 32-bit). A damaged map yields the fields before the damage.
+    #[must_use]
+    pub fn parse(bytes: Vec<u8>) -> Self {
+        let count = length(&bytes, 0).unwrap_or(0);
+        let mut at = count.saturating_mul(8).saturating_add(4);
+        let mut fields = Vec::with_capacity(count.min(bytes.len() / 8));
+        for n in 0..count {
+            let Some((name, value)) = lengths(&bytes, n) else { break };
+            let names = at..at.saturating_add(name);
+            let values = names.end.saturating_add(1)..names.end.saturating_add(1).saturating_add(value);
+            if values.end > bytes.len() {
+                break;
+            }
+            at = values.end.saturating_add(1);
+            fields.push((names, values));
+        }
+        Self { bytes, fields }
+    }
+
+    /// The first value of a lower-case name.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(found, _)| *found == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// All fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|(name, value)| (self.slice(name), self.slice(value)))
+    }
+
+    fn slice(&self, range: &Range<usize>) -> &[u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        let mut headers = Self::default();
+        for (name, value) in fields {
+            let name = headers.append(name.as_ref());
+            let value = headers.append(value.as_ref());
+            headers.fields.push((name, value));
+        }
+        headers
+    }
+}
+
+impl Headers {
+    fn append(&mut self, part: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(part);
+        start..self.bytes.len()
+    }
+}
+
+fn lengths(bytes: &[u8], n: usize) -> Option<(usize, usize)> {
+    let at = n.checked_mul(8)?.checked_add(4)?;
+    Some((length(bytes, at)?, length(bytes, at + 4)?))
+}
+
+fn length(bytes: &[u8], at: usize) -> Option<usize> {
+    let raw = bytes.get(at..at.checked_add(4)?)?;
+    usize::try_from(u32::from_le_bytes(raw.try_into().ok()?)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Headers;
+
+    fn serialized() -> Vec<u8> {
+        let mut bytes = vec![2, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+        bytes.extend_from_slice(b":path\0/\0a\0\0");
+        bytes
+    }
+
+    #[test]
+    fn the_hosts_serialization_is_read_in_place() {
+        let headers = Headers::parse(serialized());
+        assert_eq!(headers.first(":path"), Some(&b"/"[..]));
+        assert_eq!(headers.first("a"), Some(&b""[..]));
+        assert_eq!(headers.first("b"), None);
+    }
+
+    #[test]
+    fn a_map_cut_anywhere_never_panics() {
+        let whole = serialized();
+        for end in 0..whole.len() {
+            let _ = Headers::parse(whole[..end].to_vec()).iter().count();
+        }
+        assert_eq!(Headers::parse(vec![0xff; 64]).iter().count(), 0);
+    }
+}

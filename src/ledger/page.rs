@@ -1,0 +1,338 @@
+//! One record of the store: sixteen entries of 32 bytes, read and written as a whole.
+//!
+//! ```text
+//! entry 0      the page's own: what marks the record as ours, the overflow bucket, the page's count of generations
+//! entry 1–15   a bucket, an expectation, or nothing
+//!
+//! bytes  0–7   fingerprint (entry 0: the mark)      20–23  generation
+//!        8–15  TAT, ns (expectation: tokens)        24–29  refunded so far, µs
+//!       16–19  TAT, fraction of a ns                30–31  kind: 0 nothing, 1 expectation, else a bucket's rate
+//! ```
+//!
+//! A bucket that has refilled can't be told from one that never was, so its entry is free. When none is free,
+//! newcomers share the overflow bucket, and the rule that keeps it strict for limits of different rates is: *its TAT
+//! is never earlier than the TAT that any of its sharers would have alone*. Whoever reserves there is judged as if the
+//! whole backlog were its own, and moves the TAT to at least where its own would be. For the same reason a newcomer
+//! that does find a free entry, while the overflow bucket has a backlog, starts with that backlog: it may be the one
+//! that owes it.
+//!
+//! Invariants: a record that isn't ours reads as blank; a bucket with a backlog is never evicted.
+
+use super::gcra::{Rate, Tat};
+use crate::time::Instant;
+
+const ENTRY: usize = 32;
+/// Entries of a page, the overflow bucket among them.
+pub(super) const ENTRIES: usize = 16;
+const PAGE: usize = ENTRY * ENTRIES;
+/// Marks a record as a page of this layout; its last byte is the layout's version.
+const MARK: u64 = u64::from_be_bytes(*b"spillwy\x01");
+const NOTHING: u16 = 0;
+const EXPECTATION: u16 = 1;
+/// The refund counter's width.
+const COUNTER: u64 = (1 << 48) - 1;
+
+/// An entry, decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) fingerprint: u64,
+    pub(super) tat: Tat,
+    pub(super) generation: u32,
+    pub(super) refunded: u64,
+    pub(super) kind: u16,
+}
+
+/// Where a bucket is kept, or would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In its own entry.
+    Own(usize),
+    /// Nowhere yet; this entry is free for it.
+    New(usize),
+    /// Nowhere, and no entry is free.
+    Overflow,
+}
+
+/// Where a reservation went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// Nowhere: nothing was set aside.
+    Nowhere,
+    /// Into the key's own entry of this generation.
+    Own(u32),
+    /// Into the overflow bucket.
+    Overflow,
+}
+
+/// A page in memory.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    bytes: Vec<u8>,
+    /// The overflow bucket as it was read: sharers of one request don't add up, each is judged against this.
+    overflow: Tat,
+    dirty: bool,
+}
+
+impl Page {
+    /// The page that a record holds; a blank one when the record isn't ours.
+    pub(super) fn decode(record: Vec<u8>) -> Self {
+        let mut page = Self {
+            bytes: record,
+            overflow: Tat::default(),
+            dirty: false,
+        };
+        if page.bytes.len() != PAGE || page.entry(0).fingerprint != MARK {
+            page.bytes.clear();
+            page.bytes.resize(PAGE, 0);
+            page.put(
+                0,
+                Entry {
+                    fingerprint: MARK,
+                    ..Entry::default()
+                },
+            );
+            page.dirty = false;
+        }
+        page.overflow = page.entry(0).tat;
+        page
+    }
+
+    /// The record to write.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether it differs from what was read.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Takes the overflow bucket as it is now for what was read.
+    pub(super) fn refresh(&mut self) {
+        self.overflow = self.entry(0).tat;
+    }
+
+    /// Where the bucket with this fingerprint is, or would be.
+    pub(super) fn place(&self, fingerprint: u64, now: Instant) -> Place {
+        match self.bucket(fingerprint) {
+            Some(own) => Place::Own(own),
+            None => self.free(now).map_or(Place::Overflow, Place::New),
+        }
+    }
+
+    /// The entry of the bucket with this fingerprint.
+    pub(super) fn bucket(&self, fingerprint: u64) -> Option<usize> {
+        self.find(|entry| entry.kind > EXPECTATION && entry.fingerprint == fingerprint)
+    }
+
+    /// The entry at `index`; a blank one outside the page.
+    pub(super) fn entry(&self, index: usize) -> Entry {
+        let (entries, _) = self.bytes.as_chunks::<ENTRY>();
+        entries.get(index).map_or_else(Entry::default, Entry::decode)
+    }
+
+    /// Replaces the entry at `index`.
+    pub(super) fn put(&mut self, index: usize, entry: Entry) {
+        let (entries, _) = self.bytes.as_chunks_mut::<ENTRY>();
+        if let Some(slot) = entries.get_mut(index) {
+            *slot = entry.encode();
+            self.dirty = true;
+        }
+    }
+
+    /// What the bucket at `place` has to wait for until it is full.
+    pub(super) fn backlog(&self, place: Place, rate: Rate, now: Instant) -> u128 {
+        match place {
+            Place::Own(index) => self.entry(index).backlog(rate, now),
+            Place::New(_) | Place::Overflow => rate.backlog(self.overflow, now),
+        }
+    }
+
+    /// How much was ever refunded to the bucket at `place`, in µs.
+    pub(super) fn refunded(&self, place: Place) -> u64 {
+        match place {
+            Place::Own(index) => self.entry(index).refunded,
+            Place::New(_) => 0,
+            Place::Overflow => self.entry(0).refunded,
+        }
+    }
+
+    /// Sets the backlog of the bucket at `place`, in an entry of its own or in the overflow bucket.
+    pub(super) fn set(&mut self, place: Place, bucket: (u64, Rate), backlog: u128, now: Instant) -> Slot {
+        let (fingerprint, rate) = bucket;
+        let (tat, kind) = (rate.tat(backlog, now), rate.tag());
+        let (index, entry) = match place {
+            Place::Overflow => return self.share(rate, backlog, now),
+            Place::Own(index) => (
+                index,
+                Entry {
+                    tat,
+                    kind,
+                    ..self.entry(index)
+                },
+            ),
+            Place::New(index) => {
+                let generation = self.next_generation();
+                (
+                    index,
+                    Entry {
+                        fingerprint,
+                        tat,
+                        generation,
+                        refunded: 0,
+                        kind,
+                    },
+                )
+            }
+        };
+        self.put(index, entry);
+        Slot::Own(entry.generation)
+    }
+
+    /// Adds `ns` to the overflow bucket's backlog.
+    pub(super) fn share_more(&mut self, ns: u64, now: Instant) {
+        let mut entry = self.entry(0);
+        entry.tat.ns = entry.tat.ns.max(now.0).saturating_add(ns);
+        self.put(0, entry);
+    }
+
+    /// Takes `ns` off the overflow bucket's backlog.
+    pub(super) fn share_less(&mut self, ns: u64) {
+        let mut entry = self.entry(0);
+        entry.tat.ns = entry.tat.ns.saturating_sub(ns);
+        entry.count_refund(ns);
+        self.put(0, entry);
+    }
+
+    /// What the caller and model with this fingerprint lately put out, in tokens.
+    pub(super) fn expectation(&self, fingerprint: u64) -> Option<u64> {
+        self.find_expectation(fingerprint)
+            .map(|index| self.entry(index).tat.ns)
+    }
+
+    /// Lets the expectation follow `output`: a quarter of the way each time. It takes a free entry or the oldest
+    /// expectation's, never a debt's.
+    pub(super) fn learn(&mut self, fingerprint: u64, output: u64, now: Instant) {
+        let known = self.find_expectation(fingerprint);
+        let value = known.map_or(output, |index| {
+            let old = self.entry(index).tat.ns;
+            old.saturating_mul(3).saturating_add(output).div_ceil(4)
+        });
+        if known.is_some() && self.expectation(fingerprint) == Some(value) {
+            return;
+        }
+        if let Some(index) = known.or_else(|| self.free(now)) {
+            let generation = self.next_generation();
+            let tat = Tat { ns: value, frac: 0 };
+            self.put(
+                index,
+                Entry {
+                    fingerprint,
+                    tat,
+                    generation,
+                    refunded: 0,
+                    kind: EXPECTATION,
+                },
+            );
+        }
+    }
+
+    fn share(&mut self, rate: Rate, backlog: u128, now: Instant) -> Slot {
+        let mut entry = self.entry(0);
+        let end = now.0.saturating_add(rate.ns(backlog));
+        entry.tat.ns = entry.tat.ns.max(end);
+        self.put(0, entry);
+        Slot::Overflow
+    }
+
+    fn find_expectation(&self, fingerprint: u64) -> Option<usize> {
+        self.find(|entry| entry.kind == EXPECTATION && entry.fingerprint == fingerprint)
+    }
+
+    fn find(&self, wanted: impl Fn(&Entry) -> bool) -> Option<usize> {
+        (1..ENTRIES).find(|index| wanted(&self.entry(*index)))
+    }
+
+    /// An entry that may be taken: an empty or refilled one, else the expectation that was longest not learnt.
+    fn free(&self, now: Instant) -> Option<usize> {
+        self.find(|entry| entry.is_free(now)).or_else(|| {
+            (1..ENTRIES)
+                .map(|index| (self.entry(index), index))
+                .filter(|(entry, _)| entry.kind == EXPECTATION)
+                .min_by_key(|(entry, _)| entry.generation)
+                .map(|(_, index)| index)
+        })
+    }
+
+    fn next_generation(&mut self) -> u32 {
+        let mut own = self.entry(0);
+        own.generation = own.generation.wrapping_add(1);
+        self.put(0, own);
+        own.generation
+    }
+}
+
+impl Entry {
+    /// The backlog under `rate`. When the policy has changed the rate since it was written, no more than a full
+    /// burst is carried over: an operator's change never locks anybody out for longer than the new limit itself would.
+    pub(super) fn backlog(&self, rate: Rate, now: Instant) -> u128 {
+        if self.kind == rate.tag() {
+            return rate.backlog(self.tat, now);
+        }
+        let rounded = Tat {
+            ns: self.tat.ns.saturating_add(u64::from(self.tat.frac > 0)),
+            frac: 0,
+        };
+        rate.backlog(rounded, now).min(rate.capacity())
+    }
+
+    /// Counts a refund, rounded up: the count serves to bound later refunds.
+    pub(super) fn count_refund(&mut self, ns: u64) {
+        self.refunded = self.refunded.wrapping_add(ns.div_ceil(1_000)) & COUNTER;
+    }
+
+    fn is_free(&self, now: Instant) -> bool {
+        let refilled = self.tat.ns < now.0 || (self.tat.ns == now.0 && self.tat.frac == 0);
+        self.kind == NOTHING || (self.kind > EXPECTATION && refilled)
+    }
+
+    fn decode(bytes: &[u8; ENTRY]) -> Self {
+        let word = |at: usize| -> u64 {
+            let (words, _) = bytes.as_chunks::<8>();
+            words.get(at).map_or(0, |word| u64::from_le_bytes(*word))
+        };
+        let halves = |word: u64| -> (u32, u32) {
+            let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
+            (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
+        };
+        let (frac, generation) = halves(word(2));
+        let [.., low, high] = word(3).to_le_bytes();
+        Self {
+            fingerprint: word(0),
+            tat: Tat { ns: word(1), frac },
+            generation,
+            refunded: word(3) & COUNTER,
+            kind: u16::from_le_bytes([low, high]),
+        }
+    }
+
+    fn encode(&self) -> [u8; ENTRY] {
+        let words = [
+            self.fingerprint,
+            self.tat.ns,
+            u64::from(self.tat.frac) | u64::from(self.generation) << 32,
+            (self.refunded & COUNTER) | u64::from(self.kind) << 48,
+        ];
+        let mut bytes = [0; ENTRY];
+        let (slots, _) = bytes.as_chunks_mut::<8>();
+        for (slot, word) in slots.iter_mut().zip(words) {
+            *slot = word.to_le_bytes();
+        }
+        bytes
+    }
+}
+
+/// How much was refunded between two readings of the counter, in ns.
+pub(super) fn refunded_between(earlier: u64, later: u64) -> u64 {
+    (later.wrapping_sub(earlier) & COUNTER).saturating_mul(1_000)
+}

@@ -1,0 +1,133 @@
+//! Providers: where they are, what they speak, what they serve, what they grant us.
+
+use super::breaker::breaker;
+use super::error::quote;
+use super::field::{Field, Reading};
+use super::limit;
+use super::names::{self, MODEL, PLAIN};
+use super::secret;
+use super::types::{Breaker, Price, Provider, ProviderDialect, ProviderModel, Tokenizer};
+
+/// The providers, in the order of their names.
+pub(super) fn providers(field: &Field<'_>, r: &mut Reading<'_>) -> Vec<Provider> {
+    let entries = field.entries(r, "a map of providers");
+    if entries.is_empty() && field.tree().is_object() {
+        field.refuse(r, "is empty", "at least one provider");
+    }
+    entries
+        .iter()
+        .map(|(name, field)| provider(name, field, r))
+        .collect()
+}
+
+const FIELDS: [&str; 9] = [
+    "cluster",
+    "dialect",
+    "authority",
+    "path_prefix",
+    "credential",
+    "include_usage",
+    "models",
+    "breaker",
+    "limits",
+];
+const DIALECTS: [(&str, ProviderDialect); 2] = [
+    ("openai", ProviderDialect::OpenAi),
+    ("anthropic", ProviderDialect::Anthropic),
+];
+const AUTHORITY: &str = "a host name, with a port if need be, such as api.openai.com";
+const PREFIX: &str = "a path that begins with /, without query, such as /openai";
+
+/// A provider as far as it can be read, so that chains to it are judged even if something else of it is wrong.
+fn provider(name: &str, field: &Field<'_>, r: &mut Reading<'_>) -> Provider {
+    if !names::is_provider(name) {
+        field.refuse(
+            r,
+            format!("{} can't be a provider's name", quote(name)),
+            names::PROVIDER,
+        );
+    }
+    let s = field.section(r, &FIELDS);
+    let cluster = s.require("cluster", r, "the name of one of Envoy's clusters");
+    let cluster = cluster
+        .and_then(|f| f.parsed(r, PLAIN, names::plain))
+        .unwrap_or_default();
+    let dialect = s
+        .require("dialect", r, "openai, anthropic")
+        .and_then(|f| f.choice(r, &DIALECTS));
+    let dialect = dialect.unwrap_or(ProviderDialect::OpenAi);
+    let models = s.require("models", r, "a map of the models it serves");
+    Provider {
+        name: name.to_owned(),
+        cluster: cluster.to_owned(),
+        dialect,
+        authority: s.get("authority").and_then(|f| f.parsed(r, AUTHORITY, authority)),
+        path_prefix: s.or("path_prefix", String::new(), |f| f.parsed(r, PREFIX, path_prefix)),
+        credential: s
+            .get("credential")
+            .and_then(|f| secret::credential(&f, dialect, r)),
+        include_usage: s.or("include_usage", true, |f| f.flag(r)),
+        models: models.map(|f| provider_models(&f, r)).unwrap_or_default(),
+        breaker: s.get("breaker").map_or_else(Breaker::default, |f| breaker(&f, r)),
+        limits: s
+            .get("limits")
+            .map(|f| limit::granted(name, &f, r))
+            .unwrap_or_default(),
+    }
+}
+
+fn authority(text: &str) -> Option<String> {
+    let safe = |b: u8| b.is_ascii_alphanumeric() || b"-._~:[]".contains(&b);
+    let fits = (1..=255).contains(&text.len()) && text.bytes().all(safe);
+    fits.then(|| text.to_owned())
+}
+
+fn path_prefix(text: &str) -> Option<String> {
+    let odd = |b: u8| !matches!(b, 0x21..=0x7e) || matches!(b, b'?' | b'#');
+    let fits = text.starts_with('/') && text.len() <= 1_024 && !text.bytes().any(odd);
+    fits.then(|| text.trim_end_matches('/').to_owned())
+}
+
+fn provider_models(field: &Field<'_>, r: &mut Reading<'_>) -> Vec<ProviderModel> {
+    let entries = field.entries(r, "a map of the models it serves");
+    if entries.is_empty() && field.tree().is_object() {
+        field.refuse(r, "is empty", "at least one model");
+    }
+    entries
+        .iter()
+        .map(|(name, field)| provider_model(name, field, r))
+        .collect()
+}
+
+const TOKENIZERS: [(&str, Tokenizer); 3] = [
+    ("o200k", Tokenizer::O200k),
+    ("cl100k", Tokenizer::Cl100k),
+    ("estimate", Tokenizer::Estimate),
+];
+
+fn provider_model(name: &str, field: &Field<'_>, r: &mut Reading<'_>) -> ProviderModel {
+    if !names::is_model(name) {
+        field.refuse(r, format!("{} can't be a model's name", quote(name)), MODEL);
+    }
+    let s = field.section(r, &["tokenizer", "context", "price"]);
+    ProviderModel {
+        name: name.to_owned(),
+        tokenizer: s.or("tokenizer", Tokenizer::default(), |f| f.choice(r, &TOKENIZERS)),
+        context: s.get("context").and_then(|f| f.whole(r, 1..=1_000_000_000)),
+        price: s.get("price").and_then(|f| price(&f, r)),
+    }
+}
+
+fn price(field: &Field<'_>, r: &mut Reading<'_>) -> Option<Price> {
+    const DOLLARS: &str = "US$ per million tokens, from 0 to 1000000";
+    let s = field.section(r, &["input", "cached_input", "output"]);
+    let dollars = |f: Field<'_>, r: &mut Reading<'_>| f.number(r, DOLLARS, |d| (0.0..=1e6).contains(&d));
+    let input = s.require("input", r, DOLLARS).and_then(|f| dollars(f, r));
+    let output = s.require("output", r, DOLLARS).and_then(|f| dollars(f, r));
+    let cached_input = s.get("cached_input").and_then(|f| dollars(f, r));
+    Some(Price {
+        input: input?,
+        cached_input,
+        output: output?,
+    })
+}

@@ -1,0 +1,135 @@
+//! Which answers must match which schema.
+
+use serde_json::Value;
+
+use crate::body::schema::Schema;
+
+use super::error::{list, quote};
+use super::field::{Field, Reading, Section};
+use super::limit;
+use super::names::{self, LABEL, PLAIN};
+use super::types::{Mode, ModelRoute, OnInvalid, Validation};
+
+/// The rules, in the order written: the first that applies decides.
+pub(super) fn rules(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<'_>) -> Vec<Validation> {
+    let mut rules: Vec<Validation> = Vec::new();
+    for (index, item) in field.items(r, "a list of rules").iter().enumerate() {
+        let section = item.section(r, &["name", "when", "schema", "on_invalid", "mode"]);
+        let name = unique_name(&section, index, r);
+        if rules.iter().any(|rule| rule.name == name) {
+            r.refuse(
+                &section.path_of("name"),
+                format!("{} is another rule's name", quote(&name)),
+                "a name of its own",
+            );
+        }
+        rules.extend(rule(&section, name, routes, r));
+    }
+    rules
+}
+
+fn unique_name(section: &Section<'_>, index: usize, r: &mut Reading<'_>) -> String {
+    section.or("name", format!("rule-{index}"), |field| {
+        field.parsed(r, LABEL, |text| names::is_label(text).then(|| text.to_owned()))
+    })
+}
+
+fn rule(
+    section: &Section<'_>,
+    name: String,
+    routes: &[&ModelRoute],
+    r: &mut Reading<'_>,
+) -> Option<Validation> {
+    let when = section
+        .get("when")
+        .map(|field| field.section(r, &["path", "header", "model"]));
+    let part = |name| when.as_ref().and_then(|when| when.get(name));
+    let (path, headers, models) = (part("path"), part("header"), part("model"));
+    let path = path.and_then(|f| f.parsed(r, "a path that begins with /, without query", exact_path));
+    let headers = headers.map(|f| required_headers(&f, r)).unwrap_or_default();
+    let models = models.map(|f| model_names(&f, routes, r)).unwrap_or_default();
+    let on_invalid = section.or("on_invalid", OnInvalid::Reject, |f| on_invalid(&f, r));
+    let mode = section.or("mode", Mode::default(), |f| limit::mode(&f, r));
+    let schema = section
+        .require("schema", r, "a JSON Schema")
+        .and_then(|f| schema(&f, r))?;
+    Some(Validation {
+        name,
+        path,
+        headers,
+        models,
+        schema,
+        on_invalid,
+        mode,
+    })
+}
+
+fn exact_path(text: &str) -> Option<String> {
+    let odd = |b: u8| !matches!(b, 0x21..=0x7e) || matches!(b, b'?' | b'#');
+    let fits = text.starts_with('/') && text.len() <= 1_024 && !text.bytes().any(odd);
+    fits.then(|| text.to_owned())
+}
+
+fn required_headers(field: &Field<'_>, r: &mut Reading<'_>) -> Vec<(String, String)> {
+    let mut headers = Vec::new();
+    for (name, value) in field.entries(r, "a map of headers and their values") {
+        match names::header(name) {
+            Some(name) => headers.extend(value.parsed(r, PLAIN, names::plain).map(|v| (name, v.to_owned()))),
+            None => value.refuse(
+                r,
+                format!("{} can't be a header's name", quote(name)),
+                names::HEADER,
+            ),
+        }
+    }
+    headers
+}
+
+fn model_names(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<'_>) -> Vec<String> {
+    let known = list(&routes.iter().map(|route| route.name.as_str()).collect::<Vec<_>>());
+    let mut found = Vec::new();
+    let items = field.items(r, "a list of models");
+    if items.is_empty() && field.tree().is_array() {
+        field.refuse(
+            r,
+            "is empty",
+            format!("one or more of: {known}; or no such field, for any model"),
+        );
+    }
+    for item in items {
+        let is_known = |text: &str| routes.iter().any(|route| route.name == text);
+        found.extend(item.parsed(r, &known, |text| is_known(text).then(|| text.to_owned())));
+    }
+    found
+}
+
+fn on_invalid(field: &Field<'_>, r: &mut Reading<'_>) -> Option<OnInvalid> {
+    const STEPS: [(&str, OnInvalid); 2] = [("reject", OnInvalid::Reject), ("annotate", OnInvalid::Annotate)];
+    let items = field.items(r, "[reject] or [annotate]");
+    match items.as_slice() {
+        [] if !field.tree().is_array() => None,
+        [only] => only.choice(r, &STEPS),
+        several => {
+            field.refuse(
+                r,
+                format!("has {} steps", several.len()),
+                "[reject] or [annotate]",
+            );
+            None
+        }
+    }
+}
+
+fn schema(field: &Field<'_>, r: &mut Reading<'_>) -> Option<Schema> {
+    const ALLOWED: &str = "a JSON Schema of draft 2020-12, 2019-09, 7, 6 or 4, without remote references";
+    match field.tree() {
+        tree @ (Value::Object(_) | Value::Bool(_)) => match Schema::compile(tree) {
+            Ok(schema) => Some(schema),
+            Err(error) => {
+                field.refuse(r, format!("doesn't compile: {error}"), ALLOWED);
+                None
+            }
+        },
+        _ => field.mistyped(r, ALLOWED),
+    }
+}

@@ -1,0 +1,375 @@
+//! Metrics: what is counted, and under which name.
+//!
+//! Labels are segments `.key=value` of the name, which `stats_tags` of Envoy's bootstrap turn into labels. Values come
+//! from the policy and from fixed lists alone, so that nothing a client sends makes a new metric: hosts never free one.
+//! Names beginning with `gen_ai` follow OpenTelemetry's semantic conventions for generative AI.
+
+use crate::breaker::StateName;
+use crate::dialect::Endpoint;
+use crate::policy::{Hop, Limit, Policy};
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Is set.
+    Gauge,
+    /// Is recorded.
+    Histogram,
+}
+
+/// Which limit of the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitRef {
+    /// Index into [`Policy::limits`].
+    Caller(usize),
+    /// Index of a provider, and into its limits.
+    Provider(usize, usize),
+}
+
+impl LimitRef {
+    /// The limit that is meant.
+    #[must_use]
+    pub fn of(self, policy: &Policy) -> Option<&Limit> {
+        match self {
+            Self::Caller(limit) => policy.limits.get(limit),
+            Self::Provider(provider, limit) => policy.providers.get(provider)?.limits.get(limit),
+        }
+    }
+}
+
+/// What a limit decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decision {
+    /// There was enough.
+    Allowed,
+    /// There wasn't, and it binds.
+    Denied,
+    /// There wasn't, and it doesn't bind.
+    Shadow,
+}
+
+/// Which tokens of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TokenType {
+    /// Everything billed as prompt.
+    Input,
+    /// Everything billed as output.
+    Output,
+    /// Of the input: read from the provider's cache.
+    CacheRead,
+    /// Of the input: written to the provider's cache.
+    CacheWrite,
+    /// Of the output: thought, not said.
+    Reasoning,
+}
+
+/// What became of tokens in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Booking {
+    /// Set aside at admission.
+    Reserved,
+    /// Used in the end.
+    Settled,
+    /// Given back.
+    Refunded,
+}
+
+/// Why a client was refused by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refused {
+    /// Nobody we know.
+    Anonymous,
+    /// A body that can't be read.
+    BadRequest,
+    /// An encoded body.
+    Encoded,
+    /// A body over its bound.
+    Oversize,
+    /// A model that the policy doesn't know, or not in this dialect.
+    Model,
+    /// A prompt that can never fit.
+    Never,
+    /// A limit, for now.
+    Limit,
+    /// No provider may be asked now.
+    Unavailable,
+    /// An answer that broke its schema.
+    Answer,
+}
+
+/// Why a candidate was passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PassedOver {
+    /// It speaks another dialect than the client.
+    Dialect,
+    /// The prompt is longer than its context.
+    Context,
+    /// Its breaker is open, or half-open without a free probe.
+    Open,
+    /// It said 429, or has nearly nothing left.
+    RateLimited,
+    /// An operator took it out.
+    Forced,
+    /// Its own limit in the policy is used up.
+    Limit,
+}
+
+/// The verdict on an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Checked {
+    /// It matches.
+    Valid,
+    /// It is JSON, and doesn't match.
+    Invalid,
+    /// It isn't JSON.
+    NotJson,
+    /// The model refused.
+    Refusal,
+    /// The provider's content filter stopped it.
+    Filtered,
+    /// Cut by its length.
+    Truncated,
+    /// Nothing in it.
+    Empty,
+    /// Several choices.
+    Several,
+    /// Tool calls, no text.
+    ToolCalls,
+    /// Too long, encoded or broken off: not checked.
+    Unchecked,
+}
+
+/// A status, as coarse as an alert needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StatusClass {
+    /// 1xx, 2xx and 3xx.
+    Good,
+    /// 429.
+    RateLimited,
+    /// Other 4xx.
+    Client,
+    /// 5xx.
+    Server,
+}
+
+/// Why a stream ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aborted {
+    /// The client hung up.
+    Client,
+    /// The provider did.
+    Upstream,
+}
+
+/// Everything that is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)] // The names are their documentation; `name` gives what hosts call them.
+pub enum Metric {
+    Exchange(Endpoint),
+    OtherPath,
+    Uncounted,
+    Refused(Refused),
+    ShadowRefused(Refused),
+    Limit(LimitRef, Decision),
+    Tokens(Booking),
+    Contended,
+    Overflow,
+    PendingSettlements,
+    TokenUsage(usize, usize, TokenType),
+    Inference(usize, usize, TokenType),
+    Duration(usize, usize),
+    FirstToken(usize, usize),
+    PerOutputToken(usize, usize),
+    EstimateError(usize, usize),
+    Upstream(usize, StatusClass),
+    Connect(usize),
+    PassedOver(usize, PassedOver),
+    FallbackTokens(usize),
+    RetryTokens(usize),
+    BreakerTransition(usize, &'static str),
+    BreakerState(usize),
+    BreakerDropped(usize),
+    Headroom(usize),
+    UsageMissing(usize),
+    UsageFault(usize),
+    Opaque(usize),
+    StreamAborted(usize, Aborted),
+    StreamError(usize),
+    Schema(usize, Checked),
+    ConfigRejected,
+}
+
+impl Metric {
+    /// The metric of a hop.
+    #[must_use]
+    pub fn of_hop(hop: Hop, make: impl Fn(usize, usize) -> Self) -> Self {
+        make(hop.provider, hop.model)
+    }
+
+    /// How it behaves.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::TokenUsage(..)
+            | Self::Duration(..)
+            | Self::FirstToken(..)
+            | Self::PerOutputToken(..)
+            | Self::EstimateError(..) => Kind::Histogram,
+            Self::BreakerState(_) | Self::Headroom(_) | Self::PendingSettlements => Kind::Gauge,
+            _ => Kind::Counter,
+        }
+    }
+
+    /// What hosts call it.
+    #[must_use]
+    pub fn name(self, policy: &Policy) -> String {
+        match self {
+            Self::Exchange(endpoint) => format!("spillway.exchange.endpoint={}", endpoint.as_str()),
+            Self::OtherPath => "spillway.exchange.endpoint=other".into(),
+            Self::Uncounted => "spillway.exchange.uncounted".into(),
+            Self::Refused(why) => format!("spillway.refused.reason={}", why.as_str()),
+            Self::ShadowRefused(why) => format!("spillway.shadow_refused.reason={}", why.as_str()),
+            Self::Limit(limit, decision) => limit_name(policy, limit, decision),
+            Self::Tokens(booking) => format!("spillway.tokens.type={}", booking.as_str()),
+            Self::Contended => "spillway.ledger.contended".into(),
+            Self::Overflow => "spillway.ledger.overflow".into(),
+            Self::PendingSettlements => "spillway.ledger.pending".into(),
+            Self::ConfigRejected => "spillway.config.rejected".into(),
+            Self::Schema(rule, verdict) => schema_name(policy, rule, verdict),
+            _ => self.provider_name(policy),
+        }
+    }
+
+    fn provider_name(self, policy: &Policy) -> String {
+        let one = |name: &str, provider: usize| format!("{name}.{}", provider_segment(policy, provider));
+        let both = |name: &str, provider, model| format!("{name}.{}", hop_segments(policy, provider, model));
+        match self {
+            Self::TokenUsage(p, m, kind) => {
+                format!("{}.type={}", both("gen_ai.client.token.usage", p, m), kind.as_str())
+            }
+            Self::Inference(p, m, kind) => {
+                both(&format!("gen_ai.client.inference.usage.{}", kind.counter()), p, m)
+            }
+            Self::Duration(p, m) => both("gen_ai.client.operation.duration", p, m),
+            Self::FirstToken(p, m) => both("gen_ai.server.time_to_first_token", p, m),
+            Self::PerOutputToken(p, m) => both("gen_ai.server.time_per_output_token", p, m),
+            Self::EstimateError(p, m) => both("spillway.estimate.error", p, m),
+            Self::Upstream(p, class) => format!("{}.status={}", one("spillway.upstream", p), class.as_str()),
+            Self::Connect(p) => one("spillway.upstream.connect_failure", p),
+            Self::PassedOver(p, why) => format!("{}.reason={}", one("spillway.fallback", p), why.as_str()),
+            Self::FallbackTokens(p) => one("spillway.fallback.tokens", p),
+            Self::RetryTokens(p) => one("spillway.retry.tokens", p),
+            Self::BreakerTransition(p, state) => {
+                format!("{}.state={state}", one("spillway.breaker.transition", p))
+            }
+            Self::BreakerState(p) => one("spillway.breaker.state", p),
+            Self::BreakerDropped(p) => one("spillway.breaker.dropped", p),
+            Self::Headroom(p) => one("spillway.provider.headroom", p),
+            Self::UsageMissing(p) => one("spillway.usage.missing", p),
+            Self::UsageFault(p) => one("spillway.usage.fault", p),
+            Self::Opaque(p) => one("spillway.answer.opaque", p),
+            Self::StreamAborted(p, who) => format!("{}.reason={}", one("spillway.stream.aborted", p), who.as_str()),
+            Self::StreamError(p) => one("spillway.stream.error", p),
+            _ => String::new(),
+        }
+    }
+}
+
+/// A name as a metric's segment: whatever would end a segment becomes `_`.
+fn segment(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_*".contains(c) { c } else { '_' }).collect()
+}
+
+fn provider_segment(policy: &Policy, provider: usize) -> String {
+    let name = policy.providers.get(provider).map_or("other", |p| p.name.as_str());
+    format!("provider={}", segment(name))
+}
+
+fn hop_segments(policy: &Policy, provider: usize, model: usize) -> String {
+    let found = policy.providers.get(provider).and_then(|p| p.models.get(model));
+    let model = found.map_or("other", |m| m.name.as_str());
+    format!("{}.model={}", provider_segment(policy, provider), segment(model))
+}
+
+fn limit_name(policy: &Policy, limit: LimitRef, decision: Decision) -> String {
+    let name = limit.of(policy).map_or("other", |l| l.name.as_str());
+    format!("spillway.limit.limit={}.decision={}", segment(name), decision.as_str())
+}
+
+fn schema_name(policy: &Policy, rule: usize, verdict: Checked) -> String {
+    let name = policy.validate.get(rule).map_or("other", |v| v.name.as_str());
+    format!("spillway.schema.rule={}.verdict={}", segment(name), verdict.as_str())
+}
+
+macro_rules! words {
+    ($type:ty { $($variant:ident => $word:literal),* $(,)? }) => {
+        impl $type {
+            /// The word for it in metrics and records.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+        }
+    };
+}
+
+words!(Decision { Allowed => "allowed", Denied => "denied", Shadow => "shadow" });
+words!(TokenType {
+    Input => "input", Output => "output", CacheRead => "cache_read", CacheWrite => "cache_write",
+    Reasoning => "reasoning",
+});
+words!(Booking { Reserved => "reserved", Settled => "settled", Refunded => "refunded" });
+words!(Refused {
+    Anonymous => "anonymous", BadRequest => "bad_request", Encoded => "encoded", Oversize => "oversize",
+    Model => "model", Never => "never", Limit => "limit", Unavailable => "unavailable", Answer => "answer",
+});
+words!(PassedOver {
+    Dialect => "dialect", Context => "context", Open => "open", RateLimited => "rate_limited",
+    Forced => "forced_open", Limit => "limit",
+});
+words!(Checked {
+    Valid => "valid", Invalid => "invalid", NotJson => "not_json", Refusal => "refusal", Filtered => "filtered",
+    Truncated => "truncated", Empty => "empty", Several => "several", ToolCalls => "tool_calls",
+    Unchecked => "unchecked",
+});
+words!(StatusClass { Good => "2xx", RateLimited => "429", Client => "4xx", Server => "5xx" });
+words!(Aborted { Client => "client", Upstream => "upstream" });
+
+impl TokenType {
+    fn counter(self) -> &'static str {
+        match self {
+            Self::Input => "input_tokens",
+            Self::Output => "output_tokens",
+            Self::CacheRead => "cache_read.input_tokens",
+            Self::CacheWrite => "cache_write.input_tokens",
+            Self::Reasoning => "reasoning.output_tokens",
+        }
+    }
+}
+
+impl StatusClass {
+    /// The class of a status.
+    #[must_use]
+    pub fn of(status: u16) -> Self {
+        match status {
+            429 => Self::RateLimited,
+            400..=499 => Self::Client,
+            500.. => Self::Server,
+            _ => Self::Good,
+        }
+    }
+}
+
+/// A breaker's state as its gauge shows it: the worse, the higher.
+#[must_use]
+pub fn state_code(state: StateName) -> u64 {
+    match state {
+        StateName::Closed | StateName::ForcedClosed => 0,
+        StateName::HalfOpen => 1,
+        StateName::RateLimited => 2,
+        StateName::Open => 3,
+        StateName::ForcedOpen => 4,
+    }
+}

@@ -1,0 +1,16 @@
+//! The only code that names proxy_wasm: entry point, root context with its tick, one HTTP context per exchange, and
+//! the seam (`host`) through which every host call goes.
+//!
+//! Its invariant: nothing that a host answers makes it panic, because a panic takes every stream of the VM along.
+
+mod host;
+mod root;
+mod store;
+mod stream;
+mod worker;
+
+use proxy_wasm::traits::RootContext;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::<root::Root>::default() });
+}}

@@ -1,0 +1,98 @@
+//! The root context: one per worker and policy. Loads the policy, ticks, makes the exchanges' contexts.
+
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+use crate::exchange::Gateway;
+use crate::ledger::{HashKey, Ledger};
+use crate::policy::{self, Environment, Policy};
+
+use super::host::{self, Buffer, Level, MetricType};
+use super::store::SharedData;
+use super::stream::Stream;
+use super::worker::Worker;
+
+/// How often lost races are tried again and gauges set.
+const TICK_MS: u32 = 1000;
+/// A key for hashing callers, alike on every proxy that shares limits.
+const HASH_KEY: &str = "SPILLWAY_HASH_KEY";
+
+/// The VM's environment variables, as `environment_variables` of the host's configuration sets them.
+struct Variables;
+
+impl Environment for Variables {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+/// The root context.
+#[derive(Default)]
+pub(super) struct Root {
+    worker: Option<Rc<Worker>>,
+}
+
+impl Root {
+    fn configure(&mut self, size: usize) -> Result<(), String> {
+        let bytes = host::read_buffer(Buffer::PluginConfiguration, 0, size)
+            .map_err(|status| format!("the host gives no configuration (status {})", status.0))?;
+        let text = String::from_utf8(bytes).map_err(|_| "the policy isn't UTF-8".to_owned())?;
+        let policy = policy::load(&text, &Variables).map_err(|error| error.to_string())?;
+        host::log(Level::Info, &format!("spillway: {}", summary(&policy)));
+        let seed = host::random();
+        let key = hash_key(seed).map_err(|error| format!("the shared store failed: {error:?}"))?;
+        let ledger = Ledger::new(key, policy.tracked_keys);
+        self.worker = Some(Rc::new(Worker::new(Gateway { policy, ledger }, seed)));
+        host::tick_every(TICK_MS).map_err(|status| format!("the host gives no tick (status {})", status.0))
+    }
+}
+
+fn hash_key(seed: [u8; 16]) -> Result<HashKey, crate::store::StoreError> {
+    match Variables.variable(HASH_KEY).filter(|key| !key.is_empty()) {
+        Some(key) => Ok(HashKey::from_text(&key)),
+        None => HashKey::shared(&SharedData, seed),
+    }
+}
+
+fn summary(policy: &Policy) -> String {
+    format!(
+        "policy loaded: {} providers, {} models, {} limits, {} schemas, {:?}",
+        policy.providers.len(),
+        policy.models.len() + usize::from(policy.any_model.is_some()),
+        policy.limits.len(),
+        policy.validate.len(),
+        policy.mode
+    )
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        match self.configure(size) {
+            Ok(()) => true,
+            Err(message) => {
+                host::log(Level::Error, &format!("spillway: policy refused: {message}"));
+                let id = host::define_metric(MetricType::Counter, "spillway.config.rejected");
+                let _ = id.and_then(|id| host::add_to_metric(id, 1));
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(worker) = &self.worker {
+            worker.tick();
+        }
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream::new(self.worker.clone())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
