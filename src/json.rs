@@ -1,6 +1,66 @@
 //! Reading JSON without building trees: what the hot path knows of the syntax (RFC 8259).
 //!
-//! Every function is linear in its input, allocates nothing and can't panic.
+//! Every function is linear in its input and can't panic; what allocates says so. Three readers share the grammar:
+//! [`chars`] decodes a string's content, [`Lexer`] pulls values out of a complete text, [`Machine`] follows a text
+//! that arrives in pieces.
+
+mod find;
+mod lexer;
+mod machine;
+mod number;
+
+use std::borrow::Cow;
+
+pub use find::line_end;
+pub use lexer::{Fault, Lexer, MAX_DEPTH, Value};
+pub use machine::{Machine, Mark};
+pub use number::unsigned;
+
+/// A string's content (between its quotes, still escaped) as bytes to compare with names; allocates only when escaped.
+#[must_use]
+pub fn name(raw: &[u8]) -> Cow<'_, [u8]> {
+    if raw.contains(&b'\\') {
+        Cow::Owned(chars(raw).collect::<String>().into_bytes())
+    } else {
+        Cow::Borrowed(raw)
+    }
+}
+
+/// A string's content (between its quotes, still escaped), decoded as [`chars`] does; allocates only when it must.
+#[must_use]
+pub fn text(raw: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(raw) {
+        Ok(plain) if !raw.contains(&b'\\') => Cow::Borrowed(plain),
+        Ok(_) | Err(_) => Cow::Owned(chars(raw).collect()),
+    }
+}
+
+/// As [`text`], but no longer than `bound` bytes: what is over is cut off between characters.
+#[must_use]
+pub fn text_within(raw: &[u8], bound: usize) -> String {
+    let mut found = String::new();
+    for c in chars(raw) {
+        if found.len() + c.len_utf8() > bound {
+            break;
+        }
+        found.push(c);
+    }
+    found
+}
+
+/// Appends `text` as a JSON string, quotes included.
+pub fn push_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend([b'\\', byte]),
+            b'\n' => out.extend(*b"\\n"),
+            0..0x20 | 0x7f => out.extend(format!("\\u{byte:04x}").bytes()),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
 
 /// The characters of a JSON string's content (the bytes between its quotes, still escaped), decoded.
 ///
@@ -99,7 +159,7 @@ fn hex4(raw: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::chars;
+    use super::{chars, name, push_string, text, text_within};
 
     #[test]
     fn escapes_and_surrogates_decode() {
@@ -113,5 +173,27 @@ mod tests {
     #[test]
     fn invalid_bytes_become_replacement_characters() {
         assert_eq!(chars(b"a\xff\xc3(").collect::<String>(), "a\u{fffd}\u{fffd}(");
+    }
+
+    #[test]
+    fn names_compare_by_what_they_mean() {
+        assert_eq!(&*name(br"mod\u0065l"), b"model");
+        assert_eq!(&*name(b"model"), b"model");
+    }
+
+    #[test]
+    fn decoded_text_is_cut_between_characters() {
+        assert_eq!(text(br"a\nb"), "a\nb");
+        assert_eq!(text(b"\xff"), "\u{fffd}");
+        assert_eq!(text_within("aéé".as_bytes(), 4), "aé");
+    }
+
+    #[test]
+    fn written_strings_read_back() {
+        let odd = "a\"b\\c\n\u{1}\u{7f}é😀";
+        let mut out = Vec::new();
+        push_string(&mut out, odd);
+        assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), odd);
+        assert_eq!(text(&out[1..out.len() - 1]), odd);
     }
 }

@@ -30,7 +30,6 @@ pub struct Admitted {
     pub(super) levels: Vec<(LimitRef, Level)>,
     /// Prompt tokens as estimated.
     pub(super) estimate: u64,
-    pub(super) stream: bool,
     /// The client didn't ask for the usage chunk that we asked for.
     pub(super) strip_usage: bool,
     /// The rule that the answer must meet.
@@ -198,7 +197,7 @@ impl Identified {
         let expectation = gateway.ledger.expectation_key(&self.who.id, &[&self.who.id, model.as_bytes()]);
         let request = Request {
             claims: &claims.claims,
-            expectation: plan.facts.generates(self.endpoint).then_some(expectation),
+            expectation: self.endpoint.generates().then_some(expectation),
             demand: plan.demand(self.endpoint),
             mode: gateway.policy.mode,
         };
@@ -256,7 +255,6 @@ impl Identified {
             ticket: granted.ticket,
             levels: granted.levels,
             estimate: plan.estimate,
-            stream: facts.stream,
             strip_usage: inject && facts.include_usage != Some(true),
             rule: applying_rule(policy, &self.rules, &plan.route.name),
             begun: self.begun,

@@ -95,7 +95,7 @@ impl Admitted {
         let rule = rule.and_then(|at| Rule::of(&turn.gateway.policy, at));
         let reader = self.reader(&turn.gateway.policy, head, rule);
         let edits = self.response_edits(turn, head, (rule, &reader));
-        let mut state = self.responding(status, reader, rule);
+        let mut state = Box::new(self.responding(status, reader, rule));
         state.headroom = found.headroom;
         state.observe_status(turn, head, &found);
         if matches!(state.reader, Reader::Opaque) {
@@ -106,7 +106,7 @@ impl Admitted {
         }
         let holds = matches!(state.reader, Reader::Held(_)) && turn.gateway.policy.host.body_pause;
         let flow = if holds { Flow::Hold } else { Flow::Continue };
-        (Exchange::Responding(Box::new(state)), Step { edits, body: None, flow })
+        (Exchange::Responding(state), Step { edits, body: None, flow })
     }
 
     fn responding(self: Box<Self>, status: u16, reader: Reader, rule: Option<Rule>) -> Responding {
@@ -199,7 +199,7 @@ impl Responding {
     fn observe_status<S: Store>(&mut self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>, found: &Signals) {
         let outcome = match self.status {
             200..400 => return,
-            429 => Outcome::RateLimited { wait: found.retry_after.or(found.reset()) },
+            429 => Outcome::RateLimited { wait: found.retry_after.or(found.headroom.and_then(|h| h.reset)) },
             408 | 500.. => Outcome::Failure(failure(self.status, &head.details())),
             _ => Outcome::Neutral,
         };
