@@ -16,7 +16,36 @@ pub fn rfc3339(at: UnixMillis) -> String {
     let seconds = at.0.div_ceil(1000);
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    let mut text = String::with_capacity(20);
+    let fields = [
+        (month, 2, '-'),
+        (day, 2, 'T'),
+        (hour, 2, ':'),
+        (minute, 2, ':'),
+        (second, 2, 'Z'),
+    ];
+    push_number(&mut text, year, 4);
+    text.push('-');
+    for (value, width, after) in fields {
+        push_number(&mut text, value, width);
+        text.push(after);
+    }
+    text
+}
+
+/// Appends a number in decimal, with leading zeros up to `width` digits. Headers are written on every answer, and `format!` would
+/// cost several times as much.
+pub fn push_number(text: &mut String, value: u64, width: u32) {
+    let digits = value.checked_ilog10().map_or(1, |log| log + 1).max(width);
+    for place in (0..digits).rev() {
+        // Places beyond the type's own are leading zeros.
+        let digit = 10u64.checked_pow(place).map_or(0, |unit| value / unit % 10);
+        text.extend(
+            u32::try_from(digit)
+                .ok()
+                .and_then(|digit| char::from_digit(digit, 10)),
+        );
+    }
 }
 
 /// Reads `2026-11-21T07:53:50Z`, with any fraction and any offset; `None` for anything else.
@@ -42,30 +71,27 @@ pub fn parse_http_date(text: &[u8]) -> Option<UnixMillis> {
         .filter(|word| !word.is_empty())
         .skip(1);
     let (second, third) = (words.next()?, words.next()?);
-    let (day, year, time) = match month(second) {
+    let (month, day, year, time) = match month(second) {
         Some(month) => {
-            let time = [
-                number(words.next()?)?,
-                number(words.next()?)?,
-                number(words.next()?)?,
-            ];
-            ([month, number(third)?], number(words.next()?)?, time)
+            let time = three(&mut words)?;
+            (month, number(third)?, number(words.next()?)?, time)
         }
-        None => {
-            let year = number(words.next()?)?;
-            let time = [
-                number(words.next()?)?,
-                number(words.next()?)?,
-                number(words.next()?)?,
-            ];
-            ([month(third)?, number(second)?], year, time)
-        }
+        None => (
+            month(third)?,
+            number(second)?,
+            number(words.next()?)?,
+            three(&mut words)?,
+        ),
     };
-    let [month, day] = day;
     let days = day_number([whole_year(year), month, day])?;
     Some(UnixMillis(
         days.checked_mul(MS_PER_DAY)?.checked_add(time_of_day(time)?)?,
     ))
+}
+
+fn three<'t>(words: &mut impl Iterator<Item = &'t [u8]>) -> Option<[u64; 3]> {
+    let mut next = || number(words.next()?);
+    Some([next()?, next()?, next()?])
 }
 
 /// RFC 850 dates have two digits; RFC 9110 wants them read as the nearest past or future, which 1970–2069 is
@@ -85,8 +111,8 @@ fn month(word: &[u8]) -> Option<u64> {
 
 /// Three numbers with `separator` between them.
 fn fields(text: &[u8], separator: u8) -> Option<[u64; 3]> {
-    let mut parts = text.split(|byte| *byte == separator).map(number);
-    let found = [parts.next()??, parts.next()??, parts.next()??];
+    let mut parts = text.split(|byte| *byte == separator);
+    let found = three(&mut parts)?;
     parts.next().is_none().then_some(found)
 }
 

@@ -158,7 +158,10 @@ impl<'a> Iterator for Lines<'a> {
         }
         let end = json::line_end(self.rest).unwrap_or(self.rest.len());
         let (line, rest) = self.rest.split_at_checked(end)?;
-        self.rest = rest.strip_prefix(b"\r\n").or_else(|| rest.get(1..)).unwrap_or_default();
+        self.rest = rest
+            .strip_prefix(b"\r\n")
+            .or_else(|| rest.get(1..))
+            .unwrap_or_default();
         Some(line)
     }
 }
@@ -229,7 +232,10 @@ mod tests {
     fn fields_are_read_as_the_standard_says() {
         let said = |name: &str, data: &str| Some((name.to_owned(), data.to_owned()));
         assert_eq!(read(b"data: a\ndata:b\ndata:  c\n\n"), said("", "a\nb\n c"));
-        assert_eq!(read(b"event: x\r\nid: 1\r\nretry: 5\r\ndata: y\r\n\r\n"), said("x", "y"));
+        assert_eq!(
+            read(b"event: x\r\nid: 1\r\nretry: 5\r\ndata: y\r\n\r\n"),
+            said("x", "y")
+        );
         assert_eq!(read("\u{feff}data: x\n\n".as_bytes()), said("", "x"));
         assert_eq!(read(b"data\n\n"), said("", ""));
         assert_eq!(read(b": comment\n\n"), None);
@@ -239,7 +245,14 @@ mod tests {
 
     #[test]
     fn the_empty_line_is_not_content() {
-        for (block, len) in [("a\n\n", 2), ("a\r\n\r\n", 3), ("a\r\r", 2), ("a\r\n\n", 3), ("\n", 0), ("a", 1)] {
+        for (block, len) in [
+            ("a\n\n", 2),
+            ("a\r\n\r\n", 3),
+            ("a\r\r", 2),
+            ("a\r\n\n", 3),
+            ("\n", 0),
+            ("a", 1),
+        ] {
             assert_eq!(content_len(block.as_bytes()), len, "{block:?}");
         }
     }

@@ -30,6 +30,7 @@ const PROBE_RETRY: Duration = Duration::from_secs(1);
 pub struct Breakers<'p> {
     rules: &'p Rules,
     models: usize,
+    record: u64,
     key: String,
 }
 
@@ -37,6 +38,23 @@ pub struct Breakers<'p> {
 struct Found {
     bytes: Vec<u8>,
     version: Cas,
+}
+
+impl Found {
+    fn provider(&self) -> &[u8] {
+        codec::section(&self.bytes, 0)
+    }
+
+    fn model(&self, model: usize) -> &[u8] {
+        codec::section(&self.bytes, model.saturating_add(1))
+    }
+
+    fn pair(&self, model: usize) -> Pair {
+        Pair {
+            provider: Section::from_bytes(self.provider()),
+            model: Section::from_bytes(self.model(model)),
+        }
+    }
 }
 
 /// Both sections that a call is concerned with.
@@ -56,10 +74,14 @@ impl<'p> Breakers<'p> {
     /// The breakers of this provider, in whatever store.
     #[must_use]
     pub fn of(provider: &'p Provider) -> Self {
+        let record = record(provider);
+        let key = format!("spillway/b/{record:016x}");
+        let models = provider.models.len();
         Self {
             rules: &provider.breaker,
-            models: provider.models.len(),
-            key: key(provider),
+            models,
+            record,
+            key,
         }
     }
 
@@ -76,7 +98,8 @@ impl<'p> Breakers<'p> {
     pub fn ask(&self, store: &impl Store, model: usize, now: Instant, entropy: u64) -> Permit {
         match self.rules.force {
             Some(Forced::Open) => return self.forced_open(now),
-            Some(Forced::Closed) => return Permit::Go(Pass::uncounted(model)),
+            Some(Forced::Closed) => return Permit::Go(Pass::uncounted(self.record, model)),
+            None if model >= self.models => return Permit::Go(Pass::uncounted(self.record, model)),
             None => {}
         }
         for _ in 0..TRIES {
@@ -90,7 +113,7 @@ impl<'p> Breakers<'p> {
     /// Leave for the call that goes although no breaker lets it (`least_bad`). It takes no lease and isn't
     /// counted: it was sent to a provider known to be bad. Never for a [`Permit::NotNow`] that is `forced`.
     pub fn force_pass(&self, model: usize) -> Pass {
-        Pass::uncounted(model)
+        Pass::uncounted(self.record, model)
     }
 
     /// Tells how a call ended.
@@ -102,7 +125,10 @@ impl<'p> Breakers<'p> {
     /// The states as they are, without changing them. A store that can't be read looks closed.
     #[must_use]
     pub fn view(&self, store: &impl Store, model: usize, now: Instant) -> View {
-        let pair = self.read(store, model).map(|(_, pair)| pair).unwrap_or_default();
+        let pair = self
+            .find(store)
+            .map(|found| found.pair(model))
+            .unwrap_or_default();
         let headroom = pair.model.headroom(now);
         let (provider, provider_at) = pair.provider.view(self.rules, now);
         let (model, model_at) = pair.model.view(self.rules, now);
@@ -168,21 +194,30 @@ impl<'p> Breakers<'p> {
         }
     }
 
-    /// The stakes of an observation that can change anything.
+    /// The stakes of an observation that can change anything here.
     fn at_stake<'o>(&self, observation: &'o PendingTransition) -> Option<&'o (Stake, Stake)> {
-        let stakes = observation
-            .pass
-            .stakes
-            .as_ref()
-            .filter(|_| self.rules.force.is_none())?;
-        (holds_lease(stakes) || !observation.verdict.says_nothing()).then_some(stakes)
+        let PendingTransition { pass, verdict } = observation;
+        let ours = pass.record == self.record && self.rules.force.is_none();
+        let stakes = pass.stakes.as_ref().filter(|_| ours)?;
+        (holds_lease(stakes) || !verdict.says_nothing()).then_some(stakes)
     }
 
     /// `None` when another worker was faster.
     fn try_ask(&self, store: &impl Store, model: usize, at: Observation) -> Option<Permit> {
-        let Ok((found, pair)) = self.read(store, model) else {
-            return Some(Permit::Go(Pass::uncounted(model)));
+        let Ok(found) = self.find(store) else {
+            return Some(Permit::Go(Pass::uncounted(self.record, model)));
         };
+        if let (Some(provider), Some(own)) =
+            (Section::free(found.provider()), Section::free(found.model(model)))
+        {
+            return Some(Permit::Go(self.pass(model, (provider, own), [None; 2])));
+        }
+        self.ask_closely(store, found, model, at)
+    }
+
+    /// The same when a state may stand in the way.
+    fn ask_closely(&self, store: &impl Store, found: Found, model: usize, at: Observation) -> Option<Permit> {
+        let pair = found.pair(model);
         let (provider, first, turned) = pair.provider.enter(self.rules, at.now);
         let (own, second, own_turned) = pair.model.enter(self.rules, at.now);
         if let Some(refusal) = refused(first, second, (provider.name(), own.name()), at) {
@@ -197,11 +232,7 @@ impl<'p> Breakers<'p> {
             [None; 2]
         };
         match is_probe.then(|| self.write(store, &found, model, &pair)) {
-            None | Some(Ok(())) => Some(Permit::Go(Pass {
-                model,
-                stakes: Some(stakes),
-                changes,
-            })),
+            None | Some(Ok(())) => Some(Permit::Go(self.pass(model, stakes, changes))),
             Some(Err(StoreError::Conflict)) => None,
             Some(Err(StoreError::Unavailable)) => Some(probes_out(at)),
         }
@@ -219,7 +250,8 @@ impl<'p> Breakers<'p> {
             changes: false,
             error,
         };
-        let (found, pair) = self.read(store, pass.model).map_err(unread)?;
+        let found = self.find(store).map_err(unread)?;
+        let pair = found.pair(pass.model);
         let news = |event, headroom| News { event, headroom };
         let (provider, first) =
             pair.provider
@@ -250,20 +282,25 @@ impl<'p> Breakers<'p> {
         }
     }
 
-    fn read(&self, store: &impl Store, model: usize) -> Result<(Found, Pair), StoreError> {
+    fn pass(&self, model: usize, stakes: (Stake, Stake), changes: [Option<Transition>; 2]) -> Pass {
+        Pass {
+            record: self.record,
+            model,
+            stakes: Some(stakes),
+            changes,
+        }
+    }
+
+    fn find(&self, store: &impl Store) -> Result<Found, StoreError> {
         let (bytes, version) = store.read(&self.key)?;
-        let pair = Pair {
-            provider: Section::from_bytes(codec::section(&bytes, 0)),
-            model: Section::from_bytes(codec::section(&bytes, model.saturating_add(1))),
-        };
-        Ok((Found { bytes, version }, pair))
+        Ok(Found { bytes, version })
     }
 
     /// Writes both sections against the record as it was found; nothing if it already says that.
     fn write(&self, store: &impl Store, found: &Found, model: usize, pair: &Pair) -> Result<(), StoreError> {
         let (provider, own) = (pair.provider.to_bytes(), pair.model.to_bytes());
         let count = self.models.saturating_add(1);
-        let bytes = codec::replaced(&found.bytes, count, &provider, model.saturating_add(1), &own);
+        let bytes = codec::replaced(&found.bytes, count, &provider, (model.saturating_add(1), &own));
         if bytes == found.bytes {
             return Ok(());
         }
@@ -271,10 +308,10 @@ impl<'p> Breakers<'p> {
     }
 }
 
-/// The key of a provider's record. What the record's layout depends on is part of it (the models' order, the
+/// What tells a provider's record from others. What the record's layout depends on is part of it (the models' order, the
 /// window's buckets), so that a new policy and an old one that still drains don't garble each other's
 /// records.
-fn key(provider: &Provider) -> String {
+fn record(provider: &Provider) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(provider.name.as_bytes());
     for model in &provider.models {
@@ -282,7 +319,7 @@ fn key(provider: &Provider) -> String {
         hasher.write(model.name.as_bytes());
     }
     hasher.write_u64(nanos(provider.breaker.window));
-    format!("spillway/b/{:016x}", hasher.finish())
+    hasher.finish()
 }
 
 /// The refusal, if one section refuses; the one that lasts longer, if both do.

@@ -11,6 +11,11 @@ const VERSION: u8 = 1;
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
+    /// Room for a busy section.
+    pub(super) fn new() -> Self {
+        Self(Vec::with_capacity(128))
+    }
+
     pub(super) fn uint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(low_bits(value) | 0x80);
@@ -93,7 +98,7 @@ pub(super) fn section(record: &[u8], index: usize) -> &[u8] {
 
 /// The record with the first section and the one at `index` (1 or more) replaced, all others as they were, up
 /// to `count` sections.
-pub(super) fn replaced(record: &[u8], count: usize, first: &[u8], index: usize, other: &[u8]) -> Vec<u8> {
+pub(super) fn replaced(record: &[u8], count: usize, first: &[u8], (index, other): (usize, &[u8])) -> Vec<u8> {
     let mut reader = sections(record);
     let mut out = Writer(Vec::with_capacity(record.len() + 64));
     out.0.push(VERSION);
@@ -127,8 +132,8 @@ mod tests {
 
     #[test]
     fn sections_are_replaced_one_by_one() {
-        let record = replaced(&[], 4, b"p", 2, b"two");
-        let record = replaced(&record, 4, b"provider", 3, b"three");
+        let record = replaced(&[], 4, b"p", (2, b"two"));
+        let record = replaced(&record, 4, b"provider", (3, b"three"));
         assert_eq!(section(&record, 0), b"provider");
         assert_eq!(section(&record, 1), b"");
         assert_eq!(section(&record, 2), b"two");
@@ -138,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_foreign_or_cut_record_reads_as_empty() {
-        let record = replaced(&[], 2, b"p", 1, b"model");
+        let record = replaced(&[], 2, b"p", (1, b"model"));
         assert_eq!(section(&record[..record.len() - 1], 1), b"");
         let mut foreign = record;
         foreign[0] = VERSION + 1;

@@ -20,11 +20,14 @@
 mod breakers;
 mod codec;
 mod outcome;
+mod pause;
 mod probes;
 mod section;
 mod state;
 mod window;
 
+#[cfg(test)]
+mod interleaving;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -126,6 +129,8 @@ pub enum Permit {
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pass {
+    /// Of the breakers that made it; others ignore it.
+    record: u64,
     model: usize,
     /// In the provider's section and in the model's; none for a call that isn't counted.
     stakes: Option<(Stake, Stake)>,
@@ -133,8 +138,9 @@ pub struct Pass {
 }
 
 impl Pass {
-    fn uncounted(model: usize) -> Self {
+    fn uncounted(record: u64, model: usize) -> Self {
         Self {
+            record,
             model,
             stakes: None,
             changes: [None; 2],
@@ -168,6 +174,13 @@ pub struct Observed {
     /// The same, but it would have changed a state or given a lease back: to be handed to [`Breakers::flush`]
     /// until it is done.
     pub pending: Option<PendingTransition>,
+}
+
+impl Observed {
+    /// What changed.
+    pub fn transitions(&self) -> impl Iterator<Item = Transition> + '_ {
+        self.transition.iter().chain(&self.second).copied()
+    }
 }
 
 /// An observation that must not be lost and couldn't be written yet.

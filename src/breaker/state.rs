@@ -21,6 +21,7 @@ use crate::time::{Instant, nanos};
 use super::StateName;
 use super::codec::{Reader, Writer};
 use super::outcome::{Cause, Event};
+use super::pause::{Pause, Resumed};
 use super::probes::{Probes, Return};
 use super::window::{Sample, Window};
 
@@ -53,14 +54,8 @@ pub(super) enum State {
     },
     /// A few calls go, to see.
     HalfOpen(Probes),
-    /// No call goes until then, and nothing is wrong.
-    RateLimited {
-        until: Instant,
-        /// Of the half-open state that it interrupted; 0 when it was closed.
-        strikes: u32,
-        /// What was counted before: a 429 makes nothing unseen.
-        window: Window,
-    },
+    /// No call goes for a while, and nothing is wrong.
+    RateLimited(Pause),
 }
 
 impl Default for State {
@@ -88,33 +83,18 @@ impl State {
             Self::Closed(_) => StateName::Closed,
             Self::Open { .. } => StateName::Open,
             Self::HalfOpen(_) => StateName::HalfOpen,
-            Self::RateLimited { .. } => StateName::RateLimited,
+            Self::RateLimited(_) => StateName::RateLimited,
         }
     }
 
     /// The state after a call asked to go, and what it was told.
     pub(super) fn enter(self, rules: &Rules, now: Instant) -> (Self, Entry) {
-        match self.settled(rules, now) {
-            Self::Closed(window) => (Self::Closed(window), Entry::Free),
-            Self::Open { until, strikes } if holds(until, rules.max_open, now) => {
-                (Self::Open { until, strikes }, Entry::Wait(until))
-            }
-            Self::RateLimited {
-                until,
-                strikes,
-                window,
-            } if limited(until, rules, now) => (
-                Self::RateLimited {
-                    until,
-                    strikes,
-                    window,
-                },
-                Entry::Wait(until),
-            ),
-            Self::Open { strikes, .. } | Self::RateLimited { strikes, .. } => {
-                Self::probe(Probes::after(strikes), rules, now)
-            }
-            Self::HalfOpen(probes) => Self::probe(probes, rules, now),
+        match (self.retry_at(rules, now), self.settled(rules, now)) {
+            (Some(until), state) => (state, Entry::Wait(until)),
+            (None, Self::Closed(window)) => (Self::Closed(window), Entry::Free),
+            (None, Self::Open { strikes, .. }) => Self::probe(Probes::after(strikes), rules, now),
+            (None, Self::HalfOpen(probes)) => Self::probe(probes, rules, now),
+            (None, Self::RateLimited(pause)) => Self::probe(Probes::after(pause.strikes()), rules, now),
         }
     }
 
@@ -134,12 +114,8 @@ impl State {
         match self.settled(rules, at.now) {
             Self::Closed(window) => closed(window, event, rules, at),
             Self::Open { until, strikes } => (Self::Open { until, strikes }, None),
-            Self::HalfOpen(probes) => half_open(probes, event, lease, rules, at),
-            Self::RateLimited {
-                until,
-                strikes,
-                window,
-            } => (rate_limited(until, strikes, window, event, rules, at.now), None),
+            Self::HalfOpen(probes) => half_open(probes.returned(lease), event, rules, at),
+            Self::RateLimited(pause) => (Self::RateLimited(pause.observe(event, rules, at.now)), None),
         }
     }
 
@@ -148,29 +124,24 @@ impl State {
     pub(super) fn spare(self, reset: Duration, rules: &Rules, now: Instant) -> (Self, Option<Cause>) {
         match self {
             Self::Closed(window) => {
-                let until = now.after(reset.min(rules.rate_limited));
+                let wait = Some(reset.min(rules.rate_limited));
                 (
-                    Self::RateLimited {
-                        until,
-                        strikes: 0,
-                        window,
-                    },
+                    Self::RateLimited(Pause::of_closed(window, wait, rules, now)),
                     Some(Cause::LowHeadroom),
                 )
             }
-            Self::Open { .. } | Self::HalfOpen(_) | Self::RateLimited { .. } => (self, None),
+            Self::Open { .. } | Self::HalfOpen(_) | Self::RateLimited(_) => (self, None),
         }
     }
 
     /// The state with what time alone has ended.
     pub(super) fn settled(self, rules: &Rules, now: Instant) -> Self {
         match self {
-            Self::RateLimited {
-                until,
-                strikes: 0,
-                window,
-            } if !limited(until, rules, now) => Self::Closed(window),
-            Self::Closed(_) | Self::Open { .. } | Self::HalfOpen(_) | Self::RateLimited { .. } => self,
+            Self::RateLimited(pause) => match pause.resumed(rules, now) {
+                Resumed::Closed(window) => Self::Closed(window),
+                Resumed::NotYet(pause) | Resumed::Probing(pause) => Self::RateLimited(pause),
+            },
+            Self::Closed(_) | Self::Open { .. } | Self::HalfOpen(_) => self,
         }
     }
 
@@ -178,7 +149,7 @@ impl State {
     pub(super) fn retry_at(&self, rules: &Rules, now: Instant) -> Option<Instant> {
         match self {
             Self::Open { until, .. } => holds(*until, rules.max_open, now).then_some(*until),
-            Self::RateLimited { until, .. } => limited(*until, rules, now).then_some(*until),
+            Self::RateLimited(pause) => pause.retry_at(rules, now),
             Self::Closed(_) | Self::HalfOpen(_) => None,
         }
     }
@@ -188,15 +159,8 @@ fn closed(window: Window, event: Event, rules: &Rules, at: Observation) -> (Stat
     match event {
         Event::Nothing => (State::Closed(window), None),
         Event::RateLimited(wait) => {
-            let until = away(wait, rules, at.now);
-            (
-                State::RateLimited {
-                    until,
-                    strikes: 0,
-                    window,
-                },
-                Some(Cause::RateLimited),
-            )
+            let pause = Pause::of_closed(window, wait, rules, at.now);
+            (State::RateLimited(pause), Some(Cause::RateLimited))
         }
         Event::Ended(sample) => {
             let window = window.with(sample, rules, at.now);
@@ -208,15 +172,8 @@ fn closed(window: Window, event: Event, rules: &Rules, at: Observation) -> (Stat
     }
 }
 
-fn half_open(
-    probes: Probes,
-    event: Event,
-    lease: Option<u64>,
-    rules: &Rules,
-    at: Observation,
-) -> (State, Option<Cause>) {
-    let strikes = probes.strikes();
-    match (probes.returned(lease), event) {
+fn half_open(lease: Return, event: Event, rules: &Rules, at: Observation) -> (State, Option<Cause>) {
+    match (lease, event) {
         (Return::Stranger(probes), _) | (Return::Ours(probes), Event::Nothing) => {
             (State::HalfOpen(probes), None)
         }
@@ -224,44 +181,14 @@ fn half_open(
             Some(probes) => (State::HalfOpen(probes), None),
             None => (State::default(), Some(Cause::Recovered)),
         },
-        (Return::Ours(_), Event::Ended(Sample::Slow | Sample::Failed)) => (
-            opened(strikes.saturating_add(1), rules, at),
+        (Return::Ours(probes), Event::Ended(Sample::Slow | Sample::Failed)) => (
+            opened(probes.strikes().saturating_add(1), rules, at),
             Some(Cause::ProbeFailed),
         ),
-        (Return::Ours(_), Event::RateLimited(wait)) => {
-            let until = away(wait, rules, at.now);
-            (
-                State::RateLimited {
-                    until,
-                    strikes,
-                    window: Window::default(),
-                },
-                Some(Cause::RateLimited),
-            )
+        (Return::Ours(probes), Event::RateLimited(wait)) => {
+            let pause = Pause::of_half_open(probes.strikes(), wait, rules, at.now);
+            (State::RateLimited(pause), Some(Cause::RateLimited))
         }
-    }
-}
-
-/// What comes in while we stay away was sent before: it counts, and is judged when the next call ends. A
-/// later 429 can only lengthen the stay: the provider may have several limits, and the shorter wait doesn't
-/// lift the longer one.
-fn rate_limited(
-    until: Instant,
-    strikes: u32,
-    window: Window,
-    event: Event,
-    rules: &Rules,
-    now: Instant,
-) -> State {
-    let (until, window) = match event {
-        Event::Nothing => (until, window),
-        Event::RateLimited(wait) => (until.max(away(wait, rules, now)), window),
-        Event::Ended(sample) => (until, window.with(sample, rules, now)),
-    };
-    State::RateLimited {
-        until,
-        strikes,
-        window,
     }
 }
 
@@ -282,17 +209,9 @@ pub(super) fn jittered(span: Duration, entropy: u64) -> Duration {
     Duration::from_nanos((nanos(span) / 1000).saturating_mul(thousandths))
 }
 
-fn away(wait: Option<Duration>, rules: &Rules, now: Instant) -> Instant {
-    now.after(wait.map_or(rules.rate_limited, |wait| wait.min(rules.max_rate_limited)))
-}
-
-fn limited(until: Instant, rules: &Rules, now: Instant) -> bool {
-    holds(until, rules.max_rate_limited.max(rules.rate_limited), now)
-}
-
 /// Whether `until` is still to come. A date further off than the policy ever sets, be it another clock's or a
 /// former policy's, holds nobody.
-fn holds(until: Instant, longest: Duration, now: Instant) -> bool {
+pub(super) fn holds(until: Instant, longest: Duration, now: Instant) -> bool {
     now < until && until.since(now) <= longest.saturating_add(CLOCK_SLACK)
 }
 
@@ -312,17 +231,16 @@ impl State {
                 to.uint(2);
                 probes.write(to);
             }
-            Self::RateLimited {
-                until,
-                strikes,
-                window,
-            } => {
+            Self::RateLimited(pause) => {
                 to.uint(3);
-                to.uint(until.0);
-                to.uint(u64::from(*strikes));
-                window.write(to);
+                pause.write(to);
             }
         }
+    }
+
+    /// Whether what follows is a closed state.
+    pub(super) fn is_closed(from: &mut Reader<'_>) -> bool {
+        from.uint() == Some(0)
     }
 
     pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
@@ -333,11 +251,7 @@ impl State {
                 strikes: from.u32()?,
             },
             2 => Self::HalfOpen(Probes::read(from)?),
-            3 => Self::RateLimited {
-                until: Instant(from.uint()?),
-                strikes: from.u32()?,
-                window: Window::read(from)?,
-            },
+            3 => Self::RateLimited(Pause::read(from)?),
             _ => return None,
         })
     }

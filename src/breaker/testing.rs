@@ -5,9 +5,9 @@ use core::cell::RefCell;
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use super::*;
 use crate::policy::{Breaker, Provider, ProviderDialect, ProviderModel, Tokenizer};
 use crate::store::{Cas, MemoryStore, Store, StoreError};
-use crate::time::Instant;
 
 pub(super) fn rules() -> Breaker {
     Breaker {
@@ -114,4 +114,86 @@ impl Store for Counting {
         *self.writes.borrow_mut() += 1;
         self.inner.write(key, value, expected)
     }
+}
+
+/// In the middle of the jitter: exactly the policy's span.
+pub(super) const MIDDLE: u64 = 200;
+
+pub(super) const GOOD: Outcome = Outcome::Success {
+    latency: Latency::Unknown,
+    headroom: None,
+};
+pub(super) const SLOW: Outcome = Outcome::Success {
+    latency: Latency::FirstToken(Duration::from_secs(11)),
+    headroom: None,
+};
+pub(super) const BAD: Outcome = Outcome::Failure(Failure::Status(500));
+pub(super) const LATE: Outcome = Outcome::Failure(Failure::Timeout);
+
+pub(super) fn limited(wait: Option<u64>) -> Outcome {
+    Outcome::RateLimited {
+        wait: wait.map(Duration::from_secs),
+    }
+}
+
+pub(super) fn low(reset: Option<u64>) -> Outcome {
+    let headroom = Headroom {
+        share: 5,
+        remaining_tokens: Some(9),
+        reset: reset.map(Duration::from_secs),
+        ..Headroom::default()
+    };
+    Outcome::Success {
+        latency: Latency::Unknown,
+        headroom: Some(headroom),
+    }
+}
+
+pub(super) fn at(second: u64) -> Observation {
+    Observation {
+        now: seconds(second),
+        entropy: MIDDLE,
+    }
+}
+
+pub(super) fn ask(breakers: &Breakers<'_>, store: &impl Store, second: u64) -> Permit {
+    breakers.ask(store, 0, seconds(second), MIDDLE)
+}
+
+pub(super) fn go(breakers: &Breakers<'_>, store: &impl Store, second: u64) -> Pass {
+    match ask(breakers, store, second) {
+        Permit::Go(pass) => pass,
+        Permit::NotNow { state, .. } => panic!("{} at {second} s", state.as_str()),
+    }
+}
+
+/// Asks and observes in the same second; `None` when it may not go.
+pub(super) fn call(
+    breakers: &Breakers<'_>,
+    store: &impl Store,
+    second: u64,
+    outcome: Outcome,
+) -> Option<Observed> {
+    match ask(breakers, store, second) {
+        Permit::Go(pass) => Some(breakers.observe(store, pass, outcome, at(second))),
+        Permit::NotNow { .. } => None,
+    }
+}
+
+pub(super) fn opened(breakers: &Breakers<'_>, store: &impl Store) {
+    for _ in 0..5 {
+        let _ = call(breakers, store, 0, BAD);
+    }
+    assert_eq!(breakers.view(store, 0, seconds(0)).state, StateName::Open);
+}
+
+pub(super) fn refused_until(breakers: &Breakers<'_>, store: &impl Store, second: u64) -> (StateName, u64) {
+    match ask(breakers, store, second) {
+        Permit::Go(_) => panic!("let go at {second} s"),
+        Permit::NotNow { state, retry_at, .. } => (state, retry_at.0 / 1_000_000_000),
+    }
+}
+
+pub(super) fn store_bytes(store: &impl Store, breakers: &Breakers<'_>) -> Vec<u8> {
+    store.read(breakers.key()).unwrap().0
 }

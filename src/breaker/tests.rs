@@ -1,86 +1,14 @@
-//! The breaker from outside: tables of transitions, workers that interleave, stores that fail.
+//! The breaker from outside: tables of transitions, and what each of them tells.
 
-use core::cell::{Cell, RefCell};
 use core::time::Duration;
-use std::sync::{Arc, Barrier, Mutex};
 
-use super::testing::{Counting, Interleaved, Unwritable, provider, rules, seconds};
+use super::testing::{
+    BAD, Counting, GOOD, LATE, MIDDLE, SLOW, ask, at, call, go, limited, low, opened, provider,
+    refused_until, rules, seconds, store_bytes,
+};
 use super::*;
 use crate::policy::{Breaker as Rules, Forced};
-use crate::store::{Cas, MemoryStore, Store, StoreError};
-
-/// In the middle of the jitter: exactly the policy's span.
-const MIDDLE: u64 = 200;
-
-const GOOD: Outcome = Outcome::Success {
-    latency: Latency::Unknown,
-    headroom: None,
-};
-const SLOW: Outcome = Outcome::Success {
-    latency: Latency::FirstToken(Duration::from_secs(11)),
-    headroom: None,
-};
-const BAD: Outcome = Outcome::Failure(Failure::Status(500));
-const LATE: Outcome = Outcome::Failure(Failure::Timeout);
-
-fn limited(wait: Option<u64>) -> Outcome {
-    Outcome::RateLimited {
-        wait: wait.map(Duration::from_secs),
-    }
-}
-
-fn low(reset: Option<u64>) -> Outcome {
-    let headroom = Headroom {
-        share: 5,
-        remaining_tokens: Some(9),
-        reset: reset.map(Duration::from_secs),
-        ..Headroom::default()
-    };
-    Outcome::Success {
-        latency: Latency::Unknown,
-        headroom: Some(headroom),
-    }
-}
-
-fn at(second: u64) -> Observation {
-    Observation {
-        now: seconds(second),
-        entropy: MIDDLE,
-    }
-}
-
-fn ask(breakers: &Breakers<'_>, store: &impl Store, second: u64) -> Permit {
-    breakers.ask(store, 0, seconds(second), MIDDLE)
-}
-
-fn go(breakers: &Breakers<'_>, store: &impl Store, second: u64) -> Pass {
-    match ask(breakers, store, second) {
-        Permit::Go(pass) => pass,
-        Permit::NotNow { state, .. } => panic!("{} at {second} s", state.as_str()),
-    }
-}
-
-/// Asks and observes in the same second; `None` when it may not go.
-fn call(breakers: &Breakers<'_>, store: &impl Store, second: u64, outcome: Outcome) -> Option<Observed> {
-    match ask(breakers, store, second) {
-        Permit::Go(pass) => Some(breakers.observe(store, pass, outcome, at(second))),
-        Permit::NotNow { .. } => None,
-    }
-}
-
-fn opened(breakers: &Breakers<'_>, store: &impl Store) {
-    for _ in 0..5 {
-        let _ = call(breakers, store, 0, BAD);
-    }
-    assert_eq!(breakers.view(store, 0, seconds(0)).state, StateName::Open);
-}
-
-fn refused_until(breakers: &Breakers<'_>, store: &impl Store, second: u64) -> (StateName, u64) {
-    match ask(breakers, store, second) {
-        Permit::Go(_) => panic!("let go at {second} s"),
-        Permit::NotNow { state, retry_at, .. } => (state, retry_at.0 / 1_000_000_000),
-    }
-}
+use crate::store::MemoryStore;
 
 #[test]
 fn the_table_of_transitions_holds() {
@@ -242,7 +170,7 @@ fn a_429_holds_for_its_time_and_a_shorter_one_doesnt_shorten_it() {
     let (provider, store) = (provider(rules()), MemoryStore::default());
     let breakers = Breakers::of(&provider);
     let passes = [0; 3].map(|second| go(&breakers, &store, second));
-    for (pass, wait) in passes.into_iter().zip([7, 2, 9]) {
+    for (pass, wait) in passes.into_iter().zip([7, 9, 2]) {
         let _ = breakers.observe(&store, pass, limited(Some(wait)), at(1));
     }
     assert_eq!(refused_until(&breakers, &store, 9), (StateName::RateLimited, 10));
@@ -323,7 +251,7 @@ fn stragglers_of_an_earlier_generation_change_nothing() {
         low(Some(100)),
         Outcome::Neutral,
     ] {
-        let (provider, store) = (provider(rules()), MemoryStore::default());
+        let (provider, store) = (provider(rules()), Counting::default());
         let breakers = Breakers::of(&provider);
         let stragglers = [0; 20].map(|second| go(&breakers, &store, second));
         let passes = [0; 10].map(|second| go(&breakers, &store, second));
@@ -331,21 +259,17 @@ fn stragglers_of_an_earlier_generation_change_nothing() {
             let _ = breakers.observe(&store, pass, if number < 5 { BAD } else { LATE }, at(0));
         }
         let probe = go(&breakers, &store, 15);
-        let before = store_bytes(&store, &breakers);
+        let before = *store.writes.borrow();
         for straggler in stragglers {
             assert_eq!(
                 breakers.observe(&store, straggler, outcome, at(15)),
                 Observed::default()
             );
         }
-        assert_eq!(store_bytes(&store, &breakers), before, "{outcome:?}");
+        assert_eq!(*store.writes.borrow(), before, "{outcome:?}");
         let _ = breakers.observe(&store, probe, GOOD, at(15));
         assert!(call(&breakers, &store, 15, GOOD).unwrap().transition.is_some());
     }
-}
-
-fn store_bytes(store: &impl Store, breakers: &Breakers<'_>) -> Vec<u8> {
-    store.read(breakers.key()).unwrap().0
 }
 
 #[test]
@@ -379,6 +303,22 @@ fn a_lost_lease_expires_and_its_late_outcome_counts_for_nobody_else() {
     }
     assert_eq!(breakers.view(&store, 0, seconds(136)).state, StateName::HalfOpen);
     assert_eq!(refused_until(&breakers, &store, 136).0, StateName::HalfOpen);
+}
+
+#[test]
+fn a_call_that_one_breaker_refuses_takes_no_lease_of_the_other() {
+    let (provider, store) = (provider(rules()), Counting::default());
+    let breakers = Breakers::of(&provider);
+    let late = go(&breakers, &store, 0);
+    opened(&breakers, &store);
+    let _ = breakers.observe(&store, late, limited(Some(100)), at(0));
+    let before = *store.writes.borrow();
+    assert_eq!(
+        refused_until(&breakers, &store, 15),
+        (StateName::RateLimited, 100)
+    );
+    assert_eq!(*store.writes.borrow(), before);
+    assert!(matches!(breakers.ask(&store, 1, seconds(15), MIDDLE), Permit::Go(pass) if pass.is_probe()));
 }
 
 #[test]
@@ -506,171 +446,24 @@ fn a_clock_that_runs_back_holds_nobody_for_long() {
 }
 
 #[test]
-fn a_foreign_record_reads_as_empty_and_garbage_never_traps() {
-    let (provider, store) = (provider(rules()), MemoryStore::default());
-    let breakers = Breakers::of(&provider);
-    opened(&breakers, &store);
-    let record = store_bytes(&store, &breakers);
-    for at_byte in 0..record.len() {
-        for value in [0, 1, 2, 3, 4, 0x7f, 0x80, 0xff] {
-            let mut garbled = record.clone();
-            garbled[at_byte] = value;
-            survives(&breakers, &garbled);
-        }
-        survives(&breakers, &record[..at_byte]);
-    }
-    let mut foreign = record;
-    foreign[0] = 99;
-    assert!(survives(&breakers, &foreign));
-}
-
-/// Whether a call may go by this record.
-fn survives(breakers: &Breakers<'_>, record: &[u8]) -> bool {
-    let store = MemoryStore::default();
-    store.write(breakers.key(), record, Cas::Absent).unwrap();
-    [0, 20]
-        .iter()
-        .any(|second| call(breakers, &store, *second, BAD).is_some())
-}
-
-#[test]
-fn fifty_interleaved_asks_get_exactly_the_permits() {
-    for permits in [1, 3, 7] {
-        let (provider, store) = (
-            provider(Rules {
-                half_open_permits: permits,
-                ..rules()
-            }),
-            MemoryStore::default(),
-        );
-        let breakers = Breakers::of(&provider);
-        opened(&breakers, &store);
-        let granted = Cell::new(0);
-        let count = |permit| granted.set(granted.get() + u32::from(matches!(permit, Permit::Go(_))));
-        for _ in 0..25 {
-            // The other worker's whole call falls between this one's read and its write.
-            let other = || count(ask(&breakers, &store, 15));
-            let store = Interleaved::new(&store, [Box::new(other) as Box<dyn FnOnce() + '_>]);
-            count(ask(&breakers, &store, 15));
-        }
-        while let Permit::Go(_) = ask(&breakers, &store, 15) {
-            granted.set(granted.get() + 1);
-        }
-        assert_eq!(granted.get(), permits);
-    }
-}
-
-/// A store that real threads share.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<MemoryStore>>);
-
-impl Store for Shared {
-    fn read(&self, key: &str) -> Result<(Vec<u8>, Cas), StoreError> {
-        std::thread::yield_now();
-        self.0.lock().unwrap().read(key)
-    }
-
-    fn write(&self, key: &str, value: &[u8], expected: Cas) -> Result<(), StoreError> {
-        std::thread::yield_now();
-        self.0.lock().unwrap().write(key, value, expected)
-    }
-}
-
-#[test]
-fn fifty_asks_of_two_threads_get_exactly_the_permits() {
-    for _ in 0..50 {
-        let (provider, store, start) = (provider(rules()), Shared::default(), Barrier::new(2));
-        let breakers = Breakers::of(&provider);
-        opened(&breakers, &store);
-        let worker = || {
-            start.wait();
-            (0..25)
-                .filter(|_| matches!(ask(&breakers, &store, 15), Permit::Go(_)))
-                .count()
-        };
-        let granted: usize = std::thread::scope(|scope| {
-            let workers = [scope.spawn(worker), scope.spawn(worker)];
-            workers.into_iter().map(|worker| worker.join().unwrap()).sum()
-        });
-        assert_eq!(granted, 3);
-    }
-}
-
-#[test]
-fn two_workers_observations_both_count() {
-    let (provider, store) = (provider(rules()), MemoryStore::default());
-    let breakers = Breakers::of(&provider);
-    let passes = RefCell::new((0..5).map(|_| go(&breakers, &store, 0)).collect::<Vec<_>>());
-    let next = || passes.borrow_mut().pop().unwrap();
-    let told = RefCell::new(Vec::new());
-    while passes.borrow().len() > 1 {
-        let other = || {
-            told.borrow_mut()
-                .extend(breakers.observe(&store, next(), BAD, at(0)).transition)
-        };
-        let between = Interleaved::new(&store, [Box::new(other) as Box<dyn FnOnce() + '_>]);
-        let mine = next();
-        let observed = breakers.observe(&between, mine, BAD, at(0));
-        told.borrow_mut().extend(observed.transition);
-    }
-    let last = breakers.observe(&store, next(), BAD, at(0));
-    assert!(told.borrow().is_empty() && last.transition.is_some());
-}
-
-#[test]
-fn a_sample_may_be_dropped_but_a_transition_and_a_lease_never() {
-    let (provider, store) = (provider(rules()), MemoryStore::default());
-    let breakers = Breakers::of(&provider);
-    for error in [StoreError::Conflict, StoreError::Unavailable] {
-        let dropped = breakers.observe(&Unwritable(&store, error), go(&breakers, &store, 0), BAD, at(0));
-        assert!(dropped.dropped && dropped.pending.is_none());
-    }
-    for _ in 0..4 {
-        let _ = call(&breakers, &store, 0, BAD);
-    }
-    let broken = Unwritable(&store, StoreError::Conflict);
-    let opening = breakers.observe(&broken, go(&breakers, &store, 0), BAD, at(0));
-    assert!(!opening.dropped && opening.transition.is_none());
-    let pending = breakers
-        .flush(&broken, opening.pending.unwrap(), seconds(1))
-        .unwrap();
-    assert_eq!(breakers.view(&store, 0, seconds(1)).state, StateName::Closed);
-    assert_eq!(
-        breakers.settle(&store, pending, at(2)).transition.map(|t| t.to),
-        Some(StateName::Open)
-    );
-
-    let probe = go(&breakers, &store, 17);
-    let lease = breakers
-        .observe(&broken, probe, Outcome::Neutral, at(18))
-        .pending
-        .unwrap();
-    assert_eq!(breakers.flush(&store, lease, seconds(19)), None);
-    let _probes = [19; 3].map(|second| go(&breakers, &store, second));
-}
-
-#[test]
-fn a_lease_that_cant_be_written_isnt_granted() {
-    let (provider, store) = (provider(rules()), MemoryStore::default());
-    let breakers = Breakers::of(&provider);
-    opened(&breakers, &store);
-    for error in [StoreError::Conflict, StoreError::Unavailable] {
-        let refused = ask(&breakers, &Unwritable(&store, error), 15);
-        assert!(matches!(
-            refused,
-            Permit::NotNow {
-                state: StateName::HalfOpen,
-                forced: false,
-                ..
-            }
-        ));
-    }
-    let _all = [15; 3].map(|second| go(&breakers, &store, second));
-}
-
-#[test]
-fn records_of_another_list_of_models_are_others() {
+fn records_of_another_list_of_models_are_others_and_their_passes_count_for_nobody() {
     let mut other = provider(rules());
     other.models.reverse();
-    assert_ne!(Breakers::of(&provider(rules())).key(), Breakers::of(&other).key());
+    let (provider, store) = (provider(rules()), MemoryStore::default());
+    let (breakers, others) = (Breakers::of(&provider), Breakers::of(&other));
+    assert_ne!(breakers.key(), others.key());
+    let pass = go(&others, &store, 0);
+    assert_eq!(breakers.observe(&store, pass, BAD, at(0)), Observed::default());
+    assert!(store.is_empty());
+}
+
+#[test]
+fn a_model_that_isnt_there_goes_uncounted() {
+    let (provider, store) = (provider(rules()), MemoryStore::default());
+    let breakers = Breakers::of(&provider);
+    let Permit::Go(pass) = breakers.ask(&store, 2, seconds(0), MIDDLE) else {
+        panic!("refused")
+    };
+    let _ = breakers.observe(&store, pass, BAD, at(0));
+    assert!(store.is_empty());
 }

@@ -35,6 +35,29 @@ struct Bucket {
     slow: u32,
 }
 
+impl Bucket {
+    /// One number in good times; its lowest bit says that two more follow.
+    fn write(self, to: &mut Writer) {
+        let spotless = self.failed == 0 && self.slow == 0;
+        to.uint(u64::from(self.total) << 1 | u64::from(!spotless));
+        if !spotless {
+            to.uint(u64::from(self.failed));
+            to.uint(u64::from(self.slow));
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let first = from.uint()?;
+        let total = u32::try_from(first >> 1).ok()?;
+        let (failed, slow) = if first & 1 == 0 {
+            (0, 0)
+        } else {
+            (from.u32()?, from.u32()?)
+        };
+        Some(Self { total, failed, slow })
+    }
+}
+
 /// The outcomes of the last window, newest bucket first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Window {
@@ -103,11 +126,7 @@ impl Window {
     pub(super) fn write(&self, to: &mut Writer) {
         to.uint(self.epoch);
         to.uint(u64::from(self.consecutive));
-        for bucket in &self.buckets {
-            to.uint(u64::from(bucket.total));
-            to.uint(u64::from(bucket.failed));
-            to.uint(u64::from(bucket.slow));
-        }
+        self.buckets.iter().for_each(|bucket| bucket.write(to));
     }
 
     pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
@@ -118,11 +137,7 @@ impl Window {
             ..Self::default()
         };
         for bucket in &mut window.buckets {
-            *bucket = Bucket {
-                total: from.u32()?,
-                failed: from.u32()?,
-                slow: from.u32()?,
-            };
+            *bucket = Bucket::read(from)?;
         }
         Some(window)
     }

@@ -106,7 +106,11 @@ impl Notes {
     pub(super) fn end(&mut self, reason: &[u8]) {
         self.ended = true;
         match reason {
-            b"length" | b"max_tokens" | b"max_output_tokens" | b"model_context_window_exceeded" | b"pause_turn" => {
+            b"length"
+            | b"max_tokens"
+            | b"max_output_tokens"
+            | b"model_context_window_exceeded"
+            | b"pause_turn" => {
                 self.cut = true;
             }
             b"content_filter" => self.filtered = true,

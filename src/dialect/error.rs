@@ -30,7 +30,9 @@ pub enum ErrorKind {
 impl ErrorKind {
     fn openai_type(self) -> &'static str {
         match self {
-            Self::InvalidRequest | Self::TooLarge | Self::UnsupportedMedia | Self::NotFound => "invalid_request_error",
+            Self::InvalidRequest | Self::TooLarge | Self::UnsupportedMedia | Self::NotFound => {
+                "invalid_request_error"
+            }
             Self::Authentication => "authentication_error",
             Self::RateLimited => "rate_limit_error",
             Self::Unavailable | Self::BadAnswer => "server_error",
@@ -134,11 +136,19 @@ mod tests {
 
     #[test]
     fn bodies_are_what_each_sdk_reads() {
-        let body = error_body(Dialect::OpenAi, ErrorKind::RateLimited, "say \"when\"\n", "rate_limit_exceeded");
+        let body = error_body(
+            Dialect::OpenAi,
+            ErrorKind::RateLimited,
+            "say \"when\"\n",
+            "rate_limit_exceeded",
+        );
         let error = json!({"message": "say \"when\"\n", "type": "rate_limit_error", "param": null, "code": "rate_limit_exceeded"});
         assert_eq!(parsed(&body), json!({ "error": error }));
         let body = error_body(Dialect::Anthropic, ErrorKind::Unavailable, "busy", "ignored");
-        assert_eq!(parsed(&body), json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}));
+        assert_eq!(
+            parsed(&body),
+            json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}})
+        );
     }
 
     #[test]

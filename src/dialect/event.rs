@@ -121,7 +121,9 @@ pub(super) fn is_nothing(span: &[u8]) -> bool {
 
 /// The content of a string's span; empty for anything else.
 pub(super) fn content_of(span: &[u8]) -> &[u8] {
-    span.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or_default()
+    span.strip_prefix(b"\"")
+        .and_then(|rest| rest.strip_suffix(b"\""))
+        .unwrap_or_default()
 }
 
 /// Adds up what events say.
@@ -187,7 +189,9 @@ impl Tally {
             self.failed();
         }
         match self.endpoint {
-            Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => chat::event(self, &members),
+            Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
+                chat::event(self, &members)
+            }
             Endpoint::Responses => responses::event(self, &members),
             Endpoint::Messages => messages::event(self, &members),
         }
@@ -237,7 +241,10 @@ impl Tally {
         if is_nothing(span) {
             return;
         }
-        let read = self.report.read(span).and_then(|()| self.report.usage(self.endpoint));
+        let read = self
+            .report
+            .read(span)
+            .and_then(|()| self.report.usage(self.endpoint));
         self.progress.usage = read.ok();
         self.progress.usage_fault |= read.is_err();
     }

@@ -31,7 +31,10 @@ fn payload(source: &[u8]) -> Option<&[u8]> {
 
 fn size(file: &Base64<'_>) -> Option<(u32, u32)> {
     match &file.bytes::<12>(0)? {
-        [0x89, b'P', b'N', b'G', ..] => Some((u32::from_be_bytes(file.bytes(16)?), u32::from_be_bytes(file.bytes(20)?))),
+        [0x89, b'P', b'N', b'G', ..] => Some((
+            u32::from_be_bytes(file.bytes(16)?),
+            u32::from_be_bytes(file.bytes(20)?),
+        )),
         [b'G', b'I', b'F', ..] => Some((little(file, 6)?, little(file, 8)?)),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => webp(file),
         [0xff, 0xd8, ..] => jpeg(file),
@@ -49,7 +52,10 @@ fn webp(file: &Base64<'_>) -> Option<(u32, u32)> {
         }
         b"VP8X" => {
             let [a, b, c, d, e, f] = file.bytes::<6>(24)?;
-            Some((u32::from_le_bytes([a, b, c, 0]) + 1, u32::from_le_bytes([d, e, f, 0]) + 1))
+            Some((
+                u32::from_le_bytes([a, b, c, 0]) + 1,
+                u32::from_le_bytes([d, e, f, 0]) + 1,
+            ))
         }
         _ => None,
     }
@@ -91,7 +97,7 @@ impl Base64<'_> {
     }
 
     fn byte(&self, at: usize) -> Option<u8> {
-        let group = at / 3 * 4;
+        let group = (at / 3).checked_mul(4)?;
         let [a, b, c, d] = *self.0.get(group..)?.first_chunk::<4>()?;
         let pair = match at % 3 {
             0 => sextet(a)? << 10 | sextet(b)? << 4,
@@ -125,7 +131,11 @@ mod tests {
             let bits = three.iter().fold(0u32, |b, x| b << 8 | u32::from(*x)) << (8 * (3 - three.len()));
             for place in 0..4 {
                 let digit = digits[(bits >> (18 - 6 * place) & 63) as usize];
-                out.push(if place > three.len() { '=' } else { char::from(digit) });
+                out.push(if place > three.len() {
+                    '='
+                } else {
+                    char::from(digit)
+                });
             }
         }
         out
@@ -140,32 +150,72 @@ mod tests {
         let file: Vec<u8> = (0..=255).collect();
         let text = encode(&file);
         for at in 0..252 {
-            assert_eq!(Base64(text.as_bytes()).bytes::<2>(at), Some([file[at], file[at + 1]]));
+            assert_eq!(
+                Base64(text.as_bytes()).bytes::<2>(at),
+                Some([file[at], file[at + 1]])
+            );
         }
         assert_eq!(Base64(text.as_bytes()).bytes::<2>(usize::MAX), None);
     }
 
     #[test]
     fn sizes_are_read_from_each_format() {
-        let png = padded(&[b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", &640u32.to_be_bytes(), &480u32.to_be_bytes()]);
+        let png = padded(&[
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+            &640u32.to_be_bytes(),
+            &480u32.to_be_bytes(),
+        ]);
         let gif = padded(&[b"GIF89a", &640u16.to_le_bytes(), &480u16.to_le_bytes()]);
-        let jpeg = padded(&[b"\xff\xd8\xff\xe0\0\x04ab\xff\xc0\0\x11\x08", &480u16.to_be_bytes(), &640u16.to_be_bytes()]);
-        let lossy = padded(&[b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a", &640u16.to_le_bytes(), &480u16.to_le_bytes()]);
+        let jpeg = padded(&[
+            b"\xff\xd8\xff\xe0\0\x04ab\xff\xc0\0\x11\x08",
+            &480u16.to_be_bytes(),
+            &640u16.to_be_bytes(),
+        ]);
+        let lossy = padded(&[
+            b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a",
+            &640u16.to_le_bytes(),
+            &480u16.to_le_bytes(),
+        ]);
         let bits = 639u32 | 479 << 14;
         let lossless = padded(&[b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f", &bits.to_le_bytes()]);
-        let extended = padded(&[b"RIFF\0\0\0\0WEBPVP8X\0\0\0\0\0\0\0\0", &639u32.to_le_bytes()[..3], &479u32.to_le_bytes()[..3]]);
+        let extended = padded(&[
+            b"RIFF\0\0\0\0WEBPVP8X\0\0\0\0\0\0\0\0",
+            &639u32.to_le_bytes()[..3],
+            &479u32.to_le_bytes()[..3],
+        ]);
         for file in [png, gif, jpeg, lossy, lossless, extended] {
             let url = format!("data:image/x;base64,{file}");
-            assert_eq!(image(Some(url.as_bytes()), b"auto"), Image::High { size: Some((640, 480)) }, "{url}");
-            assert_eq!(image(Some(file.as_bytes()), b""), Image::High { size: Some((640, 480)) });
+            assert_eq!(
+                image(Some(url.as_bytes()), b"auto"),
+                Image::High {
+                    size: Some((640, 480))
+                },
+                "{url}"
+            );
+            assert_eq!(
+                image(Some(file.as_bytes()), b""),
+                Image::High {
+                    size: Some((640, 480))
+                }
+            );
             assert_eq!(image(Some(url.as_bytes()), b"low"), Image::Low);
         }
     }
 
     #[test]
     fn what_is_no_image_has_no_size() {
-        for source in ["", "data:", "https://example.com/a.png", "data:image/png;base64,", "data:image/png;base64,!!!!"] {
-            assert_eq!(image(Some(source.as_bytes()), b"high"), Image::High { size: None }, "{source}");
+        for source in [
+            "",
+            "data:",
+            "https://example.com/a.png",
+            "data:image/png;base64,",
+            "data:image/png;base64,!!!!",
+        ] {
+            assert_eq!(
+                image(Some(source.as_bytes()), b"high"),
+                Image::High { size: None },
+                "{source}"
+            );
         }
         assert_eq!(image(None, b""), Image::High { size: None });
     }

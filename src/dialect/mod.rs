@@ -16,21 +16,23 @@ mod prompt;
 mod request;
 mod responses;
 mod rewrite;
+mod scan_error;
 mod schema;
 pub mod signals;
 mod stream;
 mod usage;
 
 #[cfg(test)]
-mod samples;
+mod tests;
 
 pub use crate::policy::ProviderDialect as Dialect;
 pub use answer::{Answer, answer};
 pub use error::{ErrorKind, error_body, error_event};
 pub use event::Progress;
 pub use json_reader::{JsonFacts, JsonReader};
-pub use request::{RequestFacts, ScanError, scan};
+pub use request::{RequestFacts, scan};
 pub use rewrite::{Edits, rewrite};
+pub use scan_error::ScanError;
 pub use stream::{Passed, StreamOptions, StreamReader};
 pub use usage::Usage;
 
@@ -101,25 +103,5 @@ impl Endpoint {
             Self::Completions => "text_completion",
             Self::Embeddings => "embeddings",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Endpoint;
-
-    #[test]
-    fn paths_name_endpoints_with_and_without_version() {
-        let of = |path: &str| Endpoint::of(b"POST", path.as_bytes());
-        assert_eq!(of("/v1/chat/completions"), Some(Endpoint::ChatCompletions));
-        assert_eq!(of("/chat/completions?api-version=1"), Some(Endpoint::ChatCompletions));
-        assert_eq!(of("/v1/completions/"), Some(Endpoint::Completions));
-        assert_eq!(of("/v1/embeddings"), Some(Endpoint::Embeddings));
-        assert_eq!(of("/v1/responses"), Some(Endpoint::Responses));
-        assert_eq!(of("/v1/messages?beta=true"), Some(Endpoint::Messages));
-        for other in ["", "/", "/v1", "/v1/models", "/v1/messages/count_tokens", "/x/v1/messages", "/v1/responses/resp_1"] {
-            assert_eq!(of(other), None, "{other}");
-        }
-        assert_eq!(Endpoint::of(b"GET", b"/v1/chat/completions"), None);
     }
 }

@@ -95,7 +95,9 @@ impl<'b> Found<'b> {
                     self.prompt.messages = self.prompt.messages.saturating_add(1);
                 }
             }
-            other @ (Value::Object | Value::Number(_) | Value::Bool(_) | Value::Null) => json.finish(other)?,
+            other @ (Value::Object | Value::Number(_) | Value::Bool(_) | Value::Null) => {
+                json.finish(other)?
+            }
         }
         Ok(())
     }

@@ -3,12 +3,12 @@
 //! The pass is strict where a lax one could be fooled: the provider must read the same request that was counted. So the
 //! whole body must be JSON in UTF-8, and no member that matters may come twice.
 
-use core::fmt;
 use core::ops::Range;
 use std::borrow::Cow;
 
 use super::Endpoint;
 use super::prompt::Found;
+use super::scan_error::ScanError;
 use crate::json::{self, Fault, Lexer, Value};
 use crate::tokens::Prompt;
 
@@ -58,68 +58,15 @@ pub(super) enum Options {
     },
 }
 
-/// Why a body can't be read; its `Display` is meant for the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScanError {
-    /// Not JSON in UTF-8 from this byte on (or ended there).
-    NotJson {
-        /// Offset in the body.
-        at: usize,
-    },
-    /// JSON, but no object.
-    NotObject,
-    /// Nested deeper than [`json::MAX_DEPTH`].
-    TooDeep,
-    /// A member that must be there isn't.
-    Missing {
-        /// Its name.
-        field: &'static str,
-    },
-    /// A member isn't what it must be.
-    Invalid {
-        /// Its name.
-        field: &'static str,
-        /// What it may be.
-        allowed: &'static str,
-    },
-    /// A member comes twice: provider and filter might read different ones.
-    Duplicate {
-        /// Its name.
-        field: &'static str,
-    },
-}
-
-impl fmt::Display for ScanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotJson { at } => write!(f, "body is not JSON: cannot be read on at byte {at}"),
-            Self::NotObject => f.write_str("body is not a JSON object"),
-            Self::TooDeep => write!(f, "body is nested more than {} deep", json::MAX_DEPTH),
-            Self::Missing { field } => write!(f, "{field}: missing"),
-            Self::Invalid { field, allowed } => write!(f, "{field}: must be {allowed}"),
-            Self::Duplicate { field } => write!(f, "{field}: given twice"),
-        }
-    }
-}
-
-impl std::error::Error for ScanError {}
-
-impl From<Fault> for ScanError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Syntax { at } => Self::NotJson { at },
-            Fault::TooDeep => Self::TooDeep,
-        }
-    }
-}
-
 /// Reads a request's body.
 ///
 /// # Errors
 /// When it can't be read, or lacks what its endpoint needs; see [`ScanError`].
 pub fn scan(endpoint: Endpoint, body: &[u8]) -> Result<RequestFacts<'_>, ScanError> {
     if let Err(error) = std::str::from_utf8(body) {
-        return Err(ScanError::NotJson { at: error.valid_up_to() });
+        return Err(ScanError::NotJson {
+            at: error.valid_up_to(),
+        });
     }
     let mut json = Lexer::new(body);
     let value = json.value()?;
@@ -272,7 +219,10 @@ impl<'b> Scanner<'b> {
             | Endpoint::Responses
             | Endpoint::Messages => {}
         }
-        let choices = self.choices.saturating_mul(u64::from(self.prompts)).clamp(1, CHOICES);
+        let choices = self
+            .choices
+            .saturating_mul(u64::from(self.prompts))
+            .clamp(1, CHOICES);
         Ok(RequestFacts {
             model,
             stream: self.stream,
@@ -309,7 +259,8 @@ impl<'b> Scanner<'b> {
             Endpoint::ChatCompletions | Endpoint::Messages => {
                 self.prompted = true;
                 let read = self.found.messages(&mut self.json)?;
-                read.then_some(()).ok_or_else(|| invalid(field, "an array of messages"))
+                read.then_some(())
+                    .ok_or_else(|| invalid(field, "an array of messages"))
             }
             Endpoint::Completions | Endpoint::Embeddings | Endpoint::Responses => Ok(self.json.skip()?),
         }
@@ -328,7 +279,9 @@ impl<'b> Scanner<'b> {
                 Ok(())
             }
             Value::Object => self.options_members(),
-            Value::Array | Value::String(_) | Value::Number(_) | Value::Bool(_) => Err(invalid(field, "an object")),
+            Value::Array | Value::String(_) | Value::Number(_) | Value::Bool(_) => {
+                Err(invalid(field, "an object"))
+            }
         }
     }
 
@@ -461,7 +414,9 @@ impl<'b> Scanner<'b> {
             Value::Number(raw) => json::unsigned(raw).filter(|number| *number >= least),
             Value::Object | Value::Array | Value::String(_) | Value::Bool(_) => None,
         };
-        number.map(Some).ok_or_else(|| invalid(field, "a positive integer"))
+        number
+            .map(Some)
+            .ok_or_else(|| invalid(field, "a positive integer"))
     }
 }
 

@@ -101,7 +101,10 @@ fn item_added(tally: &mut Tally, span: &[u8]) -> Result<(), Fault> {
 
 /// Calls that the client is to make; the provider's own tools are no end of an answer.
 fn is_call(kind: &[u8]) -> bool {
-    matches!(&*json::name(kind), b"function_call" | b"custom_tool_call" | b"computer_call" | b"local_shell_call")
+    matches!(
+        &*json::name(kind),
+        b"function_call" | b"custom_tool_call" | b"computer_call" | b"local_shell_call"
+    )
 }
 
 fn item(tally: &mut Tally, span: &[u8]) -> Result<(), Fault> {

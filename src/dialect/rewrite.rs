@@ -23,7 +23,11 @@ struct Edit {
 /// The body with the edits applied; none when nothing changes. `facts` must be what [`super::scan`] found in `body`.
 #[must_use]
 pub fn rewrite(body: &[u8], facts: &RequestFacts<'_>, edits: Edits<'_>) -> Option<Vec<u8>> {
-    let mut changes: Vec<Edit> = edits.model.and_then(|model| rename(facts, model)).into_iter().collect();
+    let mut changes: Vec<Edit> = edits
+        .model
+        .and_then(|model| rename(facts, model))
+        .into_iter()
+        .collect();
     if edits.include_usage {
         changes.extend(ask_for_usage(facts));
     }
@@ -72,10 +76,18 @@ fn ask_for_usage(facts: &RequestFacts<'_>) -> Option<Edit> {
         ),
         Options::Null(at) => (at.clone(), &br#"{"include_usage":true}"#[..]),
         Options::Object {
-            include_usage: Some(at), ..
+            include_usage: Some(at),
+            ..
         } => (at.clone(), &b"true"[..]),
-        Options::Object { members_at, empty: true, .. } => (*members_at..*members_at, &br#""include_usage":true"#[..]),
+        Options::Object {
+            members_at,
+            empty: true,
+            ..
+        } => (*members_at..*members_at, &br#""include_usage":true"#[..]),
         Options::Object { members_at, .. } => (*members_at..*members_at, &br#""include_usage":true,"#[..]),
     };
-    Some(Edit { at, with: with.to_vec() })
+    Some(Edit {
+        at,
+        with: with.to_vec(),
+    })
 }

@@ -4,9 +4,9 @@
 //! changed, an unfinished event is kept back until it is complete. Either way what goes out, what is counted and what
 //! was said don't depend on where the stream was cut, and no more than the bound is ever kept of anything.
 
+use super::Endpoint;
 use super::answer::Answer;
 use super::event::{Kind, Progress, Tally};
-use super::Endpoint;
 use crate::body::sse::{self, Blocks};
 
 /// What a reader of a stream is to do.
@@ -125,7 +125,11 @@ impl StreamReader {
         let fate = self.read(&tail);
         self.send(fate, &tail, &mut out);
         self.ragged = fate == Fate::Pass;
-        if self.edits() { out.copy.unwrap_or_default() } else { Vec::new() }
+        if self.edits() {
+            out.copy.unwrap_or_default()
+        } else {
+            Vec::new()
+        }
     }
 
     /// How far the answer has come.

@@ -63,7 +63,10 @@ impl Report {
         let (cached, written) = (self.cached.unwrap_or(0), self.cache_write.unwrap_or(0));
         let input = match endpoint {
             Endpoint::Messages => prompt + cached + written,
-            Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings | Endpoint::Responses => prompt,
+            Endpoint::ChatCompletions
+            | Endpoint::Completions
+            | Endpoint::Embeddings
+            | Endpoint::Responses => prompt,
         };
         let output = self.output(endpoint, input)?;
         Ok(Usage {
@@ -94,7 +97,9 @@ impl Report {
                 b"cache_read_input_tokens" => count(json, &mut self.cached)?,
                 b"cache_creation_input_tokens" => count(json, &mut self.cache_write)?,
                 b"prompt_tokens_details" | b"input_tokens_details" => self.details(json, b"cached_tokens")?,
-                b"completion_tokens_details" | b"output_tokens_details" => self.details(json, b"reasoning_tokens")?,
+                b"completion_tokens_details" | b"output_tokens_details" => {
+                    self.details(json, b"reasoning_tokens")?
+                }
                 _ => json.skip()?,
             }
         }
@@ -125,7 +130,9 @@ fn count(json: &mut Lexer<'_>, into: &mut Option<u64>) -> Result<(), Fault> {
     match json.value()? {
         Value::Null => Ok(()),
         Value::Number(raw) => {
-            let tokens = json::unsigned(raw).filter(|tokens| *tokens <= ABSURD).ok_or(Fault)?;
+            let tokens = json::unsigned(raw)
+                .filter(|tokens| *tokens <= ABSURD)
+                .ok_or(Fault)?;
             *into = Some(tokens);
             Ok(())
         }
@@ -147,10 +154,22 @@ mod tests {
     fn cached_tokens_are_inside_for_openai_and_beside_for_anthropic() {
         let chat = r#"{"prompt_tokens":100,"completion_tokens":20,"total_tokens":120,
             "prompt_tokens_details":{"cached_tokens":64,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":8}}"#;
-        let expected = Usage { input: 100, output: 20, cached_input: 64, cache_write: 0, reasoning: 8 };
+        let expected = Usage {
+            input: 100,
+            output: 20,
+            cached_input: 64,
+            cache_write: 0,
+            reasoning: 8,
+        };
         assert_eq!(read(Endpoint::ChatCompletions, chat), Ok(expected));
         let messages = r#"{"input_tokens":10,"cache_creation_input_tokens":30,"cache_read_input_tokens":60,"output_tokens":20}"#;
-        let expected = Usage { input: 100, output: 20, cached_input: 60, cache_write: 30, reasoning: 0 };
+        let expected = Usage {
+            input: 100,
+            output: 20,
+            cached_input: 60,
+            cache_write: 30,
+            reasoning: 0,
+        };
         assert_eq!(read(Endpoint::Messages, messages), Ok(expected));
     }
 
@@ -159,13 +178,19 @@ mod tests {
         let raw = r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":40}"#;
         assert_eq!(read(Endpoint::ChatCompletions, raw).map(|u| u.output), Ok(30));
         let raw = r#"{"prompt_tokens":10,"total_tokens":10}"#;
-        assert_eq!(read(Endpoint::Embeddings, raw).map(|u| (u.input, u.output)), Ok((10, 0)));
+        assert_eq!(
+            read(Endpoint::Embeddings, raw).map(|u| (u.input, u.output)),
+            Ok((10, 0))
+        );
     }
 
     #[test]
     fn what_cannot_be_true_is_a_fault() {
         for raw in [
-            "[]", "7", "{}", r#""x""#,
+            "[]",
+            "7",
+            "{}",
+            r#""x""#,
             r#"{"prompt_tokens":-1,"completion_tokens":1}"#,
             r#"{"prompt_tokens":1.5,"completion_tokens":1}"#,
             r#"{"prompt_tokens":1e3,"completion_tokens":1}"#,

@@ -225,7 +225,10 @@ impl<'b> Lexer<'b> {
     fn number(&mut self) -> Result<&'b [u8], Fault> {
         let start = self.at;
         let mut rest = self.rest().iter();
-        let mut state = rest.next().and_then(|b| Number::start(*b)).ok_or_else(|| self.fault())?;
+        let mut state = rest
+            .next()
+            .and_then(|b| Number::start(*b))
+            .ok_or_else(|| self.fault())?;
         self.at += 1;
         while let Some(next) = rest.next().and_then(|b| state.next(*b)) {
             state = next;
@@ -300,11 +303,62 @@ mod tests {
 
     /// Texts that tell a strict reader from a lax one; the judge is `serde_json`.
     const TEXTS: &[&str] = &[
-        "{}", "[]", " [ ] ", "[1]", "[1,2]", "[1,]", "[,1]", "[1 2]", "{\"a\":1}", "{\"a\":1,}", "{,}", "{\"a\"}",
-        "{\"a\":}", "{1:2}", "{a:1}", "\"\\u00e9\"", "\"\\u00g9\"", "\"\\x\"", "\"a\nb\"", "\"", "\"\\", "01", "-", "-0",
-        "-01", "1.", "1.5", ".5", "1e", "1e+", "1e+5", "1E-05", "+1", "tru", "true", "truex", "nul", "null ", "{} {}",
-        "", " ", "[[]", "[]]", "{\"a\":[{\"b\":{}}]}", "[}", "{]", "[1}", "{\"a\":1]", "[\"a\":1]", "{\"a\":[1,{\"b\":\"c\"},null,-1.5e3]}",
-        "NaN", "Infinity", "'a'", "/**/1", "[true,false,null]", "{\"a\" : 1 , \"b\":[ ] }",
+        "{}",
+        "[]",
+        " [ ] ",
+        "[1]",
+        "[1,2]",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "{\"a\":1}",
+        "{\"a\":1,}",
+        "{,}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{1:2}",
+        "{a:1}",
+        "\"\\u00e9\"",
+        "\"\\u00g9\"",
+        "\"\\x\"",
+        "\"a\nb\"",
+        "\"",
+        "\"\\",
+        "01",
+        "-",
+        "-0",
+        "-01",
+        "1.",
+        "1.5",
+        ".5",
+        "1e",
+        "1e+",
+        "1e+5",
+        "1E-05",
+        "+1",
+        "tru",
+        "true",
+        "truex",
+        "nul",
+        "null ",
+        "{} {}",
+        "",
+        " ",
+        "[[]",
+        "[]]",
+        "{\"a\":[{\"b\":{}}]}",
+        "[}",
+        "{]",
+        "[1}",
+        "{\"a\":1]",
+        "[\"a\":1]",
+        "{\"a\":[1,{\"b\":\"c\"},null,-1.5e3]}",
+        "NaN",
+        "Infinity",
+        "'a'",
+        "/**/1",
+        "[true,false,null]",
+        "{\"a\" : 1 , \"b\":[ ] }",
     ];
 
     #[test]

@@ -110,9 +110,12 @@ impl Machine {
             State::InString(role, escape) => (1, self.in_string(role, escape, byte)),
             State::InNumber(number) => self.in_number(number, byte),
             State::InLiteral(rest) => (1, self.in_literal(rest, byte)),
-            State::Value | State::FirstItem | State::FirstName | State::Name | State::Colon | State::After => {
-                (1, self.between(byte))
-            }
+            State::Value
+            | State::FirstItem
+            | State::FirstName
+            | State::Name
+            | State::Colon
+            | State::After => (1, self.between(byte)),
             State::Broken => (1, Mark::Dry),
         }
     }
@@ -246,9 +249,36 @@ mod tests {
     }
 
     const TEXTS: &[&str] = &[
-        "{}", "[]", "[1]", "[1,]", "[,1]", "{\"a\":1}", "{\"a\":1,}", "{\"a\"}", "{1:2}", "[\"\\u00e9\"]", "[\"\\u00g9\"]", "[\"\\x\"]",
-        "[\"a\nb\"]", "[\"", "[01]", "[-0]", "[1.]", "[1.5e-3,2]", "[tru]", "[true,false,null]", "{} {}", "[}", "{]", "[1}",
-        "{\"a\":[{\"b\":{}}]} ", "{\"a\" : 1 , \"b\":[ ] }", "[\"a\":1]", "[nullx]", "{}]", "",
+        "{}",
+        "[]",
+        "[1]",
+        "[1,]",
+        "[,1]",
+        "{\"a\":1}",
+        "{\"a\":1,}",
+        "{\"a\"}",
+        "{1:2}",
+        "[\"\\u00e9\"]",
+        "[\"\\u00g9\"]",
+        "[\"\\x\"]",
+        "[\"a\nb\"]",
+        "[\"",
+        "[01]",
+        "[-0]",
+        "[1.]",
+        "[1.5e-3,2]",
+        "[tru]",
+        "[true,false,null]",
+        "{} {}",
+        "[}",
+        "{]",
+        "[1}",
+        "{\"a\":[{\"b\":{}}]} ",
+        "{\"a\" : 1 , \"b\":[ ] }",
+        "[\"a\":1]",
+        "[nullx]",
+        "{}]",
+        "",
     ];
 
     #[test]

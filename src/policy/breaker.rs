@@ -53,7 +53,7 @@ const WINDOW: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from
 /// Shorter than a millisecond nothing is timed; a day is as good as for ever (`force: open`).
 const SPAN: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 /// Leases that the breaker's record has room for.
-const PERMITS: RangeInclusive<u32> = 1..=16;
+const PERMITS: RangeInclusive<u32> = 1..=64;
 
 /// The breaker of the section; the defaults where it says nothing.
 pub(super) fn breaker(field: &Field<'_>, r: &mut Reading<'_>) -> Breaker {

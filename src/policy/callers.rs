@@ -3,6 +3,8 @@
 //! Its invariant: an identity that the client can choose is no identity. A header is believed only where the policy
 //! says that something before this filter sets or verifies it.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 
 use super::error::{list, quote};
@@ -75,13 +77,14 @@ const LINES: &str = "lines of NAME=DIGEST, the SHA-256 of the key in 64 hexadeci
 /// Keys of a variable's lines. A line is only ever named by its number.
 fn known_keys(env: &Field<'_>, lines: &str, r: &mut Reading<'_>) -> Option<Vec<KnownKey>> {
     let mut keys: Vec<KnownKey> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (number, line) in (1..).zip(lines.lines().map(str::trim)) {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let wrong = match known_key(line) {
             None => "isn't NAME=DIGEST",
-            Some(key) if keys.iter().any(|k| k.digest == key.digest) => "repeats a key",
+            Some(key) if !seen.insert(key.digest) => "repeats a key",
             Some(key) => {
                 keys.push(key);
                 continue;

@@ -4,6 +4,7 @@
 //! so that a changed quota keeps what was spent.
 
 use core::hash::Hasher;
+use core::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
@@ -108,7 +109,7 @@ fn per(field: &Field<'_>, attributes: &[Attribute], r: &mut Reading<'_>) -> Vec<
 
 fn limit(section: &Section<'_>, name: String, r: &mut Reading<'_>) -> Option<Limit> {
     let (unit, Rate { quota, period }) = amount(section, r)?;
-    let burst = section.or("burst", quota, |f| burst(&f, r));
+    let burst = section.or("burst", quota, |f| burst(&f, Rate { quota, period }, r));
     if let (Some(field), Unit::Requests) = (section.get("reserve"), unit) {
         field.refuse(
             r,
@@ -132,6 +133,11 @@ fn limit(section: &Section<'_>, name: String, r: &mut Reading<'_>) -> Option<Lim
     })
 }
 
+/// More than this nobody sells, and the ledger's arithmetic is exact below it.
+const LARGEST_QUOTA: u64 = 1_000_000_000_000;
+/// A burst that takes longer to refill is a budget of its own kind, which a rolling rate can't be.
+const LONGEST_REFILL: Duration = Duration::from_secs(366 * 86_400);
+
 /// What is counted, and how much of it per period.
 fn amount(section: &Section<'_>, r: &mut Reading<'_>) -> Option<(Unit, Rate)> {
     let (unit, field) = match (section.get("tokens"), section.get("requests")) {
@@ -149,21 +155,35 @@ fn amount(section: &Section<'_>, r: &mut Reading<'_>) -> Option<(Unit, Rate)> {
         }
     };
     let rate = field.parsed(r, RATE, quantity::rate)?;
-    if rate.quota == 0 {
-        field.refuse(r, "can never admit one request", "at least 1 per period");
+    if !(1..=LARGEST_QUOTA).contains(&rate.quota) {
+        let wrong = if rate.quota == 0 {
+            "can never admit one request"
+        } else {
+            "limits nothing"
+        };
+        field.refuse(r, wrong, "from 1 to 1000G per period");
         return None;
     }
     Some((unit, rate))
 }
 
 /// A count as text or as a plain number.
-fn burst(field: &Field<'_>, r: &mut Reading<'_>) -> Option<u64> {
+fn burst(field: &Field<'_>, rate: Rate, r: &mut Reading<'_>) -> Option<u64> {
     let burst = match field.tree().is_number() {
-        true => field.whole(r, 0..=1_000_000_000_000)?,
+        true => field.whole(r, 0..=LARGEST_QUOTA)?,
         false => field.parsed(r, COUNT, quantity::count)?,
     };
     if burst == 0 {
         field.refuse(r, "can never admit one request", "at least 1");
+        return None;
+    }
+    let periods = u128::from(burst) / u128::from(rate.quota);
+    if periods.saturating_mul(rate.period.as_nanos()) > LONGEST_REFILL.as_nanos() {
+        field.refuse(
+            r,
+            "takes more than a year to refill",
+            "at most what the rate grants in a year",
+        );
         return None;
     }
     Some(burst)

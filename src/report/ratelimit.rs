@@ -5,10 +5,9 @@
 //! `RateLimit-Policy: "name";q=100;w=60` and `RateLimit: "name";r=50;t=30`. Its invariant: what is said is
 //! never more than what is granted: remainders are as the ledger has them, times are rounded up.
 
-use core::fmt::Write as _;
 use core::time::Duration;
 
-use crate::date::rfc3339;
+use crate::date::{push_number, rfc3339};
 use crate::policy::{ProviderDialect, Unit};
 use crate::time::{Now, UnixMillis};
 
@@ -80,12 +79,18 @@ pub fn retry_headers(wait: Duration, useless: bool) -> Vec<Header> {
 pub fn openai_duration(span: Duration) -> String {
     let ms = whole_ms(span);
     let (hours, minutes, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms % 60_000);
-    match (hours, minutes, rest) {
-        (0, 0, 1..1000) => format!("{rest}ms"),
-        (0, 0, _) => seconds(rest),
-        (0, _, _) => format!("{minutes}m{}", seconds(rest)),
-        _ => format!("{hours}h{minutes}m{}", seconds(rest)),
+    let mut text = String::with_capacity(16);
+    if hours > 0 {
+        push_field(&mut text, hours, "h");
     }
+    if ms >= 60_000 {
+        push_field(&mut text, minutes, "m");
+    }
+    match ms {
+        1..1000 => push_field(&mut text, ms, "ms"),
+        _ => push_seconds(&mut text, rest),
+    }
+    text
 }
 
 /// Limit, remaining and reset in the dialect's own names and form.
@@ -129,7 +134,7 @@ fn names(dialect: ProviderDialect, unit: Unit) -> [&'static str; 3] {
 
 /// A structured field's list of the quotas, each its name and what `parameters` writes.
 fn listed(quotas: &[Quota<'_>], parameters: fn(&mut String, &Quota<'_>)) -> String {
-    let mut list = String::with_capacity(48 * quotas.len());
+    let mut list = String::with_capacity(64 * quotas.len());
     for quota in quotas {
         if !list.is_empty() {
             list.push_str(", ");
@@ -158,25 +163,34 @@ fn write_name(list: &mut String, name: &str) {
 /// would say "requests".
 fn write_policy(list: &mut String, quota: &Quota<'_>) {
     let unit = match quota.unit {
-        Unit::Requests => "",
-        Unit::Tokens => ";qu=\"tokens\"",
+        Unit::Requests => ";w=",
+        Unit::Tokens => ";qu=\"tokens\";w=",
     };
-    let window = whole_seconds(quota.period).max(1);
-    let _ = write!(list, ";q={}{unit};w={window}", quota.quota.min(LARGEST_INTEGER));
+    list.push_str(";q=");
+    push_field(list, quota.quota.min(LARGEST_INTEGER), unit);
+    push_number(list, whole_seconds(quota.period).max(1), 1);
 }
 
 fn write_standing(list: &mut String, quota: &Quota<'_>) {
-    let (remaining, reset) = (quota.remaining.min(LARGEST_INTEGER), whole_seconds(quota.reset));
-    let _ = write!(list, ";r={remaining};t={reset}");
+    list.push_str(";r=");
+    push_field(list, quota.remaining.min(LARGEST_INTEGER), ";t=");
+    push_number(list, whole_seconds(quota.reset), 1);
 }
 
-/// Milliseconds below a minute as seconds with at most three decimals.
-fn seconds(ms: u64) -> String {
-    let fraction = format!("{:03}", ms % 1000);
-    match fraction.trim_end_matches('0') {
-        "" => format!("{}s", ms / 1000),
-        digits => format!("{}.{digits}s", ms / 1000),
+/// Milliseconds below a minute, as seconds with at most three decimals.
+fn push_seconds(text: &mut String, ms: u64) {
+    push_number(text, ms / 1000, 1);
+    if !ms.is_multiple_of(1000) {
+        text.push('.');
+        push_number(text, ms % 1000, 3);
+        text.truncate(text.trim_end_matches('0').len());
     }
+    text.push('s');
+}
+
+fn push_field(text: &mut String, value: u64, after: &str) {
+    push_number(text, value, 1);
+    text.push_str(after);
 }
 
 fn whole_ms(span: Duration) -> u64 {

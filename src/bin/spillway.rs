@@ -1,3 +1,0 @@
-//! `spillway`, the native tool.
-
-fn main() {}

@@ -1,0 +1,118 @@
+//! `spillway check`: each file judged as the module would judge it.
+
+use std::fs;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::source::{self, Read};
+use crate::summary::summary;
+use crate::usage;
+use crate::variables::Variables;
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+struct Request {
+    variables: Variables,
+    files: Vec<String>,
+}
+
+/// Judges the files that the arguments name: summaries on standard output, refusals on standard error.
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    let request = match request(arguments) {
+        Ok(request) => request,
+        Err(wrong) => return usage(&wrong),
+    };
+    let good = request.files.iter().map(|file| judge(file, &request.variables));
+    // Counted, not `all`: every file is to be judged.
+    match good.filter(|good| !good).count() {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(1),
+    }
+}
+
+fn request(arguments: &[String]) -> Result<Request, String> {
+    let mut request = Request::default();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--assume-env" => request.variables.assume(),
+            "--env-file" => {
+                let file = rest.next().ok_or("--env-file needs a file")?;
+                let text = text_of(file)?;
+                request
+                    .variables
+                    .add(&text)
+                    .map_err(|wrong| format!("{file}: {wrong}"))?;
+            }
+            option if option.starts_with("--") => return Err(format!("there is no option {option}")),
+            file => request.files.push(file.to_owned()),
+        }
+    }
+    match request.files.is_empty() {
+        true => Err("check needs a policy file".to_owned()),
+        false => Ok(request),
+    }
+}
+
+fn text_of(file: &str) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))
+}
+
+/// Judges one file; whether it is good.
+fn judge(file: &str, variables: &Variables) -> bool {
+    let text = match text_of(file) {
+        Ok(text) => text,
+        Err(wrong) => {
+            eprintln!("{wrong}");
+            return false;
+        }
+    };
+    match source::read(file, &text, variables) {
+        Ok(Read { document, policy }) => {
+            let summary = summary(&document, &policy, variables);
+            // Whoever closed the pipe doesn't want to read it.
+            let _ = writeln!(std::io::stdout(), "{file}: good\n{summary}");
+            true
+        }
+        Err(told) => {
+            eprintln!("{file}: refused\n{told}");
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::request;
+    use crate::source;
+    use crate::variables::Variables;
+
+    #[test]
+    fn every_example_is_good() {
+        let mut variables = Variables::default();
+        variables.assume();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/policies");
+        let mut judged = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let told = source::read(path.to_str().unwrap(), &text, &variables).err();
+            assert_eq!(told, None, "{path:?}");
+            judged += 1;
+        }
+        assert!(judged >= 4);
+    }
+
+    fn wrong(arguments: &[&str]) -> String {
+        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+        request(&arguments).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_wrong_command_line_says_what_is_wrong() {
+        assert_eq!(wrong(&[]), "check needs a policy file");
+        assert_eq!(wrong(&["--env-file"]), "--env-file needs a file");
+        assert_eq!(wrong(&["--strict", "a"]), "there is no option --strict");
+        assert_eq!(wrong(&["--assume-env", "a", "b"]), "");
+    }
+}

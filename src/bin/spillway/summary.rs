@@ -1,0 +1,343 @@
+//! A policy in a few lines, for the eyes of who wrote it. Secrets are named by their variables, never shown.
+
+use core::fmt::Write;
+use core::time::Duration;
+
+use serde_json::Value;
+use spillway::policy::{
+    Anonymous, CallerRule, Forced, Hop, Limit, Mode, ModelRoute, OnInvalid, Per, Policy, Provider,
+    ProviderDialect, Reserve, Unit, Validation, WhenAllOpen,
+};
+
+use crate::variables::Variables;
+
+/// The policy's sections, a line or more each. `document` is what the policy was made of: it knows the variables' names.
+pub(crate) fn summary(document: &Value, policy: &Policy, variables: &Variables) -> String {
+    let mut out = String::new();
+    section(&mut out, "mode", [mode(policy.mode).to_owned()]);
+    section(&mut out, "host", [host(policy)]);
+    section(&mut out, "callers", callers(document, policy));
+    section(&mut out, "attributes", attributes(policy));
+    section(&mut out, "providers", providers(document, policy));
+    section(
+        &mut out,
+        "models",
+        policy
+            .models
+            .iter()
+            .chain(&policy.any_model)
+            .map(|m| model(m, policy)),
+    );
+    section(&mut out, "limits", policy.limits.iter().map(|l| limit(l, policy)));
+    section(&mut out, "validate", policy.validate.iter().map(validation));
+    section(&mut out, "notes", notes(document, policy, variables));
+    out
+}
+
+fn section(out: &mut String, title: &str, lines: impl IntoIterator<Item = String>) {
+    for (index, line) in lines.into_iter().enumerate() {
+        let title = if index == 0 { title } else { "" };
+        // Writing to a String can't fail.
+        let _ = writeln!(out, "  {title:<11}{line}");
+    }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforce",
+        Mode::Shadow => "shadow: decided and counted, not enforced",
+    }
+}
+
+fn host(policy: &Policy) -> String {
+    let model = policy
+        .host
+        .model_header
+        .as_ref()
+        .map(|name| format!("; the header {name} names the model"));
+    let pause = match policy.host.body_pause {
+        true => "holds headers until the body is judged (needs allow_on_headers_stop_iteration)",
+        false => "headers first: the body can't choose the route",
+    };
+    format!("{pause}{}", model.unwrap_or_default())
+}
+
+fn callers(document: &Value, policy: &Policy) -> Vec<String> {
+    let rule = |(index, rule): (usize, &CallerRule)| match rule {
+        CallerRule::Bearer(keys) => {
+            let variable = document
+                .pointer(&format!("/callers/{index}/keys/env"))
+                .and_then(Value::as_str);
+            format!(
+                "known key, {} set from {}",
+                counted(keys.len(), "key"),
+                variable.unwrap_or_default()
+            )
+        }
+        CallerRule::Header(name) => format!("header {name} (trusted)"),
+        CallerRule::Jwt { path } => format!(
+            "verified claim, at {}",
+            path.get(2..).unwrap_or_default().join(" / ")
+        ),
+    };
+    let mut lines: Vec<String> = policy.callers.iter().enumerate().map(rule).collect();
+    lines.push(match policy.anonymous {
+        Anonymous::Shared => "anybody else: one anonymous caller".to_owned(),
+        Anonymous::Reject => "anybody else: 401".to_owned(),
+    });
+    lines
+}
+
+fn attributes(policy: &Policy) -> impl Iterator<Item = String> {
+    let line = |a: &spillway::policy::Attribute| {
+        format!("{} from header {}, else {:?}", a.name, a.header, a.missing)
+    };
+    policy.attributes.iter().map(line)
+}
+
+fn providers<'p>(document: &'p Value, policy: &'p Policy) -> impl Iterator<Item = String> + 'p {
+    policy.providers.iter().flat_map(move |provider| {
+        let mut lines = vec![provider_line(document, provider)];
+        lines.extend(provider.limits.iter().map(|l| format!("  grants {}", rate(l))));
+        lines
+    })
+}
+
+fn provider_line(document: &Value, provider: &Provider) -> String {
+    // Names of providers hold no `/`.
+    let variable = document.pointer(&format!("/providers/{}/credential/env", provider.name));
+    let credential = match (&provider.credential, variable.and_then(Value::as_str)) {
+        (Some(credential), Some(variable)) => format!("{} set from {variable}", credential.header),
+        (Some(_), None) | (None, _) => "no credential".to_owned(),
+    };
+    let forced = match provider.breaker.force {
+        None => "",
+        Some(Forced::Open) => ", breaker forced open",
+        Some(Forced::Closed) => ", breaker forced closed",
+    };
+    let models: Vec<&str> = provider.models.iter().map(|model| model.name.as_str()).collect();
+    format!(
+        "{}: {} at cluster {}, {credential}{forced}; serves {}",
+        provider.name,
+        dialect(provider.dialect),
+        provider.cluster,
+        models.join(", ")
+    )
+}
+
+fn dialect(dialect: ProviderDialect) -> &'static str {
+    match dialect {
+        ProviderDialect::OpenAi => "openai",
+        ProviderDialect::Anthropic => "anthropic",
+    }
+}
+
+fn model(route: &ModelRoute, policy: &Policy) -> String {
+    let chain: Vec<String> = route.chain.iter().map(|hop| place(*hop, policy)).collect();
+    let all_open = match route.when_all_open {
+        WhenAllOpen::Reject => "503",
+        WhenAllOpen::LeastBad => "the one that opens soonest",
+    };
+    format!("{} → {}; all open: {all_open}", route.name, chain.join(", then "))
+}
+
+fn place(hop: Hop, policy: &Policy) -> String {
+    let provider = policy.providers.get(hop.provider);
+    let model = provider.and_then(|provider| provider.models.get(hop.model));
+    let (provider, model) = (provider.map(|p| p.name.as_str()), model.map(|m| m.name.as_str()));
+    format!("{}/{}", provider.unwrap_or_default(), model.unwrap_or_default())
+}
+
+fn limit(limit: &Limit, policy: &Policy) -> String {
+    let per: Vec<&str> = limit.per.iter().map(|per| key(per, policy)).collect();
+    let per = match per.is_empty() {
+        true => "for all together".to_owned(),
+        false => format!("for each {}", per.join(" and ")),
+    };
+    let reserve = match (limit.unit, limit.reserve) {
+        (Unit::Tokens, Reserve::Max) => "; reserves max tokens",
+        (Unit::Tokens, Reserve::Expected) | (Unit::Requests, Reserve::Expected | Reserve::Max) => "",
+    };
+    format!(
+        "{}: {} {per}{reserve}{}",
+        limit.name,
+        rate(limit),
+        shadow(limit.mode)
+    )
+}
+
+fn key<'p>(per: &Per, policy: &'p Policy) -> &'p str {
+    match per {
+        Per::Caller => "caller",
+        Per::Model => "model",
+        Per::Provider => "provider",
+        Per::Route => "route",
+        Per::Attribute(index) => policy
+            .attributes
+            .get(*index)
+            .map_or("", |attribute| attribute.name.as_str()),
+    }
+}
+
+/// `100,000 tokens/min, 200,000 at once`
+fn rate(limit: &Limit) -> String {
+    let unit = match limit.unit {
+        Unit::Requests => "requests",
+        Unit::Tokens => "tokens",
+    };
+    let burst = match limit.burst == limit.quota {
+        true => String::new(),
+        false => format!(", {} at once", grouped(limit.burst)),
+    };
+    format!("{} {unit}/{}{burst}", grouped(limit.quota), period(limit.period))
+}
+
+fn period(period: Duration) -> String {
+    match period.as_secs() {
+        1 => "s".to_owned(),
+        60 => "min".to_owned(),
+        3_600 => "h".to_owned(),
+        86_400 => "day".to_owned(),
+        other => format!("{other} s"),
+    }
+}
+
+/// Digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn shadow(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "",
+        Mode::Shadow => " (shadow)",
+    }
+}
+
+fn validation(rule: &Validation) -> String {
+    let mut when: Vec<String> = rule.path.iter().map(|path| format!("path {path}")).collect();
+    when.extend(
+        rule.headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}")),
+    );
+    when.extend((!rule.models.is_empty()).then(|| format!("model {}", rule.models.join(" or "))));
+    let when = if when.is_empty() {
+        "every answer".to_owned()
+    } else {
+        when.join(" and ")
+    };
+    let otherwise = match rule.on_invalid {
+        OnInvalid::Reject => "502",
+        OnInvalid::Annotate => "annotated",
+    };
+    format!(
+        "{}: {when}; an answer that fails: {otherwise}{}",
+        rule.name,
+        shadow(rule.mode)
+    )
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// What is legal and still worth a look.
+fn notes(document: &Value, policy: &Policy, variables: &Variables) -> Vec<String> {
+    let mut notes = Vec::new();
+    let assumed: Vec<&str> = secrets(document)
+        .into_iter()
+        .filter(|name| !variables.is_set(name))
+        .collect();
+    if !assumed.is_empty() {
+        notes.push(format!("assumed, not set here: {}", assumed.join(", ")));
+    }
+    if policy.limits.is_empty() {
+        notes.push("there are no limits for callers".to_owned());
+    }
+    let mixed = policy
+        .models
+        .iter()
+        .chain(&policy.any_model)
+        .filter(|route| mixes_dialects(route, policy));
+    notes.extend(mixed.map(|route| {
+        format!(
+            "{}: its chain mixes dialects; a request only goes to providers of its own",
+            route.name
+        )
+    }));
+    notes
+}
+
+/// The variables that the document names for secrets, each once.
+fn secrets(document: &Value) -> Vec<&str> {
+    let callers = document.get("callers").and_then(Value::as_array);
+    let providers = document.get("providers").and_then(Value::as_object);
+    let keys = callers
+        .into_iter()
+        .flatten()
+        .filter_map(|rule| rule.pointer("/keys/env"));
+    let credentials = providers
+        .into_iter()
+        .flat_map(|p| p.values())
+        .filter_map(|p| p.pointer("/credential/env"));
+    let mut names: Vec<&str> = keys.chain(credentials).filter_map(Value::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn mixes_dialects(route: &ModelRoute, policy: &Policy) -> bool {
+    let mut dialects = route
+        .chain
+        .iter()
+        .filter_map(|hop| policy.providers.get(hop.provider))
+        .map(|p| p.dialect);
+    let first = dialects.next();
+    dialects.any(|dialect| Some(dialect) != first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary;
+    use crate::source::{Read, read};
+    use crate::variables::Variables;
+
+    const POLICY: &str = include_str!("../../../examples/policies/teams.yaml");
+
+    #[test]
+    fn a_summary_shows_what_the_policy_does_and_no_secret() {
+        let mut variables = Variables::default();
+        variables.add("OPENAI_API_KEY=sk-s3cr3t").unwrap();
+        variables.assume();
+        let Ok(Read { document, policy }) = read("a.yaml", POLICY, &variables) else {
+            panic!("refused")
+        };
+        let summary = summary(&document, &policy, &variables);
+        assert!(!summary.contains("s3cr3t"), "{summary}");
+        for part in [
+            "authorization set from OPENAI_API_KEY",
+            "caller-tokens: 100,000 tokens/min, 200,000 at once for each caller and model",
+            "assumed, not set here: ANTHROPIC_API_KEY, CALLER_KEYS",
+        ] {
+            assert!(summary.contains(part), "{part}\n{summary}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!(super::grouped(0), "0");
+        assert_eq!(super::grouped(999), "999");
+        assert_eq!(super::grouped(1_000), "1,000");
+        assert_eq!(super::grouped(12_345_678), "12,345,678");
+    }
+}

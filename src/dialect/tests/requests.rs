@@ -1,0 +1,442 @@
+//! Tables of requests, good and bad.
+
+use super::super::{Endpoint, RequestFacts, ScanError, scan};
+use crate::tokens::Image;
+
+use Endpoint::{ChatCompletions as Chat, Completions, Embeddings, Messages, Responses};
+
+pub(super) fn facts(endpoint: Endpoint, body: &str) -> RequestFacts<'_> {
+    scan(endpoint, body.as_bytes()).unwrap()
+}
+
+/// The members that stand beside a model and one message.
+pub(super) fn chat(rest: &str) -> String {
+    format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}]{rest}}}"#)
+}
+
+fn texts<'b>(facts: &RequestFacts<'b>) -> Vec<&'b str> {
+    facts
+        .prompt
+        .texts
+        .iter()
+        .map(|raw| std::str::from_utf8(raw).unwrap())
+        .collect()
+}
+
+#[test]
+fn the_plain_facts_are_found() {
+    let body =
+        chat(r#","stream":true,"max_completion_tokens":50,"n":3,"stream_options":{"include_usage":false}"#);
+    let found = facts(Chat, &body);
+    assert_eq!(
+        (&*found.model, found.stream, found.max_tokens, found.choices),
+        ("m", true, Some(50), 3)
+    );
+    assert_eq!(
+        (found.include_usage, found.pinned, found.structured, found.tools),
+        (Some(false), false, false, false)
+    );
+    assert_eq!(
+        (texts(&found), found.prompt.messages, found.prompt.names),
+        (vec!["user", "hi"], 1, 0)
+    );
+}
+
+#[test]
+fn nulls_are_absent() {
+    let body = chat(
+        r#","stream":null,"max_tokens":null,"n":null,"stream_options":null,"tools":null,"response_format":null,"store":null"#,
+    );
+    let found = facts(Chat, &body);
+    assert_eq!(
+        (found.stream, found.max_tokens, found.choices, found.pinned),
+        (false, None, 1, false)
+    );
+}
+
+#[test]
+fn escaped_names_are_the_names_they_mean() {
+    let found = facts(
+        Chat,
+        r#"{"mod\u0065l":"gpt\u002d4o","mess\u0061ges":[{"cont\u0065nt":"x"}],"str\u0065am":true}"#,
+    );
+    assert_eq!(
+        (&*found.model, found.stream, texts(&found)),
+        ("gpt-4o", true, vec!["x"])
+    );
+    let twice = r#"{"model":"a","mod\u0065l":"b","messages":[]}"#;
+    assert_eq!(
+        scan(Chat, twice.as_bytes()).unwrap_err(),
+        ScanError::Duplicate { field: "model" }
+    );
+}
+
+#[test]
+fn bad_bodies_are_refused_with_a_reason() {
+    let deep = chat(&format!(",\"x\":{}{}", "[".repeat(10_000), "]".repeat(10_000)));
+    let long = format!(r#"{{"model":"{}","messages":[]}}"#, "x".repeat(257));
+    let cases = [
+        (Chat, "", "body is not JSON: cannot be read on at byte 0"),
+        (
+            Chat,
+            "{\"model\":tru}",
+            "body is not JSON: cannot be read on at byte 9",
+        ),
+        (
+            Chat,
+            "{\"model\":\"m\",\"messages\":[]} x",
+            "body is not JSON: cannot be read on at byte 28",
+        ),
+        (Chat, "[]", "body is not a JSON object"),
+        (Chat, "\"x\"", "body is not a JSON object"),
+        (Chat, "[1", "body is not JSON: cannot be read on at byte 2"),
+        (Chat, &deep, "body is nested more than 128 deep"),
+        (Chat, "{}", "model: missing"),
+        (Chat, r#"{"model":"m"}"#, "messages: missing"),
+        (Messages, r#"{"model":"m"}"#, "messages: missing"),
+        (Embeddings, r#"{"model":"m"}"#, "input: missing"),
+        (
+            Chat,
+            r#"{"model":7,"messages":[]}"#,
+            "model: must be a name of 1 to 256 bytes",
+        ),
+        (
+            Chat,
+            r#"{"model":"","messages":[]}"#,
+            "model: must be a name of 1 to 256 bytes",
+        ),
+        (Chat, &long, "model: must be a name of 1 to 256 bytes"),
+        (
+            Chat,
+            r#"{"model":"m","messages":{}}"#,
+            "messages: must be an array of messages",
+        ),
+        (
+            Chat,
+            r#"{"model":"m","messages":["x"]}"#,
+            "messages: must be an array of messages",
+        ),
+        (
+            Chat,
+            r#"{"model":"m","messages":null}"#,
+            "messages: must be an array of messages",
+        ),
+        (
+            Chat,
+            &chat(r#","max_tokens":0"#),
+            "max_tokens: must be a positive integer",
+        ),
+        (
+            Chat,
+            &chat(r#","max_tokens":-1"#),
+            "max_tokens: must be a positive integer",
+        ),
+        (
+            Chat,
+            &chat(r#","max_tokens":1.5"#),
+            "max_tokens: must be a positive integer",
+        ),
+        (
+            Chat,
+            &chat(r#","max_tokens":1e3"#),
+            "max_tokens: must be a positive integer",
+        ),
+        (
+            Chat,
+            &chat(r#","max_tokens":"9""#),
+            "max_tokens: must be a positive integer",
+        ),
+        (Chat, &chat(r#","n":0"#), "n: must be a positive integer"),
+        (Chat, &chat(r#","stream":"yes""#), "stream: must be true or false"),
+        (
+            Chat,
+            &chat(r#","stream_options":7"#),
+            "stream_options: must be an object",
+        ),
+        (
+            Chat,
+            &chat(r#","stream_options":{"include_usage":1}"#),
+            "stream_options.include_usage: must be true or false",
+        ),
+        (
+            Chat,
+            &chat(r#","stream_options":{"include_usage":true,"include_usage":false}"#),
+            "stream_options.include_usage: given twice",
+        ),
+        (Chat, &chat(r#","model":"x""#), "model: given twice"),
+        (
+            Chat,
+            &chat(r#","stream":true,"stream":false"#),
+            "stream: given twice",
+        ),
+        (
+            Chat,
+            &chat(r#","max_tokens":1,"max_tokens":2"#),
+            "max_tokens: given twice",
+        ),
+        (Chat, &chat(r#","messages":[]"#), "messages: given twice"),
+    ];
+    for (endpoint, body, reason) in cases {
+        let error = scan(endpoint, body.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), reason, "{:.80}", body);
+    }
+}
+
+#[test]
+fn invalid_utf8_is_no_json() {
+    let error = scan(Chat, b"{\"model\":\"\xff\"}").unwrap_err();
+    assert_eq!(error, ScanError::NotJson { at: 10 });
+}
+
+#[test]
+fn a_body_cut_anywhere_is_an_error_and_never_a_panic() {
+    let body = chat(
+        r#","tools":[{"function":{"name":"f","parameters":{"properties":{"a":{"enum":["x",1]}}}}}],"stream_options":{"a":1}"#,
+    );
+    for at in 0..body.len() {
+        assert!(scan(Chat, &body.as_bytes()[..at]).is_err(), "cut at {at}");
+    }
+    assert!(scan(Chat, body.as_bytes()).is_ok());
+}
+
+#[test]
+fn huge_numbers_saturate() {
+    assert_eq!(
+        facts(Chat, &chat(r#","max_tokens":99999999999999999999999999"#)).max_tokens,
+        Some(u64::MAX)
+    );
+    assert_eq!(
+        facts(Chat, &chat(r#","n":99999999999999999999999999"#)).choices,
+        2048
+    );
+    assert_eq!(
+        facts(Chat, &chat(r#","max_tokens":5,"max_completion_tokens":9"#)).max_tokens,
+        Some(9)
+    );
+}
+
+#[test]
+fn messages_names_and_tool_calls_are_text() {
+    let body = r#"{"model":"m","messages":[
+        {"role":"system","content":"S","name":"boss"},
+        {"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},
+        {"role":"tool","tool_call_id":"call_1","content":[{"type":"text","text":"T"}]}]}"#;
+    let found = facts(Chat, body);
+    assert_eq!(
+        texts(&found),
+        [
+            "system",
+            "S",
+            "boss",
+            "assistant",
+            "f",
+            r#"{\"a\":1}"#,
+            "tool",
+            "T"
+        ]
+    );
+    assert_eq!((found.prompt.messages, found.prompt.names), (3, 1));
+}
+
+#[test]
+fn images_are_images_and_never_text() {
+    let png = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAoAAAAHgCAYAAAA=";
+    let body = format!(
+        r#"{{"model":"m","messages":[{{"role":"user","content":[{{"type":"text","text":"look"}},
+        {{"type":"image_url","image_url":{{"url":"{png}","detail":"high"}}}},{{"image_url":{{"detail":"low","url":"{png}"}},"type":"image_url"}},
+        {{"type":"image_url","image_url":{{"url":"https://example.com/a.png"}}}},{{"type":"input_audio","input_audio":{{"data":"AAAA"}}}},
+        {{"type":"file","file":{{"file_data":"data:application/pdf;base64,AAAA"}}}}]}}]}}"#
+    );
+    let found = facts(Chat, &body);
+    assert_eq!(texts(&found), ["user", "look"]);
+    let size = Some((640, 480));
+    assert_eq!(
+        found.prompt.images,
+        [Image::High { size }, Image::Low, Image::High { size: None }]
+    );
+
+    let body = format!(
+        r#"{{"model":"m","input":[{{"role":"user","content":[{{"type":"input_text","text":"look"}},
+        {{"type":"input_image","image_url":"{png}","detail":"auto"}},{{"type":"input_image","file_id":"file_1"}}]}}]}}"#
+    );
+    let found = facts(Responses, &body);
+    assert_eq!((texts(&found), found.pinned), (vec!["user", "look"], true));
+    assert_eq!(
+        found.prompt.images,
+        [Image::High { size }, Image::High { size: None }]
+    );
+}
+
+#[test]
+fn anthropic_system_tools_and_blocks_are_read() {
+    let body = r#"{"model":"claude","max_tokens":100,"system":[{"type":"text","text":"Sys","cache_control":{"type":"ephemeral"}}],
+        "messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgoAAAANSUhEUgAAAoAAAAHgCAYAAAA="}},
+        {"type":"document","source":{"type":"text","media_type":"text/plain","data":"Doc"},"title":"Title"},
+        {"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"JVBERi0"}}]},
+        {"role":"assistant","content":[{"type":"tool_use","id":"toolu_1","name":"f","input":{"city":"Rome","n":[1,"x"]}}]},
+        {"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"15"}]}],
+        "tools":[{"name":"f","description":"D","input_schema":{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}}],
+        "tool_choice":{"type":"tool","name":"f"}}"#;
+    let found = facts(Messages, body);
+    let expected = [
+        "Sys",
+        "user",
+        "Title",
+        "Doc",
+        "assistant",
+        "f",
+        "city",
+        "Rome",
+        "n",
+        "x",
+        "user",
+        "15",
+        "f",
+        "D",
+        "city",
+        "string",
+    ];
+    assert_eq!(texts(&found), expected);
+    assert_eq!(
+        found.prompt.images,
+        [Image::High {
+            size: Some((640, 480))
+        }]
+    );
+    assert_eq!(
+        (
+            found.max_tokens,
+            found.structured,
+            found.tools,
+            found.prompt.functions
+        ),
+        (Some(100), true, true, 1)
+    );
+}
+
+#[test]
+fn tools_are_counted_by_their_shape() {
+    let body = chat(
+        r#","tools":[{"type":"function","function":{"name":"f","description":"D","parameters":{"type":"object","required":["a"],
+        "properties":{"a":{"type":"string","enum":["x","y"],"description":"A"},"type":{"type":"object","properties":{"b":{"type":["number","null"]}}}}}}},
+        {"type":"function","function":{"name":"g","parameters":{"type":"object","properties":{}}}}]"#,
+    );
+    let found = facts(Chat, &body);
+    let p = &found.prompt;
+    assert_eq!(
+        (p.functions, p.property_sets, p.properties, p.enums, p.enum_items),
+        (2, 2, 3, 1, 2)
+    );
+    let expected = [
+        "user", "hi", "f", "D", "a", "string", "x", "y", "A", "type", "object", "b", "number", "null", "g",
+    ];
+    assert_eq!((texts(&found), found.tools), (expected.to_vec(), true));
+}
+
+#[test]
+fn responses_input_is_text_or_items() {
+    let found = facts(
+        Responses,
+        r#"{"model":"m","input":"hi","instructions":"I","max_output_tokens":7}"#,
+    );
+    assert_eq!(
+        (texts(&found), found.prompt.messages, found.max_tokens),
+        (vec!["hi", "I"], 1, Some(7))
+    );
+    let body = r#"{"model":"m","input":[{"role":"user","content":"a"},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},
+        {"type":"function_call_output","call_id":"c","output":"b"}],"text":{"format":{"type":"json_schema","name":"s","schema":{"properties":{"k":{"type":"string"}}}}}}"#;
+    let found = facts(Responses, body);
+    assert_eq!(texts(&found), ["user", "a", "f", "{}", "b", "s", "k", "string"]);
+    assert_eq!(
+        (found.prompt.messages, found.structured, found.pinned),
+        (3, true, false)
+    );
+}
+
+#[test]
+fn embeddings_and_completions_take_texts_and_tokens() {
+    let of = |endpoint, field: &str, value: &str| {
+        let body = format!(r#"{{"model":"m","{field}":{value},"n":2}}"#);
+        let found = facts(endpoint, &body);
+        (found.prompt.texts.len(), found.prompt.token_ids, found.choices)
+    };
+    assert_eq!(of(Embeddings, "input", r#""a""#), (1, 0, 2));
+    assert_eq!(of(Embeddings, "input", r#"["a","b"]"#), (2, 0, 2));
+    assert_eq!(of(Embeddings, "input", "[1,2,3]"), (0, 3, 2));
+    assert_eq!(of(Embeddings, "input", "[[1,2],[3]]"), (0, 3, 2));
+    assert_eq!(of(Completions, "prompt", r#""a""#), (1, 0, 2));
+    assert_eq!(of(Completions, "prompt", r#"["a","b","c"]"#), (3, 0, 6));
+    assert_eq!(of(Completions, "prompt", "[1,2,3]"), (0, 3, 2));
+    assert_eq!(of(Completions, "prompt", "[[1,2],[3]]"), (0, 3, 4));
+}
+
+#[test]
+fn state_at_one_provider_pins_the_exchange() {
+    for (rest, pinned) in [
+        (r#""previous_response_id":"resp_1""#, true),
+        (r#""previous_response_id":null"#, false),
+        (r#""conversation":{"id":"conv_1"}"#, true),
+        (r#""store":true"#, true),
+        (r#""store":false"#, false),
+        (r#""background":true"#, true),
+        (r#""input":[{"type":"item_reference","id":"x"}]"#, true),
+        (r#""prompt":{"id":"pmpt_1"}"#, true),
+        (
+            r#""tools":[{"type":"file_search","vector_store_ids":["vs_1"]}]"#,
+            true,
+        ),
+        (r#""input":"x""#, false),
+    ] {
+        assert_eq!(
+            facts(Responses, &format!(r#"{{"model":"m",{rest}}}"#)).pinned,
+            pinned,
+            "{rest}"
+        );
+    }
+}
+
+#[test]
+fn json_is_asked_for_by_format_or_forced_tool() {
+    for (rest, structured) in [
+        (r#","response_format":{"type":"json_object"}"#, true),
+        (
+            r#","response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{}}}"#,
+            true,
+        ),
+        (r#","response_format":{"type":"text"}"#, false),
+        (r#","tool_choice":"required""#, true),
+        (r#","tool_choice":"auto""#, false),
+        (
+            r#","tool_choice":{"type":"function","function":{"name":"f"}}"#,
+            true,
+        ),
+        (r#","tool_choice":{"type":"auto"}"#, false),
+        (r#","function_call":{"name":"f"}"#, true),
+        (r#","function_call":"none""#, false),
+    ] {
+        assert_eq!(facts(Chat, &chat(rest)).structured, structured, "{rest}");
+    }
+}
+
+#[test]
+fn a_body_of_tiny_strings_stays_cheap() {
+    let body = format!(r#"{{"model":"m","input":[{}"last"]}}"#, "\"a\",".repeat(200_000));
+    let found = facts(Embeddings, &body);
+    assert_eq!(found.prompt.texts.len(), 65_537);
+    let bytes: usize = found.prompt.texts.iter().map(|text| text.len()).sum();
+    assert!(bytes >= 200_004 && bytes <= body.len());
+    assert!(found.prompt.texts.last().unwrap().ends_with(b"\"last\""));
+}
+
+#[test]
+fn contents_may_nest_but_not_for_ever() {
+    let nested = |depth: usize| {
+        let (open, close) = (r#"[{"content":"#.repeat(depth), "}]".repeat(depth));
+        format!(r#"{{"model":"m","messages":{open}"x"{close}}}"#)
+    };
+    assert_eq!(texts(&facts(Chat, &nested(63))), ["x"]);
+    assert_eq!(
+        scan(Chat, nested(10_000).as_bytes()).unwrap_err(),
+        ScanError::TooDeep
+    );
+}
