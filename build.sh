@@ -14,6 +14,7 @@ readonly MAX_MODULE=3670016 # 3.5 MiB; the bound that the suite holds too
 # Names of the steps that this run has done: `check` and `test` share most of theirs. CI hands one file to both.
 readonly DONE=${SPILLWAY_DONE:-$(mktemp)}
 export PATH=$PATH:$HOME/.cargo/bin PYTHONPATH=$ROOT/tests PYTHONDONTWRITEBYTECODE=1 SPILLWAY_MODULE=$MODULE
+export CARGO_TERM_COLOR=never
 
 usage() {
   cat <<'TEXT'
@@ -146,7 +147,7 @@ build_module() {
 build_mock() { step mock 'Mock provider' cargo build --profile quick -p mock-provider; }
 export SPILLWAY_MOCK=$TARGET/quick/mock-provider
 
-format_check() { step format 'Formatting' cargo fmt --all -- --check; }
+format_check() { step format 'Formatting' cargo fmt --all -- --check --color never; }
 
 lint() {
   step clippy 'Clippy, native' cargo clippy --workspace --all-targets -- -D warnings
