@@ -74,7 +74,7 @@ pub const OTHER: u8 = 31;
 /// Code points of a block of the basic plane's table: the finest grain at which scripts change.
 const BLOCK: u32 = 32;
 
-const ASCII: [u8; 128] = ascii();
+const ASCII: [u8; 256] = ascii();
 const BASIC: [u8; 2048] = basic();
 
 /// The class of an ASCII byte; [`OTHER`] for any other byte.
@@ -102,12 +102,23 @@ pub fn of_point(point: u32) -> u8 {
 #[inline]
 #[must_use]
 pub fn same_word(one: u8, other: u8) -> bool {
-    one == other || (is_latin(one) && is_latin(other))
+    one == other || (is_in(LATIN_LETTERS, one) & is_in(LATIN_LETTERS, other))
 }
 
+/// Whether a repetition of one character of this class is cheaper than a run of different ones (`----`, `,,,,`).
 #[inline]
-fn is_latin(class: u8) -> bool {
-    matches!(class, LOWER | UPPER | LATIN)
+#[must_use]
+pub fn repeats_cheaply(class: u8) -> bool {
+    !is_in(DEAR_TO_REPEAT, class)
+}
+
+/// Sets of classes, a bit each.
+const LATIN_LETTERS: u32 = 1 << LOWER | 1 << UPPER | 1 << LATIN;
+const DEAR_TO_REPEAT: u32 = 1 << LOWER | 1 << UPPER | 1 << DIGIT | 1 << SPACE | 1 << NEWLINE;
+
+#[inline]
+fn is_in(set: u32, class: u8) -> bool {
+    set >> (class & 31) & 1 == 1
 }
 
 fn beyond_basic(point: u32) -> u8 {
@@ -163,11 +174,7 @@ const RANGES: [(u32, u32, u8); 38] = [
     (0xfe20, 0xffff, WIDE),
 ];
 
-#[expect(
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "a table made by the compiler"
-)]
+#[expect(clippy::indexing_slicing, reason = "a table made by the compiler")]
 const fn basic() -> [u8; 2048] {
     let mut table = [LETTER; 2048];
     let mut range = 0;
@@ -188,8 +195,8 @@ const fn basic() -> [u8; 2048] {
     clippy::cast_possible_truncation,
     reason = "a table made by the compiler"
 )]
-const fn ascii() -> [u8; 128] {
-    let mut table = [OPERATOR; 128];
+const fn ascii() -> [u8; 256] {
+    let mut table = [OTHER; 256];
     let mut byte = 0;
     while byte < 128 {
         table[byte] = match byte as u8 {

@@ -9,8 +9,9 @@
 use super::walk::{Walk, safe_start};
 use super::weights::Weights;
 
-/// Bytes that are walked at most (a few more at window edges).
-pub const BUDGET: usize = 4096;
+/// Bytes that are walked at most (a few more at window edges). Twice as many take the mean error of long prompts from
+/// 3.6 % to 3.0 %, which isn't worth twice the time.
+pub const BUDGET: usize = 2048;
 /// How many windows a long prompt is sampled by. More and smaller ones catch mixed content better, until their
 /// lead-ins weigh.
 pub const WINDOWS: usize = 16;

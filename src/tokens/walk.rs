@@ -10,7 +10,7 @@ use super::class;
 
 /// Length of the table of class features: pairs, then positions in runs, then repetitions, padded to a power of two.
 pub const CLASS_FEATURES: usize = 2048;
-/// Length of the table of letter features: pairs of ASCII letters (0 standing for "no letter"), then 64 groups of
+/// Length of the table of letter features: pairs of ASCII letters (0 stands for what is none), then 64 groups of
 /// characters for each class beyond ASCII.
 pub const LETTER_FEATURES: usize = GROUPS + (class::COUNT - class::LATIN as usize) * 64;
 
@@ -19,8 +19,9 @@ const GROUPS: usize = 1024;
 const PAIRS: usize = 0;
 const RUNS: usize = class::COUNT * class::COUNT;
 const REPEATS: usize = RUNS + class::COUNT * POSITIONS;
-/// Positions in a run that are told apart; longer runs stay at the last.
+/// Positions in a run that are told apart; longer runs go round the last three, as both tokenizers group digits by three.
 const POSITIONS: usize = 16;
+const LAST_POSITION: u8 = 15;
 /// From here on a repeated character is a ruler or padding, of which tokenizers know long ones.
 const LONG_REPEAT: u8 = 4;
 
@@ -29,7 +30,8 @@ const LONG_REPEAT: u8 = 4;
 pub struct Feature {
     /// Below [`CLASS_FEATURES`].
     pub class: usize,
-    /// Below [`LETTER_FEATURES`]; 0 for ASCII that isn't a letter, and for Han and Hangul, which are too many to tell apart.
+    /// Below [`LETTER_FEATURES`]; 0 where neither this character nor the one before is an ASCII letter, and for Han and
+    /// Hangul, which are too many to tell apart.
     pub letters: usize,
 }
 
@@ -47,85 +49,75 @@ impl Walk {
     /// before `to`, and shows each one's feature to `see`. Returns the offset after the last, which may be beyond `to`
     /// (never beyond the end): a character isn't cut.
     pub fn over(&mut self, raw: &[u8], from: usize, to: usize, mut see: impl FnMut(Feature)) -> usize {
+        let mut walk = *self;
         let mut at = from;
         while at < to {
-            match raw.get(at) {
-                Some(&byte) if byte < 0x80 && byte != b'\\' => {
-                    see(self.ascii(byte));
-                    at += 1;
-                }
-                Some(_) => {
-                    let (point, length) = decode(raw.get(at..).unwrap_or_default());
-                    see(self.point(point));
-                    at += length;
-                }
-                None => break,
+            let Some(&byte) = raw.get(at) else { break };
+            let known = class::of_ascii(byte);
+            if byte != b'\\' && known != class::OTHER {
+                see(walk.ascii(byte, known));
+                at += 1;
+            } else {
+                let (point, length) = decode(raw.get(at..).unwrap_or_default());
+                see(walk.point(point));
+                at += length;
             }
         }
+        *self = walk;
         at
     }
 
     #[inline]
-    fn ascii(&mut self, byte: u8) -> Feature {
-        let letter = if byte.is_ascii_alphabetic() {
-            byte & 0x1f
-        } else {
-            0
-        };
-        let letters = if letter == 0 {
-            0
-        } else {
-            usize::from(self.letter) * 32 + usize::from(letter)
-        };
-        let class = self.join(class::of_ascii(byte), letter, u32::from(byte));
-        Feature { class, letters }
+    fn ascii(&mut self, byte: u8, class: u8) -> Feature {
+        // Both cases of a letter end in its place in the alphabet.
+        let letter = if class <= class::UPPER { byte & 0x1f } else { 0 };
+        let letters = usize::from(self.letter) * 32 + usize::from(letter);
+        self.letter = letter;
+        Feature {
+            class: self.join(class, u32::from(byte)),
+            letters,
+        }
     }
 
     #[inline]
     fn point(&mut self, point: u32) -> Feature {
         match u8::try_from(point) {
-            Ok(byte) if byte < 0x80 => self.ascii(byte),
+            Ok(byte) if byte < 0x80 => self.ascii(byte, class::of_ascii(byte)),
             Ok(_) | Err(_) => {
                 let class = class::of_point(point);
+                self.letter = 0;
                 Feature {
-                    class: self.join(class, 0, point),
+                    class: self.join(class, point),
                     letters: group(class, point),
                 }
             }
         }
     }
 
-    /// How the next character joins what came before.
+    /// How the next character joins what came before. Written so that it compiles to selections, not jumps: where words
+    /// end can't be predicted, and a jump taken wrongly costs more than all the rest.
     #[inline]
-    fn join(&mut self, class: u8, letter: u8, point: u32) -> usize {
-        let position = self.next_position(class);
+    fn join(&mut self, class: u8, point: u32) -> usize {
         let (here, before) = (usize::from(class), usize::from(self.class));
-        let index = if class != self.class {
-            PAIRS + before * class::COUNT + here
-        } else if point == self.point && repeats_cheaply(class) {
-            REPEATS + usize::from(position >= LONG_REPEAT) * class::COUNT + here
+        let next = if self.position == LAST_POSITION {
+            LAST_POSITION - 2
         } else {
-            RUNS + here * POSITIONS + usize::from(position)
+            self.position + 1
         };
-        *self = Walk {
-            class,
-            position,
-            letter,
-            point,
-        };
-        index
-    }
-
-    /// Where in its word the next character stands. Digits count modulo 3: both tokenizers group them by three.
-    #[inline]
-    fn next_position(&self, class: u8) -> u8 {
-        if !class::same_word(class, self.class) {
+        let position = if class::same_word(class, self.class) {
+            next
+        } else {
             0
-        } else if class == class::DIGIT {
-            if self.position >= 2 { 0 } else { self.position + 1 }
-        } else {
-            (self.position + 1).min(15)
-        }
+        };
+        let run = RUNS + here * POSITIONS + usize::from(position);
+        let repeat = REPEATS + usize::from(position >= LONG_REPEAT) * class::COUNT + here;
+        let repeated = point == self.point && class::repeats_cheaply(class);
+        let going_on = if repeated { repeat } else { run };
+        let pair = PAIRS + before * class::COUNT + here;
+        self.class = class;
+        self.position = position;
+        self.point = point;
+        if here == before { going_on } else { pair }
     }
 }
 
@@ -138,15 +130,6 @@ fn group(class: u8, point: u32) -> usize {
     }
     let low = u8::try_from(point & 0x3f).unwrap_or(0);
     GROUPS + usize::from(class.saturating_sub(class::LATIN)) * 64 + usize::from(low)
-}
-
-/// Whether a repetition of one character of this class is cheaper than a run of different ones (`----`, `,,,,`).
-#[inline]
-fn repeats_cheaply(class: u8) -> bool {
-    !matches!(
-        class,
-        class::LOWER | class::UPPER | class::DIGIT | class::SPACE | class::NEWLINE
-    )
 }
 
 /// The first character of `raw` and its length in bytes (at least 1, so that every walk ends). Broken escapes, lone

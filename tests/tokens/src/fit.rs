@@ -166,3 +166,12 @@ fn coarse_prior(of_class: usize, way: usize) -> Slot {
         least: 0.0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_weights_in_the_source_are_those_that_the_fit_gives() {
+        let written = std::fs::read_to_string(crate::coefficients()).unwrap();
+        assert!(super::file().unwrap() == written, "run `fit` again");
+    }
+}

@@ -30,7 +30,7 @@ fn table(name: &str, weights: &[f64]) -> String {
 
 fn numbers(weights: &[f64], least: i32) -> String {
     let mut lines = String::new();
-    for line in weights.chunks(16) {
+    for line in weights.chunks(18) {
         lines.push_str("       ");
         for weight in line {
             let _ = write!(lines, " {},", parts(*weight, least));
