@@ -20,7 +20,9 @@ impl Headers {
         let mut at = count.saturating_mul(8).saturating_add(4);
         let mut fields = Vec::with_capacity(count.min(bytes.len() / 8));
         for n in 0..count {
-            let Some((name, value)) = lengths(&bytes, n) else { break };
+            let Some((name, value)) = lengths(&bytes, n) else {
+                break;
+            };
             let names = at..at.saturating_add(name);
             let values = names.end.saturating_add(1)..names.end.saturating_add(1).saturating_add(value);
             if values.end > bytes.len() {
@@ -35,12 +37,16 @@ impl Headers {
     /// The first value of a lower-case name.
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(found, _)| *found == name.as_bytes()).map(|(_, value)| value)
+        self.iter()
+            .find(|(found, _)| *found == name.as_bytes())
+            .map(|(_, value)| value)
     }
 
     /// All fields in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.fields.iter().map(|(name, value)| (self.slice(name), self.slice(value)))
+        self.fields
+            .iter()
+            .map(|(name, value)| (self.slice(name), self.slice(value)))
     }
 
     fn slice(&self, range: &Range<usize>) -> &[u8] {

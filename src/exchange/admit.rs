@@ -4,12 +4,12 @@ use crate::breaker::{Outcome, Pass};
 use crate::dialect::{Edits, Endpoint, RequestFacts, rewrite, scan};
 use crate::ledger::{Admission, Demand, Level, Request, Ticket};
 use crate::policy::{Hop, ModelRoute, Policy, Validation};
+use crate::report::Record;
 use crate::report::metric::{Booking, Decision, LimitRef, Metric, PassedOver};
 use crate::report::record::outside_name;
-use crate::report::Record;
 use crate::route::{Found, Need, Search};
 use crate::store::Store;
-use crate::time::Instant;
+use crate::time::{Instant, Now};
 use crate::tokens;
 
 use super::gateway::{CALLERS, Claims, PROVIDERS};
@@ -61,13 +61,20 @@ impl Routed {
         let Some(route) = route else {
             return Err(Refusal::unknown_model(unroutable(&gateway.policy)));
         };
-        let need = Need { dialect: state.endpoint.dialect(), prompt: 0 };
+        let need = Need {
+            dialect: state.endpoint.dialect(),
+            prompt: 0,
+        };
         let mut search = Search::new(&gateway.policy, route, need);
         let found = search.next(turn.store, turn.now.monotonic, turn.entropy);
         note_passed(turn, &search, &mut state.record);
-        let found = found.ok_or_else(|| Refusal::unavailable(wait_until(search.earliest, turn.now)))?;
+        let found = found.ok_or_else(|| nobody(&search, &route.name, 0, turn.now))?;
         note_chosen(turn, &found, &mut state.record);
-        Ok(Self { hop: found.hop, place: found.place, pass: found.pass })
+        Ok(Self {
+            hop: found.hop,
+            place: found.place,
+            pass: found.pass,
+        })
     }
 
     /// Not used after all: the breaker gets its probe back.
@@ -78,7 +85,11 @@ impl Routed {
 
 impl Identified {
     /// Waits for the whole body, then judges it.
-    pub(super) fn body<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Exchange, Step) {
+    pub(super) fn body<S: Store>(
+        self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        body: &Body<'_>,
+    ) -> (Exchange, Step) {
         let bound = turn.gateway.policy.bounds.request_body;
         if body.size > bound {
             return self.refuse_or_pass(turn, Refusal::oversize(bound));
@@ -118,7 +129,11 @@ impl Identified {
             return refuse(turn, self.endpoint, self.record, refusal);
         };
         self.record.model.clone_from(&route.name);
-        let plan = Plan { route, facts, estimate: estimate(&gateway.policy, route, facts) };
+        let plan = Plan {
+            route,
+            facts,
+            estimate: estimate(&gateway.policy, route, facts),
+        };
         self.record.estimate = plan.estimate;
         match self.admit(turn, &plan) {
             Ok(granted) => self.send(turn, &plan, granted, bytes),
@@ -147,7 +162,13 @@ impl Identified {
             note_chosen(turn, &found, &mut self.record);
             match self.book(turn, plan, found.hop) {
                 Booked::Granted(ticket, levels) => {
-                    return Ok(Granted { hop: found.hop, place: found.place, pass: found.pass, ticket, levels });
+                    return Ok(Granted {
+                        hop: found.hop,
+                        place: found.place,
+                        pass: found.pass,
+                        ticket,
+                        levels,
+                    });
                 }
                 Booked::ProviderFull(retry_at) => {
                     observe(turn, found.hop, found.pass, Outcome::Neutral);
@@ -160,7 +181,7 @@ impl Identified {
             }
         }
         self.record.provider.clear();
-        Err(plan.nobody(search, turn))
+        Err(nobody(search, &plan.route.name, plan.estimate, turn.now))
     }
 
     /// The provider was chosen by headers: it is that one or none.
@@ -172,12 +193,19 @@ impl Identified {
     ) -> Result<Granted, Refusal> {
         let Some(hop) = plan.on_provider(routed.hop) else {
             routed.give_back(turn);
-            return Err(Refusal::unknown_model(misrouted(&turn.gateway.policy, &self.record.model)));
+            return Err(Refusal::unknown_model(misrouted(
+                &turn.gateway.policy,
+                &self.record.model,
+            )));
         };
         match self.book(turn, plan, hop) {
-            Booked::Granted(ticket, levels) => {
-                Ok(Granted { hop, place: routed.place, pass: routed.pass, ticket, levels })
-            }
+            Booked::Granted(ticket, levels) => Ok(Granted {
+                hop,
+                place: routed.place,
+                pass: routed.pass,
+                ticket,
+                levels,
+            }),
             Booked::ProviderFull(retry_at) => {
                 routed.give_back(turn);
                 Err(Refusal::unavailable(wait_until(Some(retry_at), turn.now)))
@@ -194,7 +222,9 @@ impl Identified {
         let gateway = turn.gateway;
         let model = plan.route.name.as_str();
         let claims = gateway.claims(&self.who, Some(model), Some(hop.provider));
-        let expectation = gateway.ledger.expectation_key(&self.who.id, &[&self.who.id, model.as_bytes()]);
+        let expectation = gateway
+            .ledger
+            .expectation_key(&self.who.id, &[&self.who.id, model.as_bytes()]);
         let request = Request {
             claims: &claims.claims,
             expectation: self.endpoint.generates().then_some(expectation),
@@ -238,11 +268,21 @@ impl Identified {
         let policy = &turn.gateway.policy;
         let facts = plan.facts;
         let inject = plan.injects_usage(policy, granted.hop, self.endpoint);
-        let body = rewrite(bytes, facts, Edits { model: plan.renamed(policy, granted.hop), include_usage: inject });
+        let body = rewrite(
+            bytes,
+            facts,
+            Edits {
+                model: plan.renamed(policy, granted.hop),
+                include_usage: inject,
+            },
+        );
         let mut edits = core::mem::take(&mut self.edits);
         if policy.host.body_pause {
             edits.extend(route_edits(policy, granted.hop, &self.path));
-            edits.extend(body.as_ref().map(|b| Edit::set("content-length", b.len().to_string())));
+            edits.extend(
+                body.as_ref()
+                    .map(|b| Edit::set("content-length", b.len().to_string())),
+            );
         } else {
             edits.clear();
         }
@@ -260,7 +300,14 @@ impl Identified {
             begun: self.begun,
             record: self.record,
         };
-        (Exchange::Admitted(Box::new(admitted)), Step { edits, body, flow: super::Flow::Continue })
+        (
+            Exchange::Admitted(Box::new(admitted)),
+            Step {
+                edits,
+                body,
+                flow: super::Flow::Continue,
+            },
+        )
     }
 
     /// The host answered before the request was judged (its own buffer bound, say).
@@ -307,7 +354,10 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn need(&self, endpoint: Endpoint) -> Need {
-        Need { dialect: endpoint.dialect(), prompt: self.estimate }
+        Need {
+            dialect: endpoint.dialect(),
+            prompt: self.estimate,
+        }
     }
 
     fn demand(&self, endpoint: Endpoint) -> Demand {
@@ -333,26 +383,27 @@ impl<'a> Plan<'a> {
     }
 
     fn injects_usage(&self, policy: &Policy, hop: Hop, endpoint: Endpoint) -> bool {
-        let wanted = policy.providers.get(hop.provider).is_some_and(|p| p.include_usage);
+        let wanted = policy
+            .providers
+            .get(hop.provider)
+            .is_some_and(|p| p.include_usage);
         let speaks = matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
         wanted && speaks && self.facts.stream && self.facts.include_usage != Some(true)
     }
+}
 
-    /// Why no candidate was left.
-    fn nobody<S: Store>(&self, search: &Search<'_>, turn: &Turn<'_, S>) -> Refusal {
-        let name = &self.route.name;
-        if search.all(PassedOver::Dialect) {
-            return Refusal::unknown_model(format!("model {name:?} isn't served by this API"));
-        }
-        let fitting = search.passed.iter().all(|(_, why)| matches!(why, PassedOver::Dialect | PassedOver::Context));
-        if fitting {
-            let tokens = self.estimate;
-            return Refusal::never(format!(
-                "the prompt's about {tokens} tokens are more than any context of model {name:?} holds"
-            ));
-        }
-        Refusal::unavailable(wait_until(search.earliest, turn.now))
+/// Why no candidate was left.
+fn nobody(search: &Search<'_>, name: &str, tokens: u64, now: Now) -> Refusal {
+    if search.all(PassedOver::Dialect) {
+        return Refusal::unknown_model(format!("model {name:?} isn't served by this API"));
     }
+    let unfit = |why: &PassedOver| matches!(why, PassedOver::Dialect | PassedOver::Context);
+    if search.passed.iter().all(|(_, why)| unfit(why)) {
+        return Refusal::never(format!(
+            "the prompt's about {tokens} tokens are more than any context of model {name:?} holds"
+        ));
+    }
+    Refusal::unavailable(wait_until(search.earliest, now))
 }
 
 fn estimate(policy: &Policy, route: &ModelRoute, facts: &RequestFacts<'_>) -> u64 {
@@ -363,19 +414,34 @@ fn estimate(policy: &Policy, route: &ModelRoute, facts: &RequestFacts<'_>) -> u6
 
 /// What sends a request to a provider: cluster, authority, path and credential.
 pub(super) fn route_edits(policy: &Policy, hop: Hop, path: &str) -> Vec<Edit> {
-    let Some(provider) = policy.providers.get(hop.provider) else { return Vec::new() };
+    let Some(provider) = policy.providers.get(hop.provider) else {
+        return Vec::new();
+    };
     let mut edits = vec![Edit::set("x-spillway-cluster", provider.cluster.clone())];
-    edits.extend(provider.authority.as_ref().map(|authority| Edit::set(":authority", authority.clone())));
+    edits.extend(
+        provider
+            .authority
+            .as_ref()
+            .map(|authority| Edit::set(":authority", authority.clone())),
+    );
     if !provider.path_prefix.is_empty() {
         edits.push(Edit::set(":path", format!("{}{path}", provider.path_prefix)));
     }
-    edits.extend(provider.credential.as_ref().map(|c| Edit::set(c.header.clone(), c.value.clone())));
+    edits.extend(
+        provider
+            .credential
+            .as_ref()
+            .map(|c| Edit::set(c.header.clone(), c.value.clone())),
+    );
     edits
 }
 
 fn applying_rule(policy: &Policy, rules: &[usize], model: &str) -> Option<usize> {
     let applies = |rule: &Validation| rule.models.is_empty() || rule.models.iter().any(|m| m == model);
-    rules.iter().copied().find(|at| policy.validate.get(*at).is_some_and(applies))
+    rules
+        .iter()
+        .copied()
+        .find(|at| policy.validate.get(*at).is_some_and(applies))
 }
 
 fn note_chosen<S: Store>(turn: &mut Turn<'_, S>, found: &Found, record: &mut Record) {
@@ -384,7 +450,10 @@ fn note_chosen<S: Store>(turn: &mut Turn<'_, S>, found: &Found, record: &mut Rec
     }
     record.breaker = found.state;
     for transition in found.pass.transitions() {
-        turn.count(Metric::BreakerTransition(found.hop.provider, transition.to.as_str()));
+        turn.count(Metric::BreakerTransition(
+            found.hop.provider,
+            transition.to.as_str(),
+        ));
     }
 }
 
@@ -421,7 +490,10 @@ fn note_granted<S: Store>(
 
 fn unknown(policy: &Policy, asked: &str) -> String {
     let names: Vec<&str> = policy.models.iter().map(|m| m.name.as_str()).collect();
-    format!("model {asked:?} isn't served here; served are {}", names.join(", "))
+    format!(
+        "model {asked:?} isn't served here; served are {}",
+        names.join(", ")
+    )
 }
 
 fn unroutable(policy: &Policy) -> String {
@@ -433,11 +505,16 @@ fn unroutable(policy: &Policy) -> String {
 
 fn misrouted(policy: &Policy, model: &str) -> String {
     let header = policy.host.model_header.as_deref().unwrap_or("x-model");
-    format!("model {model:?} isn't served by the provider that this request's headers chose; name it in {header:?}")
+    format!(
+        "model {model:?} isn't served by the provider that this request's headers chose; name it in {header:?}"
+    )
 }
 
 fn too_long(claims: &Claims<'_>, never: &crate::ledger::Never) -> String {
-    let name = claims.claims.get(never.claim).map_or("", |c| c.limit.name.as_str());
+    let name = claims
+        .claims
+        .get(never.claim)
+        .map_or("", |c| c.limit.name.as_str());
     format!(
         "the prompt's about {} tokens are more than limit {name:?} can ever admit at once ({})",
         never.needed, never.capacity

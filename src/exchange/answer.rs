@@ -32,7 +32,11 @@ impl Rule {
         let rule = policy.validate.get(at)?;
         let shadow = policy.mode == Mode::Shadow || rule.mode == Mode::Shadow;
         let mode = if shadow { Mode::Shadow } else { Mode::Enforce };
-        Some(Self { at, on_invalid: rule.on_invalid, mode })
+        Some(Self {
+            at,
+            on_invalid: rule.on_invalid,
+            mode,
+        })
     }
 
     /// Whether the answer must wait for the verdict: to be replaced, or to have a header set that has not gone yet.
@@ -55,7 +59,10 @@ struct Finding {
 
 impl Finding {
     fn plain(verdict: Checked) -> Self {
-        Self { verdict, violations: Vec::new() }
+        Self {
+            verdict,
+            violations: Vec::new(),
+        }
     }
 
     fn of(policy: &Policy, rule: Rule, said: &Answer) -> Self {
@@ -73,11 +80,16 @@ impl Finding {
     }
 
     fn of_text(policy: &Policy, rule: Rule, text: &str) -> Self {
-        let Some(found) = policy.validate.get(rule.at) else { return Self::plain(Checked::Unchecked) };
+        let Some(found) = policy.validate.get(rule.at) else {
+            return Self::plain(Checked::Unchecked);
+        };
         match found.schema.check(text) {
             Verdict::Valid => Self::plain(Checked::Valid),
             Verdict::NotJson => Self::plain(Checked::NotJson),
-            Verdict::Invalid(violations) => Self { verdict: Checked::Invalid, violations },
+            Verdict::Invalid(violations) => Self {
+                verdict: Checked::Invalid,
+                violations,
+            },
         }
     }
 
@@ -87,14 +99,23 @@ impl Finding {
         let what = match self.verdict {
             Checked::NotJson => "it isn't JSON".to_owned(),
             Checked::Empty => "it is empty".to_owned(),
-            _ => self.violations.iter().map(describe).collect::<Vec<_>>().join(", "),
+            _ => self
+                .violations
+                .iter()
+                .map(describe)
+                .collect::<Vec<_>>()
+                .join(", "),
         };
         format!("the model's answer breaks schema {name:?}: {what}")
     }
 }
 
 fn describe(violation: &Violation) -> String {
-    let path = if violation.path.is_empty() { "(root)" } else { &violation.path };
+    let path = if violation.path.is_empty() {
+        "(root)"
+    } else {
+        &violation.path
+    };
     format!("{path} ({})", violation.keyword)
 }
 
@@ -105,24 +126,45 @@ impl Responding {
         self.note(turn, rule, finding.verdict);
         let policy = &turn.gateway.policy;
         if !rule.rejects(finding.verdict) {
-            let edits = if policy.host.body_pause { vec![Edit::set(VERDICT, finding.verdict.as_str())] } else { vec![] };
+            let edits = if policy.host.body_pause {
+                vec![Edit::set(VERDICT, finding.verdict.as_str())]
+            } else {
+                vec![]
+            };
             return Step::edited(edits);
         }
         turn.effects.metrics.push((Metric::Refused(Refused::Answer), 1));
         self.record.refused = Refused::Answer.as_str();
         let message = finding.message(policy, rule);
-        let body = error_body(self.endpoint.dialect(), ErrorKind::BadAnswer, &message, "invalid_answer");
+        let body = error_body(
+            self.endpoint.dialect(),
+            ErrorKind::BadAnswer,
+            &message,
+            "invalid_answer",
+        );
         if !policy.host.body_pause {
             return Step::replaced(body);
         }
-        let headers = [("content-type", "application/json"), (VERDICT, finding.verdict.as_str())];
-        let headers = headers.map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value))).to_vec();
-        Step::reply(Reply { status: 502, headers, body, details: "spillway_invalid_answer" })
+        let headers = [
+            ("content-type", "application/json"),
+            (VERDICT, finding.verdict.as_str()),
+        ];
+        let headers = headers
+            .map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value)))
+            .to_vec();
+        Step::reply(Reply {
+            status: 502,
+            headers,
+            body,
+            details: "spillway_invalid_answer",
+        })
     }
 
     /// What a stream ends with: what was held of it, or an error in its protocol.
     pub(super) fn last_words<S: Store>(&mut self, turn: &mut Turn<'_, S>) -> Vec<u8> {
-        let Reader::Stream(reader) = &mut self.reader else { return Vec::new() };
+        let Reader::Stream(reader) = &mut self.reader else {
+            return Vec::new();
+        };
         let held = reader.take_held();
         let Some(rule) = self.rule else { return held };
         let finding = Finding::of(&turn.gateway.policy, rule, &reader.answer());
@@ -132,13 +174,21 @@ impl Responding {
         }
         turn.effects.metrics.push((Metric::Refused(Refused::Answer), 1));
         self.record.refused = Refused::Answer.as_str();
-        error_event(self.endpoint, ErrorKind::BadAnswer, &finding.message(&turn.gateway.policy, rule))
+        error_event(
+            self.endpoint,
+            ErrorKind::BadAnswer,
+            &finding.message(&turn.gateway.policy, rule),
+        )
     }
 
     /// Judges an answer that passed already: counted, no more.
     pub(super) fn judge_passed<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
-        let Reader::Json { gathered, .. } = &mut self.reader else { return };
-        let (Some(rule), Some(body)) = (self.rule, gathered.take()) else { return };
+        let Reader::Json { gathered, .. } = &mut self.reader else {
+            return;
+        };
+        let (Some(rule), Some(body)) = (self.rule, gathered.take()) else {
+            return;
+        };
         let finding = Finding::of(&turn.gateway.policy, rule, &answer(self.endpoint, &body));
         self.note(turn, rule, finding.verdict);
     }

@@ -61,8 +61,12 @@ impl Gateway {
     #[must_use]
     pub fn route(&self, model: &str) -> Option<&ModelRoute> {
         let models = &self.policy.models;
-        let found = models.binary_search_by(|entry| entry.name.as_str().cmp(model)).ok();
-        found.and_then(|at| models.get(at)).or(self.policy.any_model.as_ref())
+        let found = models
+            .binary_search_by(|entry| entry.name.as_str().cmp(model))
+            .ok();
+        found
+            .and_then(|at| models.get(at))
+            .or(self.policy.any_model.as_ref())
     }
 
     /// The breakers of a provider.
@@ -93,7 +97,9 @@ impl Gateway {
         model: Option<&str>,
         provider: Option<usize>,
     ) -> Option<Claim<'p>> {
-        let provider = provider.and_then(|p| self.policy.providers.get(p)).map(|p| p.name.as_str());
+        let provider = provider
+            .and_then(|p| self.policy.providers.get(p))
+            .map(|p| p.name.as_str());
         let mut parts: Vec<&[u8]> = Vec::with_capacity(limit.per.len());
         for per in &limit.per {
             parts.push(match per {
@@ -107,17 +113,28 @@ impl Gateway {
         let key = if limit.per.contains(&Per::Caller) {
             self.ledger.key(limit, &who.id, &parts)
         } else {
-            self.ledger.key(limit, &self.ledger.hash(&parts).to_le_bytes(), &parts)
+            self.ledger
+                .key(limit, &self.ledger.hash(&parts).to_le_bytes(), &parts)
         };
-        Some(Claim { limit, key, group: CALLERS })
+        Some(Claim {
+            limit,
+            key,
+            group: CALLERS,
+        })
     }
 
     fn provider_claims<'p>(&'p self, provider: usize, found: &mut Claims<'p>) {
-        let Some(owner) = self.policy.providers.get(provider) else { return };
+        let Some(owner) = self.policy.providers.get(provider) else {
+            return;
+        };
         let name = owner.name.as_bytes();
         for (at, limit) in owner.limits.iter().enumerate() {
             let key = self.ledger.key(limit, name, &[name]);
-            found.claims.push(Claim { limit, key, group: PROVIDERS });
+            found.claims.push(Claim {
+                limit,
+                key,
+                group: PROVIDERS,
+            });
             found.sources.push(LimitRef::Provider(provider, at));
         }
     }

@@ -9,9 +9,9 @@ use crate::dialect::Endpoint;
 use crate::headers::Headers;
 use crate::ledger::{Demand, Request};
 use crate::policy::{Anonymous, CallerRule, OnUnreadable, Policy, known};
+use crate::report::Record;
 use crate::report::metric::{Metric, Refused};
 use crate::report::record::outside_name;
-use crate::report::Record;
 use crate::store::Store;
 use crate::time::Instant;
 
@@ -74,11 +74,22 @@ pub(super) fn identify<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>)
         return (Exchange::Bypassed, Step::edited(without_ours(head.headers)));
     };
     turn.count(Metric::Exchange(endpoint));
-    let record = Box::new(Record { endpoint: endpoint.as_str(), ..Record::default() });
+    let record = Box::new(Record {
+        endpoint: endpoint.as_str(),
+        ..Record::default()
+    });
     let Some(who) = name_caller(turn, head) else {
         return refuse(turn, endpoint, record, Refusal::anonymous());
     };
-    let state = Box::new(gather(turn, head, Known { endpoint, who, record }));
+    let state = Box::new(gather(
+        turn,
+        head,
+        Known {
+            endpoint,
+            who,
+            record,
+        },
+    ));
     state.headers(turn, head)
 }
 
@@ -96,7 +107,10 @@ fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) ->
         endpoint: known.endpoint,
         rules: matching_rules(&turn.gateway.policy, &path, head.headers),
         path,
-        retry: head.headers.first("x-stainless-retry-count").is_some_and(|count| count != b"0"),
+        retry: head
+            .headers
+            .first("x-stainless-retry-count")
+            .is_some_and(|count| count != b"0"),
         begun: turn.now.monotonic,
         edits: outgoing_edits(&turn.gateway.policy, head.headers),
         routed: None,
@@ -107,7 +121,11 @@ fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) ->
 
 impl Identified {
     /// Decides what headers alone can decide.
-    fn headers<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>, head: &RequestHead<'_>) -> (Exchange, Step) {
+    fn headers<S: Store>(
+        self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        head: &RequestHead<'_>,
+    ) -> (Exchange, Step) {
         if let Some(refused) = self.unreadable(turn, head) {
             return self.refuse_or_pass(turn, refused);
         }
@@ -124,11 +142,19 @@ impl Identified {
         if head.end {
             return Some(Refusal::bad_request("the request has no body", "empty_body"));
         }
-        if let Some(encoding) = head.headers.first("content-encoding").filter(|e| *e != b"identity") {
-            return Some(Refusal::encoded(&outside_name(&String::from_utf8_lossy(encoding))));
+        if let Some(encoding) = head
+            .headers
+            .first("content-encoding")
+            .filter(|e| *e != b"identity")
+        {
+            return Some(Refusal::encoded(&outside_name(&String::from_utf8_lossy(
+                encoding,
+            ))));
         }
         let bound = turn.gateway.policy.bounds.request_body;
-        content_length(head.headers).filter(|length| *length > bound).map(|_| Refusal::oversize(bound))
+        content_length(head.headers)
+            .filter(|length| *length > bound)
+            .map(|_| Refusal::oversize(bound))
     }
 
     /// Whether nothing is left for this caller, asked where it saves the upload or where the body comes too late.
@@ -138,11 +164,28 @@ impl Identified {
         if policy.host.body_pause && small {
             return None;
         }
-        let model = model_header(policy, head.headers).map(|name| turn.gateway.route(&name)).unwrap_or_default();
-        let claims = turn.gateway.claims(&self.who, model.map(|m| m.name.as_str()), None);
-        let demand = Demand { prompt: 1, max_output: Some(1), choices: 1, generates: false };
-        let request = Request { claims: &claims.claims, expectation: None, demand, mode: policy.mode };
-        let refusal = turn.gateway.ledger.peek(turn.store, &request, turn.now.monotonic)?;
+        let model = model_header(policy, head.headers)
+            .map(|name| turn.gateway.route(&name))
+            .unwrap_or_default();
+        let claims = turn
+            .gateway
+            .claims(&self.who, model.map(|m| m.name.as_str()), None);
+        let demand = Demand {
+            prompt: 1,
+            max_output: Some(1),
+            choices: 1,
+            generates: false,
+        };
+        let request = Request {
+            claims: &claims.claims,
+            expectation: None,
+            demand,
+            mode: policy.mode,
+        };
+        let refusal = turn
+            .gateway
+            .ledger
+            .peek(turn.store, &request, turn.now.monotonic)?;
         Some(Refusal::limited(&claims, &refusal))
     }
 
@@ -229,7 +272,10 @@ fn model_header(policy: &Policy, headers: &Headers) -> Option<String> {
 }
 
 fn content_length(headers: &Headers) -> Option<usize> {
-    core::str::from_utf8(headers.first("content-length")?).ok()?.parse().ok()
+    core::str::from_utf8(headers.first("content-length")?)
+        .ok()?
+        .parse()
+        .ok()
 }
 
 fn caller_hash<S: Store>(turn: &Turn<'_, S>, id: &[u8]) -> String {
@@ -249,26 +295,41 @@ fn name_caller<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>) -> Opti
         }
         turn.count(Metric::ShadowRefused(Refused::Anonymous));
     }
-    let wants_route = policy.limits.iter().any(|l| l.per.contains(&crate::policy::Per::Route));
-    let route = if wants_route { (head.property)(&["xds", "route_name"]) } else { None };
+    let wants_route = policy
+        .limits
+        .iter()
+        .any(|l| l.per.contains(&crate::policy::Per::Route));
+    let route = if wants_route {
+        (head.property)(&["xds", "route_name"])
+    } else {
+        None
+    };
     let attributes = policy.attributes.iter().map(|attribute| {
         let value = head.headers.first(&attribute.header).filter(|v| !v.is_empty());
         value.unwrap_or(attribute.missing.as_bytes()).to_vec()
     });
-    Some(Who { id: named.unwrap_or_default(), attributes: attributes.collect(), route: route.unwrap_or_default() })
+    Some(Who {
+        id: named.unwrap_or_default(),
+        attributes: attributes.collect(),
+        route: route.unwrap_or_default(),
+    })
 }
 
 fn named_by(rule: &CallerRule, head: &RequestHead<'_>) -> Option<Vec<u8>> {
     match rule {
-        CallerRule::Bearer(keys) => {
-            presented_keys(head.headers).find_map(|key| known(keys, key)).map(|name| tagged("key", name.as_bytes()))
-        }
-        CallerRule::Header(name) => {
-            head.headers.first(name).filter(|v| !v.is_empty()).map(|value| tagged("header", value))
-        }
+        CallerRule::Bearer(keys) => presented_keys(head.headers)
+            .find_map(|key| known(keys, key))
+            .map(|name| tagged("key", name.as_bytes())),
+        CallerRule::Header(name) => head
+            .headers
+            .first(name)
+            .filter(|v| !v.is_empty())
+            .map(|value| tagged("header", value)),
         CallerRule::Jwt { path } => {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
-            (head.property)(&path).filter(|v| !v.is_empty()).map(|claim| tagged("jwt", &claim))
+            (head.property)(&path)
+                .filter(|v| !v.is_empty())
+                .map(|claim| tagged("jwt", &claim))
         }
     }
 }
@@ -281,7 +342,9 @@ fn tagged(kind: &str, name: &[u8]) -> Vec<u8> {
 fn presented_keys(headers: &Headers) -> impl Iterator<Item = &[u8]> {
     let bearer = headers.first("authorization").and_then(|value| {
         let (scheme, token) = value.split_at_checked(7)?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
+        scheme
+            .eq_ignore_ascii_case(b"bearer ")
+            .then_some(token.trim_ascii())
     });
     bearer.into_iter().chain(headers.first("x-api-key"))
 }
@@ -290,10 +353,16 @@ fn matching_rules(policy: &Policy, path: &str, headers: &Headers) -> Vec<usize> 
     let path = path.split('?').next().unwrap_or_default();
     let matches = |rule: &crate::policy::Validation| {
         rule.path.as_deref().is_none_or(|wanted| wanted == path)
-            && rule.headers.iter().all(|(name, value)| headers.first(name) == Some(value.as_bytes()))
+            && rule
+                .headers
+                .iter()
+                .all(|(name, value)| headers.first(name) == Some(value.as_bytes()))
     };
     let rules = policy.validate.iter().enumerate();
-    rules.filter(|(_, rule)| matches(rule)).map(|(at, _)| at).collect()
+    rules
+        .filter(|(_, rule)| matches(rule))
+        .map(|(at, _)| at)
+        .collect()
 }
 
 /// What must change before anything goes to a provider: identities out, our own headers out, no compression.
@@ -304,18 +373,41 @@ fn outgoing_edits(policy: &Policy, headers: &Headers) -> Vec<Edit> {
         CallerRule::Bearer(_) | CallerRule::Jwt { .. } => None,
     });
     let attributes = policy.attributes.iter().map(|a| a.header.as_str());
-    let credentials = policy.providers.iter().filter_map(|p| p.credential.as_ref()).map(|c| c.header.as_str());
-    let mut names: Vec<&str> = CREDENTIALS.into_iter().chain(rules).chain(attributes).chain(credentials).collect();
+    let credentials = policy
+        .providers
+        .iter()
+        .filter_map(|p| p.credential.as_ref())
+        .map(|c| c.header.as_str());
+    let mut names: Vec<&str> = CREDENTIALS
+        .into_iter()
+        .chain(rules)
+        .chain(attributes)
+        .chain(credentials)
+        .collect();
     names.sort_unstable();
     names.dedup();
-    edits.extend(names.into_iter().filter(|name| headers.first(name).is_some()).map(Edit::remove));
-    if headers.first("accept-encoding").is_none_or(|encoding| encoding != b"identity") {
-        edits.push(Edit::Set(Cow::Borrowed("accept-encoding"), Cow::Borrowed("identity")));
+    edits.extend(
+        names
+            .into_iter()
+            .filter(|name| headers.first(name).is_some())
+            .map(Edit::remove),
+    );
+    if headers
+        .first("accept-encoding")
+        .is_none_or(|encoding| encoding != b"identity")
+    {
+        edits.push(Edit::Set(
+            Cow::Borrowed("accept-encoding"),
+            Cow::Borrowed("identity"),
+        ));
     }
     edits
 }
 
 fn without_ours(headers: &Headers) -> Vec<Edit> {
-    headers.iter().filter(|(name, _)| name.starts_with(OURS)).map(|(name, _)| Edit::remove(name)).collect()
+    headers
+        .iter()
+        .filter(|(name, _)| name.starts_with(OURS))
+        .map(|(name, _)| Edit::remove(name))
+        .collect()
 }
-

@@ -34,50 +34,121 @@ pub(super) struct Refusal {
 
 impl Refusal {
     fn new(reason: Refused, status: u16, kind: ErrorKind, message: String, code: &'static str) -> Self {
-        Self { reason, status, kind, message, code, wait: None, levels: Vec::new(), tightest: None }
+        Self {
+            reason,
+            status,
+            kind,
+            message,
+            code,
+            wait: None,
+            levels: Vec::new(),
+            tightest: None,
+        }
     }
 
     pub(super) fn anonymous() -> Self {
         let message = "no known credential names the caller of this request".into();
-        Self::new(Refused::Anonymous, 401, ErrorKind::Authentication, message, "unknown_caller")
+        Self::new(
+            Refused::Anonymous,
+            401,
+            ErrorKind::Authentication,
+            message,
+            "unknown_caller",
+        )
     }
 
     pub(super) fn bad_request(message: &str, code: &'static str) -> Self {
-        Self::new(Refused::BadRequest, 400, ErrorKind::InvalidRequest, message.into(), code)
+        Self::new(
+            Refused::BadRequest,
+            400,
+            ErrorKind::InvalidRequest,
+            message.into(),
+            code,
+        )
     }
 
     pub(super) fn encoded(encoding: &str) -> Self {
         let message = format!("content-encoding {encoding:?} can't be read here: send the body unencoded");
-        Self::new(Refused::Encoded, 415, ErrorKind::UnsupportedMedia, message, "unsupported_encoding")
+        Self::new(
+            Refused::Encoded,
+            415,
+            ErrorKind::UnsupportedMedia,
+            message,
+            "unsupported_encoding",
+        )
     }
 
     pub(super) fn oversize(bound: usize) -> Self {
         let message = format!("the request's body is over the bound of {bound} bytes");
-        Self::new(Refused::Oversize, 413, ErrorKind::TooLarge, message, "body_too_large")
+        Self::new(
+            Refused::Oversize,
+            413,
+            ErrorKind::TooLarge,
+            message,
+            "body_too_large",
+        )
     }
 
     pub(super) fn unknown_model(message: String) -> Self {
-        Self::new(Refused::Model, 404, ErrorKind::NotFound, message, "model_not_found")
+        Self::new(
+            Refused::Model,
+            404,
+            ErrorKind::NotFound,
+            message,
+            "model_not_found",
+        )
     }
 
     pub(super) fn never(message: String) -> Self {
-        Self::new(Refused::Never, 400, ErrorKind::InvalidRequest, message, "prompt_too_long")
+        Self::new(
+            Refused::Never,
+            400,
+            ErrorKind::InvalidRequest,
+            message,
+            "prompt_too_long",
+        )
     }
 
     pub(super) fn unavailable(wait: Duration) -> Self {
         let message = "no provider for this model can be asked now".into();
-        let refusal = Self::new(Refused::Unavailable, 503, ErrorKind::Unavailable, message, "no_provider");
-        Self { wait: Some(wait), ..refusal }
+        let refusal = Self::new(
+            Refused::Unavailable,
+            503,
+            ErrorKind::Unavailable,
+            message,
+            "no_provider",
+        );
+        Self {
+            wait: Some(wait),
+            ..refusal
+        }
     }
 
     /// 429: the ledger's refusal, with the levels of every limit that applies.
     pub(super) fn limited(claims: &Claims<'_>, refusal: &ledger::Refusal) -> Self {
         let levels = sourced(claims, &refusal.levels);
         let tightest = claims.sources.get(refusal.claim).copied();
-        let name = claims.claims.get(refusal.claim).map_or("", |c| c.limit.name.as_str());
-        let message = format!("limit {name:?} is used up for now; it has room again in {:?}", refusal.retry_after);
-        let refused = Self::new(Refused::Limit, 429, ErrorKind::RateLimited, message, "rate_limit_exceeded");
-        Self { wait: Some(refusal.retry_after), levels, tightest, ..refused }
+        let name = claims
+            .claims
+            .get(refusal.claim)
+            .map_or("", |c| c.limit.name.as_str());
+        let message = format!(
+            "limit {name:?} is used up for now; it has room again in {:?}",
+            refusal.retry_after
+        );
+        let refused = Self::new(
+            Refused::Limit,
+            429,
+            ErrorKind::RateLimited,
+            message,
+            "rate_limit_exceeded",
+        );
+        Self {
+            wait: Some(refusal.retry_after),
+            levels,
+            tightest,
+            ..refused
+        }
     }
 
     /// The reply, in the client's dialect.
@@ -90,9 +161,18 @@ impl Refusal {
             headers.push((Cow::Borrowed("x-should-retry"), Cow::Borrowed("false")));
         }
         let quotas = quota_headers(dialect, &tightest(policy, &self.levels), now);
-        headers.extend(quotas.into_iter().map(|(name, value)| (name.into(), value.into())));
+        headers.extend(
+            quotas
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
         let body = error_body(dialect, self.kind, &self.message, self.code);
-        Reply { status: self.status, headers, body, details: "spillway" }
+        Reply {
+            status: self.status,
+            headers,
+            body,
+            details: "spillway",
+        }
     }
 }
 
@@ -105,21 +185,36 @@ pub(super) fn refuse<S: Store>(
 ) -> (Exchange, Step) {
     turn.count(Metric::Refused(refusal.reason));
     let policy = &turn.gateway.policy;
-    for (limit, _) in refusal.levels.iter().filter(|(limit, level)| refuses(policy, *limit, level)) {
+    for (limit, _) in refusal
+        .levels
+        .iter()
+        .filter(|(limit, level)| refuses(policy, *limit, level))
+    {
         record.hit(policy, *limit);
-        turn.effects.metrics.push((Metric::Limit(*limit, crate::report::metric::Decision::Denied), 1));
+        turn.effects
+            .metrics
+            .push((Metric::Limit(*limit, crate::report::metric::Decision::Denied), 1));
     }
     if record.limits_hit.is_empty()
         && let Some(limit) = refusal.tightest
     {
         record.hit(policy, limit);
-        turn.effects.metrics.push((Metric::Limit(limit, crate::report::metric::Decision::Denied), 1));
+        turn.effects
+            .metrics
+            .push((Metric::Limit(limit, crate::report::metric::Decision::Denied), 1));
     }
     let reply = refusal.reply(policy, endpoint.dialect(), turn.now);
     record.refused = refusal.reason.as_str();
     record.status = Some(refusal.status);
     record.end = "refused";
-    (Exchange::Done(record), Step { edits: Vec::new(), body: None, flow: Flow::Reply(reply) })
+    (
+        Exchange::Done(record),
+        Step {
+            edits: Vec::new(),
+            body: None,
+            flow: Flow::Reply(reply),
+        },
+    )
 }
 
 fn refuses(policy: &Policy, limit: LimitRef, level: &Level) -> bool {
@@ -128,7 +223,12 @@ fn refuses(policy: &Policy, limit: LimitRef, level: &Level) -> bool {
 
 /// Levels with the limits that they are of.
 pub(super) fn sourced(claims: &Claims<'_>, levels: &[Level]) -> Vec<(LimitRef, Level)> {
-    let source = |level: &Level| claims.sources.get(level.claim).map(|limit| (*limit, level.clone()));
+    let source = |level: &Level| {
+        claims
+            .sources
+            .get(level.claim)
+            .map(|limit| (*limit, *level))
+    };
     levels.iter().filter_map(source).collect()
 }
 
@@ -146,7 +246,10 @@ pub(super) fn tightest<'p>(policy: &'p Policy, levels: &[(LimitRef, Level)]) -> 
         quotas.sort_by_key(|quota| share_left(quota));
         quotas.into_iter().next()
     };
-    [of_unit(Unit::Requests), of_unit(Unit::Tokens)].into_iter().flatten().collect()
+    [of_unit(Unit::Requests), of_unit(Unit::Tokens)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn quota<'p>(policy: &'p Policy, limit: LimitRef, level: &Level) -> Option<Quota<'p>> {

@@ -36,7 +36,10 @@ impl ResponseHead<'_> {
     /// The HTTP status; `None` when there is none to read.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        core::str::from_utf8(self.headers.first(":status")?).ok()?.parse().ok()
+        core::str::from_utf8(self.headers.first(":status")?)
+            .ok()?
+            .parse()
+            .ok()
     }
 
     /// The host's own word for how the response came to be.
@@ -49,7 +52,10 @@ impl ResponseHead<'_> {
 #[derive(Debug)]
 pub(super) enum Reader {
     /// A whole JSON answer, with its text gathered when a rule wants to see it.
-    Json { reader: JsonReader, gathered: Option<Vec<u8>> },
+    Json {
+        reader: JsonReader,
+        gathered: Option<Vec<u8>>,
+    },
     /// A JSON answer that the host holds until its verdict.
     Held(Rule),
     /// An event stream.
@@ -91,7 +97,9 @@ impl Admitted {
         let status = head.status().unwrap_or(502);
         turn.count(Metric::Upstream(self.hop.provider, StatusClass::of(status)));
         let found = signals(head.headers.iter(), turn.now);
-        let rule = self.rule.filter(|_| (200..300).contains(&status) && self.endpoint.generates());
+        let rule = self
+            .rule
+            .filter(|_| (200..300).contains(&status) && self.endpoint.generates());
         let rule = rule.and_then(|at| Rule::of(&turn.gateway.policy, at));
         let reader = self.reader(&turn.gateway.policy, head, rule);
         let edits = self.response_edits(turn, head, (rule, &reader));
@@ -102,11 +110,21 @@ impl Admitted {
             turn.count(Metric::Opaque(state.hop.provider));
         }
         if head.end {
-            return (Exchange::Done(state.finish(turn, Ending::Complete)), Step::edited(edits));
+            return (
+                Exchange::Done(state.finish(turn, Ending::Complete)),
+                Step::edited(edits),
+            );
         }
         let holds = matches!(state.reader, Reader::Held(_)) && turn.gateway.policy.host.body_pause;
         let flow = if holds { Flow::Hold } else { Flow::Continue };
-        (Exchange::Responding(state), Step { edits, body: None, flow })
+        (
+            Exchange::Responding(state),
+            Step {
+                edits,
+                body: None,
+                flow,
+            },
+        )
     }
 
     fn responding(self: Box<Self>, status: u16, reader: Reader, rule: Option<Rule>) -> Responding {
@@ -134,20 +152,29 @@ impl Admitted {
     }
 
     fn reader(&self, policy: &Policy, head: &ResponseHead<'_>, rule: Option<Rule>) -> Reader {
-        let encoding = head.headers.first("content-encoding").filter(|e| *e != b"identity" && !e.is_empty());
+        let encoding = head
+            .headers
+            .first("content-encoding")
+            .filter(|e| *e != b"identity" && !e.is_empty());
         if encoding.is_some() {
             return Reader::Opaque;
         }
         let kind = head.headers.first("content-type").unwrap_or_default();
         if starts_with(kind, b"text/event-stream") {
-            return Reader::Stream(Box::new(StreamReader::new(self.endpoint, self.stream_options(policy, rule))));
+            return Reader::Stream(Box::new(StreamReader::new(
+                self.endpoint,
+                self.stream_options(policy, rule),
+            )));
         }
         if !starts_with(kind, b"application/json") {
             return Reader::Opaque;
         }
         match rule {
             Some(rule) if rule.holds(policy) => Reader::Held(rule),
-            _ => Reader::Json { reader: JsonReader::new(self.endpoint), gathered: rule.map(|_| Vec::new()) },
+            _ => Reader::Json {
+                reader: JsonReader::new(self.endpoint),
+                gathered: rule.map(|_| Vec::new()),
+            },
         }
     }
 
@@ -155,7 +182,8 @@ impl Admitted {
         StreamOptions {
             strip_usage: self.strip_usage,
             gather: rule.map(|_| policy.bounds.response_body),
-            hold_end: rule.is_some_and(|rule| rule.on_invalid == OnInvalid::Reject && rule.mode == Mode::Enforce),
+            hold_end: rule
+                .is_some_and(|rule| rule.on_invalid == OnInvalid::Reject && rule.mode == Mode::Enforce),
             line_bound: policy.bounds.sse_line,
         }
     }
@@ -167,7 +195,10 @@ impl Admitted {
         (rule, reader): (Option<Rule>, &Reader),
     ) -> Vec<Edit> {
         let policy = &turn.gateway.policy;
-        let pooled = head.headers.iter().filter(|(name, _)| is_rate_limit_header(name) || ours(name));
+        let pooled = head
+            .headers
+            .iter()
+            .filter(|(name, _)| is_rate_limit_header(name) || ours(name));
         let mut edits: Vec<Edit> = pooled.map(|(name, _)| Edit::remove(name)).collect();
         let quotas = quota_headers(self.endpoint.dialect(), &tightest(policy, &self.levels), turn.now);
         edits.extend(quotas.into_iter().map(|(name, value)| Edit::set(name, value)));
@@ -191,7 +222,9 @@ fn ours(name: &[u8]) -> bool {
 }
 
 fn starts_with(value: &[u8], prefix: &[u8]) -> bool {
-    value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    value
+        .get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 impl Responding {
@@ -212,7 +245,11 @@ impl Responding {
     }
 
     /// Reads what came, and changes what must be changed.
-    pub(super) fn body<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Exchange, Step) {
+    pub(super) fn body<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        body: &Body<'_>,
+    ) -> (Exchange, Step) {
         match &mut self.reader {
             Reader::Opaque => self.passed_on(turn, body),
             Reader::Json { reader, gathered } => {
@@ -226,7 +263,11 @@ impl Responding {
                 self.held(turn, body, rule)
             }
             Reader::Stream(reader) => {
-                let passed = if body.size == 0 { Passed::Unchanged } else { reader.push(&body.whole()) };
+                let passed = if body.size == 0 {
+                    Passed::Unchanged
+                } else {
+                    reader.push(&body.whole())
+                };
                 self.streamed(turn, body, passed)
             }
         }
@@ -254,7 +295,10 @@ impl Responding {
         let whole = body.whole();
         let mut reader = JsonReader::new(self.endpoint);
         reader.push(&whole);
-        self.reader = Reader::Json { reader, gathered: None };
+        self.reader = Reader::Json {
+            reader,
+            gathered: None,
+        };
         if body.size > bound {
             self.unchecked(turn);
             return self.passed_on(turn, body);
@@ -278,13 +322,19 @@ impl Responding {
         }
         let rest = reader.finish();
         let last = self.last_words(turn);
-        let step = if rest.is_empty() && last.is_empty() { step(passed) } else { appended(passed, body, [rest, last]) };
+        let step = if rest.is_empty() && last.is_empty() {
+            step(passed)
+        } else {
+            appended(passed, body, [rest, last])
+        };
         (Exchange::Done(self.finish(turn, Ending::Complete)), step)
     }
 
     /// Notes when tokens came.
     fn time_tokens<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
-        let Reader::Stream(reader) = &self.reader else { return };
+        let Reader::Stream(reader) = &self.reader else {
+            return;
+        };
         let progress = reader.progress();
         let (begun, deltas) = (progress.begun, progress.deltas);
         let now = turn.now.monotonic;
@@ -325,7 +375,11 @@ fn failure(status: u16, details: &[u8]) -> Failure {
     let details = String::from_utf8_lossy(details);
     if details.starts_with("upstream_reset_before_response_started") {
         let connect = details.contains("connection_failure") || details.contains("connection failure");
-        return if connect || details.contains("connection_timeout") { Failure::Connect } else { Failure::Reset };
+        return if connect || details.contains("connection_timeout") {
+            Failure::Connect
+        } else {
+            Failure::Reset
+        };
     }
     if details.contains("no_healthy_upstream") {
         return Failure::Connect;

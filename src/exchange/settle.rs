@@ -4,9 +4,9 @@ use crate::breaker::{Failure, Latency, Observation, Outcome, Pass};
 use crate::dialect::{JsonFacts, Usage};
 use crate::ledger::{Actual, Ticket};
 use crate::policy::Hop;
+use crate::report::Record;
 use crate::report::metric::{Aborted, Booking, Metric, TokenType};
 use crate::report::record::{self, milliseconds, outside_name};
-use crate::report::Record;
 use crate::store::Store;
 
 use super::Turn;
@@ -37,17 +37,31 @@ impl Cost {
     }
 
     fn estimated(input: u64, output: u64) -> Self {
-        Self { usage: Usage { input, output, ..Usage::default() }, source: "estimate" }
+        Self {
+            usage: Usage {
+                input,
+                output,
+                ..Usage::default()
+            },
+            source: "estimate",
+        }
     }
 
     fn said(usage: Usage) -> Self {
-        Self { usage, source: "usage" }
+        Self {
+            usage,
+            source: "usage",
+        }
     }
 }
 
 impl Admitted {
     /// The stream ended before any answer: the provider may well have read the prompt.
-    pub(super) fn unanswered<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>, ending: Ending) -> Box<Record> {
+    pub(super) fn unanswered<S: Store>(
+        self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        ending: Ending,
+    ) -> Box<Record> {
         let outcome = match ending {
             Ending::UpstreamReset => Outcome::Failure(Failure::Reset),
             Ending::Complete | Ending::ClientAbort => Outcome::Neutral,
@@ -65,16 +79,32 @@ impl Admitted {
 
 impl Responding {
     /// The stream ended before the answer did.
-    pub(super) fn broken_off<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>, ending: Ending) -> Box<Record> {
-        let ending = if ending == Ending::Complete { Ending::UpstreamReset } else { ending };
-        let who = if ending == Ending::ClientAbort { Aborted::Client } else { Aborted::Upstream };
+    pub(super) fn broken_off<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        ending: Ending,
+    ) -> Box<Record> {
+        let ending = if ending == Ending::Complete {
+            Ending::UpstreamReset
+        } else {
+            ending
+        };
+        let who = if ending == Ending::ClientAbort {
+            Aborted::Client
+        } else {
+            Aborted::Upstream
+        };
         turn.count(Metric::StreamAborted(self.hop.provider, who));
         self.unchecked(turn);
         self.finish(turn, ending)
     }
 
     /// Settles everything.
-    pub(super) fn finish<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>, ending: Ending) -> Box<Record> {
+    pub(super) fn finish<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        ending: Ending,
+    ) -> Box<Record> {
         self.judge_passed(turn);
         let json = self.json_facts();
         let cost = self.cost(turn, json.as_ref(), ending);
@@ -85,7 +115,8 @@ impl Responding {
         self.note_model(json);
         self.count_tokens(turn, cost);
         let good = (200..300).contains(&self.status);
-        let learnt = (good && ending == Ending::Complete && cost.source == "usage").then_some(cost.usage.output);
+        let learnt =
+            (good && ending == Ending::Complete && cost.source == "usage").then_some(cost.usage.output);
         settle(turn, self.ticket, cost, learnt);
         let took = turn.now.monotonic.since(self.begun);
         turn.add(Metric::of_hop(self.hop, Metric::Duration), milliseconds(took));
@@ -118,7 +149,10 @@ impl Responding {
         }
         turn.count(Metric::UsageMissing(provider));
         let output = self.ticket.reserved_tokens().saturating_sub(self.estimate);
-        Cost { source: "reserved", ..Cost::estimated(self.estimate, output) }
+        Cost {
+            source: "reserved",
+            ..Cost::estimated(self.estimate, output)
+        }
     }
 
     fn stream_cost(&self, ending: Ending) -> Option<Cost> {
@@ -126,7 +160,10 @@ impl Responding {
         let seen = progress.generated.tokens();
         match progress.usage {
             Some(usage) if ending == Ending::Complete && progress.done => Some(Cost::said(usage)),
-            Some(usage) => Some(Cost::said(Usage { output: usage.output.max(seen), ..usage })),
+            Some(usage) => Some(Cost::said(Usage {
+                output: usage.output.max(seen),
+                ..usage
+            })),
             None => Some(Cost::estimated(self.estimate, seen)),
         }
     }
@@ -151,22 +188,37 @@ impl Responding {
             if broken {
                 return Outcome::Failure(Failure::StreamError);
             }
-            return Outcome::Success { latency: Latency::Whole(whole), headroom: self.headroom };
+            return Outcome::Success {
+                latency: Latency::Whole(whole),
+                headroom: self.headroom,
+            };
         };
         if progress.error {
-            turn.effects.metrics.push((Metric::StreamError(self.hop.provider), 1));
+            turn.effects
+                .metrics
+                .push((Metric::StreamError(self.hop.provider), 1));
             return Outcome::Failure(Failure::StreamError);
         }
         if !progress.done && progress.usage.is_none() {
-            turn.effects.metrics.push((Metric::StreamAborted(self.hop.provider, Aborted::Upstream), 1));
+            turn.effects
+                .metrics
+                .push((Metric::StreamAborted(self.hop.provider, Aborted::Upstream), 1));
             return Outcome::Failure(Failure::Reset);
         }
-        let latency = Latency::Gap { first: self.first_token, longest: self.longest_gap };
-        Outcome::Success { latency, headroom: self.headroom }
+        let latency = Latency::Gap {
+            first: self.first_token,
+            longest: self.longest_gap,
+        };
+        Outcome::Success {
+            latency,
+            headroom: self.headroom,
+        }
     }
 
     fn note_model(&mut self, json: Option<JsonFacts>) {
-        let named = json.and_then(|j| j.model).or_else(|| self.progress().and_then(|p| p.model.clone()));
+        let named = json
+            .and_then(|j| j.model)
+            .or_else(|| self.progress().and_then(|p| p.model.clone()));
         self.record.model_answered = named.map(|name| outside_name(&name));
     }
 
@@ -186,7 +238,10 @@ impl Responding {
             (TokenType::Reasoning, usage.reasoning),
         ];
         for (kind, tokens) in kinds.into_iter().filter(|(_, tokens)| *tokens > 0) {
-            turn.add(Metric::of_hop(self.hop, |p, m| Metric::Inference(p, m, kind)), tokens);
+            turn.add(
+                Metric::of_hop(self.hop, |p, m| Metric::Inference(p, m, kind)),
+                tokens,
+            );
         }
         if self.fallback {
             turn.add(Metric::FallbackTokens(self.hop.provider), cost.tokens());
@@ -202,7 +257,10 @@ impl Responding {
         let output = cost.usage.output;
         if let Some(first) = self.first_token.filter(|_| output > 1) {
             let rest = milliseconds(turn.now.monotonic.since(self.begun)).saturating_sub(milliseconds(first));
-            turn.add(Metric::of_hop(self.hop, Metric::PerOutputToken), rest / (output - 1));
+            turn.add(
+                Metric::of_hop(self.hop, Metric::PerOutputToken),
+                rest / (output - 1),
+            );
         }
         if cost.source == "usage" && cost.usage.input > 0 {
             let off = self.estimate.abs_diff(cost.usage.input).saturating_mul(1000) / cost.usage.input;
@@ -212,8 +270,15 @@ impl Responding {
 }
 
 fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, learnt: Option<u64>) {
-    let spent = Actual { requests: 1, tokens: cost.tokens(), output: learnt };
-    let settlement = turn.gateway.ledger.settle(turn.store, ticket, spent, turn.now.monotonic);
+    let spent = Actual {
+        requests: 1,
+        tokens: cost.tokens(),
+        output: learnt,
+    };
+    let settlement = turn
+        .gateway
+        .ledger
+        .settle(turn.store, ticket, spent, turn.now.monotonic);
     turn.add(Metric::Tokens(Booking::Settled), cost.tokens());
     if settlement.refunded > 0 {
         turn.add(Metric::Tokens(Booking::Refunded), settlement.refunded);
@@ -223,8 +288,13 @@ fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, learnt: 
 
 /// Tells a provider's breaker what came of a pass.
 pub(super) fn observe<S: Store>(turn: &mut Turn<'_, S>, hop: Hop, pass: Pass, outcome: Outcome) {
-    let Some(breakers) = turn.gateway.breakers(hop.provider) else { return };
-    let at = Observation { now: turn.now.monotonic, entropy: turn.entropy };
+    let Some(breakers) = turn.gateway.breakers(hop.provider) else {
+        return;
+    };
+    let at = Observation {
+        now: turn.now.monotonic,
+        entropy: turn.entropy,
+    };
     let observed = breakers.observe(turn.store, pass, outcome, at);
     for transition in [observed.transition, observed.second].into_iter().flatten() {
         turn.count(Metric::BreakerTransition(hop.provider, transition.to.as_str()));
@@ -232,11 +302,17 @@ pub(super) fn observe<S: Store>(turn: &mut Turn<'_, S>, hop: Hop, pass: Pass, ou
     if observed.dropped {
         turn.count(Metric::BreakerDropped(hop.provider));
     }
-    turn.effects.transitions.extend(observed.pending.map(|pending| (hop.provider, pending)));
+    turn.effects
+        .transitions
+        .extend(observed.pending.map(|pending| (hop.provider, pending)));
 }
 
 fn actual(cost: Cost) -> record::Actual {
-    record::Actual { input: cost.usage.input, output: cost.usage.output, source: cost.source }
+    record::Actual {
+        input: cost.usage.input,
+        output: cost.usage.output,
+        source: cost.source,
+    }
 }
 
 fn end_word(ending: Ending) -> &'static str {

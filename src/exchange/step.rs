@@ -68,25 +68,41 @@ impl Step {
     /// Goes on with these edits.
     #[must_use]
     pub fn edited(edits: Vec<Edit>) -> Self {
-        Self { edits, body: None, flow: Flow::Continue }
+        Self {
+            edits,
+            body: None,
+            flow: Flow::Continue,
+        }
     }
 
     /// Waits for more.
     #[must_use]
     pub fn hold() -> Self {
-        Self { edits: Vec::new(), body: None, flow: Flow::Hold }
+        Self {
+            edits: Vec::new(),
+            body: None,
+            flow: Flow::Hold,
+        }
     }
 
     /// Goes on with another body.
     #[must_use]
     pub fn replaced(body: Vec<u8>) -> Self {
-        Self { edits: Vec::new(), body: Some(body), flow: Flow::Continue }
+        Self {
+            edits: Vec::new(),
+            body: Some(body),
+            flow: Flow::Continue,
+        }
     }
 
     /// Ends here.
     #[must_use]
     pub fn reply(reply: Reply) -> Self {
-        Self { edits: Vec::new(), body: None, flow: Flow::Reply(reply) }
+        Self {
+            edits: Vec::new(),
+            body: None,
+            flow: Flow::Reply(reply),
+        }
     }
 }
 
@@ -105,6 +121,10 @@ impl Body<'_> {
     /// All bytes.
     #[must_use]
     pub fn whole(&self) -> Vec<u8> {
-        if self.size == 0 { Vec::new() } else { (self.read)(0, self.size) }
+        if self.size == 0 {
+            Vec::new()
+        } else {
+            (self.read)(0, self.size)
+        }
     }
 }

@@ -53,7 +53,10 @@ pub fn load(text: &str, environment: &impl Environment) -> Result<Policy, Policy
 /// As [`load`].
 pub fn load_bytes(bytes: &[u8], environment: &impl Environment) -> Result<Policy, PolicyError> {
     // A message begins with its first member's tag; as JSON that would be a line feed.
-    let message = bytes.first().filter(|first| **first == b'\n').and_then(|_| wire::from_struct(bytes));
+    let message = bytes
+        .first()
+        .filter(|first| **first == b'\n')
+        .and_then(|_| wire::from_struct(bytes));
     match message {
         Some(document) => load_value(document, environment),
         None => load(&String::from_utf8_lossy(bytes), environment),

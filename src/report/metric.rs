@@ -247,7 +247,11 @@ impl Metric {
         let both = |name: &str, provider, model| format!("{name}.{}", hop_segments(policy, provider, model));
         match self {
             Self::TokenUsage(p, m, kind) => {
-                format!("{}.type={}", both("gen_ai.client.token.usage", p, m), kind.as_str())
+                format!(
+                    "{}.type={}",
+                    both("gen_ai.client.token.usage", p, m),
+                    kind.as_str()
+                )
             }
             Self::Inference(p, m, kind) => {
                 both(&format!("gen_ai.client.inference.usage.{}", kind.counter()), p, m)
@@ -270,7 +274,9 @@ impl Metric {
             Self::UsageMissing(p) => one("spillway.usage.missing", p),
             Self::UsageFault(p) => one("spillway.usage.fault", p),
             Self::Opaque(p) => one("spillway.answer.opaque", p),
-            Self::StreamAborted(p, who) => format!("{}.reason={}", one("spillway.stream.aborted", p), who.as_str()),
+            Self::StreamAborted(p, who) => {
+                format!("{}.reason={}", one("spillway.stream.aborted", p), who.as_str())
+            }
             Self::StreamError(p) => one("spillway.stream.error", p),
             _ => String::new(),
         }
@@ -279,11 +285,22 @@ impl Metric {
 
 /// A name as a metric's segment: whatever would end a segment becomes `_`.
 fn segment(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_*".contains(c) { c } else { '_' }).collect()
+    name.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_*".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 fn provider_segment(policy: &Policy, provider: usize) -> String {
-    let name = policy.providers.get(provider).map_or("other", |p| p.name.as_str());
+    let name = policy
+        .providers
+        .get(provider)
+        .map_or("other", |p| p.name.as_str());
     format!("provider={}", segment(name))
 }
 
@@ -295,12 +312,20 @@ fn hop_segments(policy: &Policy, provider: usize, model: usize) -> String {
 
 fn limit_name(policy: &Policy, limit: LimitRef, decision: Decision) -> String {
     let name = limit.of(policy).map_or("other", |l| l.name.as_str());
-    format!("spillway.limit.limit={}.decision={}", segment(name), decision.as_str())
+    format!(
+        "spillway.limit.limit={}.decision={}",
+        segment(name),
+        decision.as_str()
+    )
 }
 
 fn schema_name(policy: &Policy, rule: usize, verdict: Checked) -> String {
     let name = policy.validate.get(rule).map_or("other", |v| v.name.as_str());
-    format!("spillway.schema.rule={}.verdict={}", segment(name), verdict.as_str())
+    format!(
+        "spillway.schema.rule={}.verdict={}",
+        segment(name),
+        verdict.as_str()
+    )
 }
 
 macro_rules! words {

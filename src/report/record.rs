@@ -99,10 +99,15 @@ impl Record {
 
     /// Notes a candidate that was passed over.
     pub fn pass_over(&mut self, policy: &Policy, hop: crate::policy::Hop, why: PassedOver) {
-        let Some(provider) = policy.providers.get(hop.provider) else { return };
+        let Some(provider) = policy.providers.get(hop.provider) else {
+            return;
+        };
         let model = provider.models.get(hop.model).map_or("", |m| m.name.as_str());
         let candidate = format!("{}/{model}", provider.name);
-        self.passed_over.push(Passed { candidate, reason: why.as_str() });
+        self.passed_over.push(Passed {
+            candidate,
+            reason: why.as_str(),
+        });
     }
 
     /// Notes a limit that refused.
@@ -112,7 +117,8 @@ impl Record {
 
     /// Notes a limit that would have refused.
     pub fn hit_in_shadow(&mut self, policy: &Policy, limit: LimitRef) {
-        self.limits_shadow.extend(limit.of(policy).map(|l| l.name.clone()));
+        self.limits_shadow
+            .extend(limit.of(policy).map(|l| l.name.clone()));
     }
 
     /// Notes how long it took.
@@ -130,5 +136,8 @@ pub fn milliseconds(span: Duration) -> u64 {
 /// A model's name as somebody outside gave it, cut to what a record may hold.
 #[must_use]
 pub fn outside_name(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(MODEL_NAME).collect()
+    name.chars()
+        .filter(|c| !c.is_control())
+        .take(MODEL_NAME)
+        .collect()
 }

@@ -49,7 +49,15 @@ impl<'p> Search<'p> {
     /// Starts at the head of the chain.
     #[must_use]
     pub fn new(policy: &'p Policy, route: &'p ModelRoute, need: Need) -> Self {
-        Self { policy, route, need, place: 0, passed: Vec::new(), earliest: None, least_bad: None }
+        Self {
+            policy,
+            route,
+            need,
+            place: 0,
+            passed: Vec::new(),
+            earliest: None,
+            least_bad: None,
+        }
     }
 
     /// The next candidate that may go.
@@ -64,8 +72,20 @@ impl<'p> Search<'p> {
             let breakers = Breakers::of(self.policy.providers.get(hop.provider)?);
             match breakers.ask(store, hop.model, now, entropy) {
                 Permit::Go(pass) => return Some(found(hop, place, pass)),
-                Permit::NotNow { state, retry_at, forced } => {
-                    self.refused(place, hop, Refused { state, retry_at, forced });
+                Permit::NotNow {
+                    state,
+                    retry_at,
+                    forced,
+                } => {
+                    self.refused(
+                        place,
+                        hop,
+                        Refused {
+                            state,
+                            retry_at,
+                            forced,
+                        },
+                    );
                     if self.policy.mode == Mode::Shadow {
                         return Some(unasked(hop, place, &breakers));
                     }
@@ -139,10 +159,22 @@ impl Refused {
 }
 
 fn found(hop: Hop, place: usize, pass: Pass) -> Found {
-    let state = if pass.is_probe() { StateName::HalfOpen } else { StateName::Closed };
-    Found { hop, place, pass, state: state.as_str() }
+    let state = if pass.is_probe() {
+        StateName::HalfOpen
+    } else {
+        StateName::Closed
+    };
+    Found {
+        hop,
+        place,
+        pass,
+        state: state.as_str(),
+    }
 }
 
 fn unasked(hop: Hop, place: usize, breakers: &Breakers<'_>) -> Found {
-    Found { state: "passed_by", ..found(hop, place, breakers.force_pass(hop.model)) }
+    Found {
+        state: "passed_by",
+        ..found(hop, place, breakers.force_pass(hop.model))
+    }
 }

@@ -54,8 +54,15 @@ unsafe extern "C" {
     fn proxy_log(level: i32, data: *const u8, size: usize) -> i32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> i32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> i32;
-    fn proxy_get_buffer_bytes(kind: i32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> i32;
-    fn proxy_set_buffer_bytes(kind: i32, start: usize, size: usize, data: *const u8, data_size: usize) -> i32;
+    fn proxy_get_buffer_bytes(
+        kind: i32,
+        start: usize,
+        max: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> i32;
+    fn proxy_set_buffer_bytes(kind: i32, start: usize, size: usize, data: *const u8, data_size: usize)
+    -> i32;
     fn proxy_get_header_map_pairs(map: i32, data: *mut *mut u8, size: *mut usize) -> i32;
     fn proxy_remove_header_map_value(map: i32, name: *const u8, name_size: usize) -> i32;
     fn proxy_replace_header_map_value(
@@ -126,7 +133,10 @@ pub(super) fn now() -> Now {
         proxy_get_current_time_nanoseconds(&raw mut wall);
         clock_time_get(1, 0, &raw mut monotonic);
     }
-    Now { monotonic: Instant(monotonic), wall: UnixMillis(wall / 1_000_000) }
+    Now {
+        monotonic: Instant(monotonic),
+        wall: UnixMillis(wall / 1_000_000),
+    }
 }
 
 /// Sixteen random bytes; zeros when the host has none.
@@ -204,8 +214,15 @@ pub(super) fn set_property(path: &[u8], value: &[u8]) -> Result<(), Status> {
 pub(super) fn shared(key: &str) -> Result<(Vec<u8>, u32), Status> {
     let (mut data, mut size, mut cas) = (core::ptr::null_mut(), 0, 0);
     // SAFETY: as in `read_buffer`, and one u32.
-    let status =
-        unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), &raw mut data, &raw mut size, &raw mut cas) };
+    let status = unsafe {
+        proxy_get_shared_data(
+            key.as_ptr(),
+            key.len(),
+            &raw mut data,
+            &raw mut size,
+            &raw mut cas,
+        )
+    };
     check(status)?;
     Ok((adopt(data, size), cas))
 }

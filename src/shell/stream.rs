@@ -23,7 +23,10 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(worker: Option<Rc<Worker>>) -> Self {
-        Self { worker, exchange: Exchange::Start }
+        Self {
+            worker,
+            exchange: Exchange::Start,
+        }
     }
 
     fn step(
@@ -62,13 +65,21 @@ fn apply(step: Option<Step>, map: Map, body: Option<(Buffer, usize)>) -> Action 
 
 fn send(reply: &Reply) {
     let headers = serialize(reply);
-    report(host::reply(u32::from(reply.status), reply.details, &headers, &reply.body));
+    report(host::reply(
+        u32::from(reply.status),
+        reply.details,
+        &headers,
+        &reply.body,
+    ));
 }
 
 /// The host's own serialization of a header map: count, lengths, then NUL-terminated names and values.
 fn serialize(reply: &Reply) -> Vec<u8> {
     let length = |text: &str| u32::try_from(text.len()).unwrap_or(0).to_le_bytes();
-    let mut bytes = u32::try_from(reply.headers.len()).unwrap_or(0).to_le_bytes().to_vec();
+    let mut bytes = u32::try_from(reply.headers.len())
+        .unwrap_or(0)
+        .to_le_bytes()
+        .to_vec();
     for (name, value) in &reply.headers {
         bytes.extend(length(name));
         bytes.extend(length(value));
@@ -83,7 +94,10 @@ fn serialize(reply: &Reply) -> Vec<u8> {
 /// A step that the host won't take can't be helped; it is said, without what was in it.
 fn report(done: Result<(), host::Status>) {
     if let Err(status) = done {
-        host::log(Level::Warn, &format!("spillway: the host refused a step (status {})", status.0));
+        host::log(
+            Level::Warn,
+            &format!("spillway: the host refused a step (status {})", status.0),
+        );
     }
 }
 
@@ -107,15 +121,27 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, end: bool) -> Action {
         let headers = host::headers(Map::Request).unwrap_or_default();
-        let head = RequestHead { headers: &headers, end, property: &property };
+        let head = RequestHead {
+            headers: &headers,
+            end,
+            property: &property,
+        };
         let step = self.step(|exchange, turn| exchange.request_headers(turn, &head));
         apply(step, Map::Request, None)
     }
 
     fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
         let read = |start, max| host::read_buffer(Buffer::RequestBody, start, max).unwrap_or_default();
-        let step =
-            self.step(|exchange, turn| exchange.request_body(turn, &Body { size, end, read: &read }));
+        let step = self.step(|exchange, turn| {
+            exchange.request_body(
+                turn,
+                &Body {
+                    size,
+                    end,
+                    read: &read,
+                },
+            )
+        });
         apply(step, Map::Request, Some((Buffer::RequestBody, size)))
     }
 
@@ -125,11 +151,18 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
-        if matches!(self.exchange, Exchange::Start | Exchange::Bypassed | Exchange::Done(_)) {
+        if matches!(
+            self.exchange,
+            Exchange::Start | Exchange::Bypassed | Exchange::Done(_)
+        ) {
             return Action::Continue;
         }
         let headers = host::headers(Map::Response).unwrap_or_default();
-        let head = ResponseHead { headers: &headers, end, property: &property };
+        let head = ResponseHead {
+            headers: &headers,
+            end,
+            property: &property,
+        };
         let step = self.step(|exchange, turn| exchange.response_headers(turn, &head));
         apply(step, Map::Response, None)
     }
@@ -139,8 +172,16 @@ impl HttpContext for Stream {
             return Action::Continue;
         }
         let read = |start, max| host::read_buffer(Buffer::ResponseBody, start, max).unwrap_or_default();
-        let step =
-            self.step(|exchange, turn| exchange.response_body(turn, &Body { size, end, read: &read }));
+        let step = self.step(|exchange, turn| {
+            exchange.response_body(
+                turn,
+                &Body {
+                    size,
+                    end,
+                    read: &read,
+                },
+            )
+        });
         apply(step, Map::Response, Some((Buffer::ResponseBody, size)))
     }
 

@@ -57,7 +57,12 @@ impl Worker {
         let waiting = self.bookings.take();
         let failed: Vec<_> = waiting
             .into_iter()
-            .filter_map(|pending| self.gateway.ledger.flush(&SharedData, pending, now.monotonic).err())
+            .filter_map(|pending| {
+                self.gateway
+                    .ledger
+                    .flush(&SharedData, pending, now.monotonic)
+                    .err()
+            })
             .collect();
         self.bookings.borrow_mut().extend(failed);
         self.flush_transitions(now);
@@ -66,9 +71,13 @@ impl Worker {
 
     fn flush_transitions(&self, now: Now) {
         for (provider, pending) in self.transitions.take() {
-            let Some(breakers) = self.gateway.breakers(provider) else { continue };
+            let Some(breakers) = self.gateway.breakers(provider) else {
+                continue;
+            };
             let left = breakers.flush(&SharedData, pending, now.monotonic);
-            self.transitions.borrow_mut().extend(left.map(|pending| (provider, pending)));
+            self.transitions
+                .borrow_mut()
+                .extend(left.map(|pending| (provider, pending)));
         }
     }
 
@@ -82,7 +91,10 @@ impl Worker {
             }
         }
         let pending = self.bookings.borrow().len();
-        self.emit(Metric::PendingSettlements, u64::try_from(pending).unwrap_or(u64::MAX));
+        self.emit(
+            Metric::PendingSettlements,
+            u64::try_from(pending).unwrap_or(u64::MAX),
+        );
     }
 
     fn see_to(&self, effects: Effects) {
