@@ -9,9 +9,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use jsonschema::error::{ValidationError, ValidationErrorKind};
-use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
+use spillway_validator::{Failure, Validator};
 
 use super::effort;
 pub use super::survey::SchemaError;
@@ -19,8 +18,6 @@ use super::survey::{Survey, within_effort};
 use super::verdict::{Extent, Path};
 pub use super::verdict::{Verdict, Violation};
 
-/// A compiled pattern's size. Also far below where the engine's bounded matcher gives up (rust-lang/regex#1344).
-const PATTERN_BYTES: usize = 1 << 20;
 /// Bytes of answer × subschemas on one value × nesting up to which every violation is looked for. Above it the
 /// verdict stands without details: the errors of one branch inside another multiply, and each keeps a copy.
 const EXPLAIN_BUDGET: usize = 4 << 20;
@@ -40,12 +37,8 @@ impl Schema {
     /// back-references, or is too large.
     pub fn compile(schema: &Value) -> Result<Self, SchemaError> {
         let survey = Survey::of(schema)?;
-        let validator = jsonschema::options()
-            .offline()
-            .should_validate_formats(true)
-            .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES))
-            .build(schema)
-            .map_err(|error| SchemaError::from_build(&error, &survey.references))?;
+        let validator = Validator::compile(schema)
+            .map_err(|fault| SchemaError::from_fault(&fault, &survey.references))?;
         within_effort(schema)?;
         Ok(Self {
             validator,
@@ -67,7 +60,7 @@ impl Schema {
         let Ok(instance) = serde_json::from_str::<Value>(text) else {
             return Verdict::NotJson;
         };
-        if self.validator.is_valid(&instance) {
+        if self.validator.accepts(&instance) {
             return Verdict::Valid;
         }
         Verdict::Invalid(self.violations(&instance, text.len(), extent.nesting))
@@ -81,8 +74,11 @@ impl Schema {
         if effort > EXPLAIN_BUDGET {
             return vec![Violation::whole("schema")];
         }
-        let errors = self.validator.iter_errors(instance).take(Verdict::MAX_VIOLATIONS);
-        let found: Vec<Violation> = errors.map(|error| self.violation(&error, instance)).collect();
+        let failures = self.validator.failures(instance, Verdict::MAX_VIOLATIONS);
+        let found: Vec<Violation> = failures
+            .iter()
+            .map(|failure| self.violation(failure, instance))
+            .collect();
         if found.is_empty() {
             vec![Violation::whole("schema")]
         } else {
@@ -90,21 +86,18 @@ impl Schema {
         }
     }
 
-    fn violation(&self, error: &ValidationError<'_>, instance: &Value) -> Violation {
-        let mut path = Path::within(error.instance_path().as_str(), instance, &self.names);
-        if let ValidationErrorKind::Required { property } = error.kind()
-            && let Some(name) = property.as_str()
-        {
+    fn violation(&self, failure: &Failure, instance: &Value) -> Violation {
+        let mut path = Path::within(&failure.pointer, instance, &self.names);
+        if let Some(name) = &failure.missing {
             path.push_name(name);
         }
-        path.failing(error.kind().keyword())
+        path.failing(&failure.keyword)
     }
 }
 
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Schema")
-            .field("draft", &self.validator.draft())
             .field("source", &self.source)
             .finish_non_exhaustive()
     }
@@ -350,7 +343,7 @@ mod tests {
     #[test]
     fn debug_shows_the_schema() {
         let shown = format!("{:?}", of(DRAFT_7, json!({"title": "Order"})));
-        assert!(shown.contains("Draft7") && shown.contains("Order"), "{shown}");
+        assert!(shown.contains("draft-07") && shown.contains("Order"), "{shown}");
     }
 
     #[test]

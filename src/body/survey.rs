@@ -5,9 +5,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use jsonschema::Draft;
-use jsonschema::error::{ValidationError, ValidationErrorKind};
 use serde_json::Value;
+use spillway_validator::{Fault, FaultKind, is_known_draft};
 
 use super::effort;
 
@@ -22,6 +21,9 @@ const MAX_IN_PLACE: u32 = 4096;
 /// What `$schema` may say.
 const DRAFTS: &str = "https://json-schema.org/draft/2020-12/schema (the default), \
     https://json-schema.org/draft/2019-09/schema, http://json-schema.org/draft-07/schema, draft-06 and draft-04";
+/// What a pattern may be.
+const USABLE_PATTERNS: &str = "look-around and back-references are not supported (matching is linear in the text), \
+    and it may compile to at most 1 MiB";
 /// A message quotes at most this much of the schema.
 const MAX_REASON: usize = 240;
 
@@ -47,20 +49,17 @@ impl SchemaError {
     }
 
     /// What the library says, in words about schemas.
-    pub(super) fn from_build(error: &ValidationError<'_>, references: &[(String, String)]) -> Self {
-        let place = error.instance_path().as_str();
-        let reason = match error.kind() {
-            ValidationErrorKind::Format { format } if format == "regex" => pattern_reason(error),
-            ValidationErrorKind::AnyOf { .. } if place.ends_with("/type") => {
+    pub(super) fn from_fault(fault: &Fault, references: &[(String, String)]) -> Self {
+        let reason = match fault.kind {
+            FaultKind::Reference => return Self::from_reference(&fault.message, references),
+            FaultKind::Choice if fault.place.ends_with("/type") => {
                 "must be array, boolean, integer, null, number, object or string, or a list of these"
                     .to_owned()
             }
-            ValidationErrorKind::Referencing(cause) => {
-                return Self::from_reference(&cause.to_string(), references);
-            }
-            _ => error.to_string(),
+            FaultKind::Pattern => format!("{}: {USABLE_PATTERNS}", fault.message),
+            FaultKind::Choice | FaultKind::Other => fault.message.clone(),
         };
-        Self::new(place, reason)
+        Self::new(&fault.place, reason)
     }
 
     /// The library doesn't say where a broken reference stands; its message quotes the target.
@@ -92,14 +91,6 @@ impl fmt::Display for SchemaError {
 }
 
 impl std::error::Error for SchemaError {}
-
-fn pattern_reason(error: &ValidationError<'_>) -> String {
-    format!(
-        "{} is not a usable pattern: look-around and back-references are not supported (matching is linear in the \
-         text), and it may compile to at most 1 MiB",
-        error.instance()
-    )
-}
 
 /// No value of an answer is met by more subschemas than that.
 pub(super) fn within_effort(schema: &Value) -> Result<(), SchemaError> {
@@ -170,7 +161,7 @@ impl Survey {
 
     fn note(&mut self, key: &str, value: &Value, place: &str) -> Result<(), SchemaError> {
         match (key, value) {
-            ("$schema", Value::String(uri)) if Draft::from_schema_uri(uri) == Draft::Unknown => {
+            ("$schema", Value::String(uri)) if !is_known_draft(uri) => {
                 let reason = format!("{uri:?} is no known draft; known are {DRAFTS}");
                 return Err(SchemaError::new(place, reason));
             }
@@ -230,7 +221,7 @@ mod tests {
             ),
             (
                 json!({"items": {"pattern": "a(?=b)"}}),
-                "at /items/pattern: \"a(?=b)\" is not a usable pattern",
+                "at /items/pattern: \"a(?=b)\" is not a \"regex\": look-around",
             ),
             (json!({"items": {"pattern": "(?<!a)b"}}), "at /items/pattern: "),
             (json!({"items": {"pattern": r"(a)\1"}}), "at /items/pattern: "),

@@ -199,7 +199,7 @@ impl Responding {
     fn observe_status<S: Store>(&mut self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>, found: &Signals) {
         let outcome = match self.status {
             200..400 => return,
-            429 => Outcome::RateLimited { wait: found.retry_after.or(found.headroom.and_then(|h| h.reset)) },
+            429 => Outcome::RateLimited { wait: found.wait() },
             408 | 500.. => Outcome::Failure(failure(self.status, &head.details())),
             _ => Outcome::Neutral,
         };

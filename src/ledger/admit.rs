@@ -5,7 +5,7 @@
 //! its claims decided again. If they don't fit any more, what was already written is rolled back. Nobody is refused before a
 //! second look, because what made a page look full may itself have been rolled back.
 //!
-//! Invariant: a refusal leaves nothing behind, except what it hands back as [`Pending`].
+//! Invariant: a refusal charges nothing, except what it hands back as [`Pending`].
 
 use core::time::Duration;
 
@@ -81,7 +81,6 @@ impl Request<'_> {
             before: 0,
             moved: 0,
             wait: 0,
-            refunded: 0,
             slot: Slot::Nowhere,
             contended: false,
         };
@@ -111,7 +110,11 @@ impl Ledger {
             return None;
         }
         draft.read();
-        if draft.fits() { None } else { Some(draft.refusal()) }
+        if draft.fits() || draft.is_stale() {
+            None
+        } else {
+            Some(draft.refusal())
+        }
     }
 
     /// What one bucket says. Full when the store can't answer.
@@ -161,6 +164,25 @@ impl Sheet {
         }
     }
 
+    fn is_stale(&self, group: &[Reservation], now: Instant) -> bool {
+        let stale = |page: &Page| {
+            let mut buckets = group.iter().map(|held| (held.key.fingerprint, held.rate));
+            buckets.any(|(fingerprint, rate)| page.is_stale(fingerprint, rate, now))
+        };
+        self.page.as_ref().is_some_and(stale)
+    }
+
+    fn mend(&mut self, store: &impl Store, group: &[Reservation], now: Instant) {
+        if let Some(page) = &mut self.page {
+            group
+                .iter()
+                .for_each(|held| page.mend(held.key.fingerprint, held.rate, now));
+            // A race lost here is no harm: whoever looks next mends.
+            let _ = store.write(&self.name, page.bytes(), self.cas);
+            self.reread(store);
+        }
+    }
+
     /// Decides the page's claims on the copy; whether all enforced ones fit.
     fn reserve(&mut self, group: &mut [Reservation], now: Instant) -> bool {
         for held in group.iter_mut() {
@@ -173,7 +195,7 @@ impl Sheet {
     }
 
     /// Writes the copy, deciding again on a fresh one for each race lost.
-    fn write(&mut self, store: &impl Store, group: &mut [Reservation], draft: &mut Tally) -> Written {
+    fn write(&mut self, store: &impl Store, group: &mut [Reservation], tally: &mut Tally) -> Written {
         for _ in 0..TRIES {
             let Some(page) = &self.page else {
                 return Written::Lost;
@@ -184,10 +206,10 @@ impl Sheet {
             match store.write(&self.name, page.bytes(), self.cas) {
                 Ok(()) => return Written::Yes,
                 Err(StoreError::Unavailable) => return Written::Lost,
-                Err(StoreError::Conflict) => draft.conflicts = draft.conflicts.saturating_add(1),
+                Err(StoreError::Conflict) => tally.conflicts = tally.conflicts.saturating_add(1),
             }
             self.reread(store);
-            if !self.reserve(group, draft.now) {
+            if !self.reserve(group, tally.now) {
                 return Written::Full;
             }
         }
@@ -271,12 +293,30 @@ impl<'a, S: Store> Draft<'a, S> {
         let mut verdict = self.round();
         if matches!(verdict, Verdict::Full) {
             self.read();
+            self.mend();
             verdict = self.round();
         }
         match verdict {
             Verdict::Granted => Admission::Granted(self.ticket()),
             Verdict::Full => Admission::Refused(self.refusal()),
             Verdict::Denied(claim) => Admission::Refused(self.denial(claim)),
+        }
+    }
+
+    /// Whether a bucket is of another policy than today's.
+    fn is_stale(&self) -> bool {
+        let groups = self.held.chunk_by(same_page);
+        let mut sheets = self.sheets.iter().zip(groups);
+        sheets.any(|(sheet, group)| sheet.is_stale(group, self.tally.now))
+    }
+
+    /// Brings buckets of another policy under today's, in the store too: cut off by the clock of each look alone,
+    /// they would never refill.
+    fn mend(&mut self) {
+        for (sheet, group) in self.sheets.iter_mut().zip(self.held.chunk_by(same_page)) {
+            if sheet.is_stale(group, self.tally.now) {
+                sheet.mend(self.store, group, self.tally.now);
+            }
         }
     }
 

@@ -11,21 +11,20 @@
 //! refund ≤ before + moved − elapsed − min(refunded since, before)
 //! ```
 //!
-//! On a clock that stands still this never bites (the last term is at most `before`), so the bucket ends at exactly the sum of
-//! what was used.
+//! On a clock that stands still this never bites (the last term is at most `before`), so the bucket ends at exactly
+//! the sum of what was used.
 //!
 //! Invariant: a bucket's TAT is never earlier than if every exchange had been charged what it used when it began, and
 //! what it used beyond its reservation when it ended.
 
-use super::gcra::Rate;
-use super::page::{Page, Place, Slot, refunded_between};
+use super::page::{Overflow, Page, Place, Slot, refunded_between};
 use super::settle::Adjustment;
 use super::ticket::Reservation;
 use crate::time::Instant;
 
 impl Page {
-    /// Tries to set `reservation.units` aside and notes in it what became of that. A binding reservation that doesn't fit
-    /// leaves the page as it is; one in shadow takes what there is.
+    /// Tries to set `reservation.units` aside and notes in it what became of that. A binding reservation that doesn't
+    /// fit leaves the page as it is; one in shadow takes what there is.
     pub(super) fn reserve(&mut self, reservation: &mut Reservation, now: Instant) {
         let (rate, binding) = (reservation.rate, reservation.binding);
         let place = self.place(reservation.key.fingerprint, now);
@@ -38,48 +37,52 @@ impl Page {
             (_, false) => before.max(rate.capacity()),
         };
         (reservation.at, reservation.before, reservation.wait) = (now, before, wait);
-        (reservation.moved, reservation.slot) = (after - before, Slot::Nowhere);
-        reservation.contended = false;
+        (reservation.moved, reservation.slot, reservation.contended) = (0, Slot::Nowhere, false);
         if after > before && (binding || place != Place::Overflow) {
-            reservation.refunded = self.refunded(place);
-            reservation.slot = self.set(place, (reservation.key.fingerprint, rate), after, now);
-        } else {
-            reservation.moved = 0;
+            reservation.moved = after - before;
+            reservation.slot = self.hold(place, reservation, now);
+        }
+    }
+
+    /// Moves the reservation's bucket as it says.
+    fn hold(&mut self, place: Place, reservation: &Reservation, now: Instant) -> Slot {
+        let (rate, moved) = (reservation.rate, reservation.moved);
+        match place {
+            Place::Own(_) | Place::New(_) => {
+                let after = reservation.before.saturating_add(moved);
+                self.set(place, (reservation.key.fingerprint, rate), after, now)
+            }
+            Place::Overflow => self.share(rate.ns(moved), now),
         }
     }
 
     /// Charges and refunds what one admission's reservations on this page differ from what was used.
     pub(super) fn adjust(&mut self, group: &mut [Adjustment], now: Instant) {
         for adjustment in group.iter_mut() {
-            adjustment.given = 0;
-            match (
-                adjustment.reservation.slot,
-                adjustment.missing(),
-                adjustment.spare(),
-            ) {
-                (Slot::Own(_) | Slot::Nowhere, 0, 0) | (Slot::Nowhere, 0, _) | (Slot::Overflow, ..) => {}
-                (Slot::Own(generation), 0, spare) => {
-                    adjustment.given = self.refund(&adjustment.reservation, generation, spare, now);
-                }
-                (Slot::Own(_) | Slot::Nowhere, missing, _) => {
-                    self.charge(&adjustment.reservation, missing, now);
-                }
-            }
+            adjustment.given = self.adjust_own(adjustment, now);
         }
         self.adjust_overflow(group, now);
         self.refresh();
         for adjustment in group {
-            adjustment.backlog = Some(self.standing_of(&adjustment.reservation, now));
+            let place = self.place(adjustment.reservation.key.fingerprint, now);
+            adjustment.backlog = Some(self.standing(place, &adjustment.reservation, now));
         }
     }
 
-    /// The backlog that the reservation's bucket has.
-    pub(super) fn standing_of(&self, reservation: &Reservation, now: Instant) -> u128 {
-        let place = self.place(reservation.key.fingerprint, now);
-        self.standing(place, reservation, now)
+    /// The adjustment's part that isn't in the overflow bucket; answers what was given back.
+    fn adjust_own(&mut self, adjustment: &Adjustment, now: Instant) -> u128 {
+        let (reservation, missing) = (&adjustment.reservation, adjustment.missing());
+        match reservation.slot {
+            Slot::Own { .. } | Slot::Nowhere if missing > 0 => self.charge(reservation, missing, now),
+            Slot::Own { generation, refunded } => {
+                return self.refund(adjustment, (generation, refunded), now);
+            }
+            Slot::Nowhere | Slot::Overflow(_) => {}
+        }
+        0
     }
 
-    /// As `standing_of`, when the place is known. Buckets in shadow know nothing of the overflow bucket.
+    /// The backlog of the bucket at `place`. Buckets in shadow know nothing of the overflow bucket.
     fn standing(&self, place: Place, reservation: &Reservation, now: Instant) -> u128 {
         match (place, reservation.binding) {
             (Place::New(_) | Place::Overflow, false) => 0,
@@ -91,21 +94,27 @@ impl Page {
 
     /// Adds to the backlog, over the capacity if need be; in shadow up to it.
     fn charge(&mut self, reservation: &Reservation, missing: u128, now: Instant) {
-        let place = self.place(reservation.key.fingerprint, now);
+        let (rate, place) = (reservation.rate, self.place(reservation.key.fingerprint, now));
         let before = self.standing(place, reservation, now);
-        let (wanted, capacity) = (before.saturating_add(missing), reservation.rate.capacity());
+        let wanted = before.saturating_add(missing);
         let after = if reservation.binding {
             wanted
         } else {
-            wanted.min(capacity).max(before)
+            wanted.min(rate.capacity()).max(before)
         };
-        if after > before && (reservation.binding || place != Place::Overflow) {
-            self.set(place, (reservation.key.fingerprint, reservation.rate), after, now);
+        match (place, reservation.binding) {
+            (Place::Overflow, true) => self.share_debt(rate.ns(missing), now),
+            (Place::Own(_) | Place::New(_), _) if after > before => {
+                self.set(place, (reservation.key.fingerprint, rate), after, now);
+            }
+            (Place::Own(_) | Place::New(_) | Place::Overflow, _) => {}
         }
     }
 
-    /// Gives back up to `spare` if the entry is still the same; answers how much.
-    fn refund(&mut self, reservation: &Reservation, generation: u32, spare: u128, now: Instant) -> u128 {
+    /// Gives back what is spare, if the entry is still the one of this generation; answers how much. `held`: the
+    /// entry's generation and refund counter when the reservation was made.
+    fn refund(&mut self, adjustment: &Adjustment, held: (u32, u64), now: Instant) -> u128 {
+        let (reservation, (generation, refunded)) = (&adjustment.reservation, held);
         let Some(index) = self.bucket(reservation.key.fingerprint) else {
             return 0;
         };
@@ -113,10 +122,14 @@ impl Page {
         if entry.generation != generation || entry.kind != rate.tag() {
             return 0;
         }
+        let span = Span {
+            before: reservation.before,
+            moved: reservation.moved,
+            elapsed: rate.ticks(now.0.saturating_sub(reservation.at.0)),
+            refunded: rate.ticks(refunded_between(refunded, entry.refunded)),
+        };
         let backlog = entry.backlog(rate, now);
-        let given = spare
-            .min(unfilled(reservation, rate, entry.refunded, now))
-            .min(backlog);
+        let given = adjustment.spare().min(span.unfilled()).min(backlog);
         if given > 0 {
             entry.tat = rate.tat(backlog - given, now);
             entry.count_refund(rate.ns(given));
@@ -128,52 +141,90 @@ impl Page {
     /// As charge and refund for the reservations in the overflow bucket, which moved it together by the largest of
     /// them. What is missing of one that has found its own entry since is charged there.
     fn adjust_overflow(&mut self, group: &mut [Adjustment], now: Instant) {
-        let (mut moved, mut needed) = (0, 0);
-        for adjustment in group.iter().filter(|a| a.reservation.slot == Slot::Overflow) {
+        let mut rise: Option<Rise> = None;
+        for adjustment in group.iter() {
             let (reservation, mut want) = (&adjustment.reservation, adjustment.want);
+            let Slot::Overflow(found) = reservation.slot else {
+                continue;
+            };
             if adjustment.missing() > 0 && self.bucket(reservation.key.fingerprint).is_some() {
                 self.charge(reservation, adjustment.missing(), now);
                 want = reservation.moved;
             }
-            moved = moved.max(reservation.rate.ns(reservation.moved));
-            needed = needed.max(reservation.rate.ns(want));
+            let rise = rise.get_or_insert(Rise {
+                found,
+                at: reservation.at,
+                moved: 0,
+                needed: 0,
+            });
+            rise.moved = rise.moved.max(reservation.rate.ns(reservation.moved));
+            rise.needed = rise.needed.max(reservation.rate.ns(want));
         }
-        if needed > moved {
-            self.share_more(needed - moved, now);
-        } else if moved > needed {
-            self.refund_overflow(group, (moved, moved - needed), now);
+        match rise {
+            Some(rise) if rise.needed > rise.moved => self.share_debt(rise.needed - rise.moved, now),
+            Some(rise) if rise.moved > rise.needed => {
+                let given = self.refund_overflow(&rise, now);
+                group
+                    .iter_mut()
+                    .for_each(|adjustment| adjustment.give_shared(given));
+            }
+            Some(_) | None => {}
         }
     }
 
-    fn refund_overflow(&mut self, group: &mut [Adjustment], sizes: (u64, u64), now: Instant) {
-        let (moved, spare) = sizes;
-        let Some(first) = group.iter().find(|a| a.reservation.slot == Slot::Overflow) else {
-            return;
+    /// As `refund`, of the overflow bucket, in ns.
+    fn refund_overflow(&mut self, rise: &Rise, now: Instant) -> u64 {
+        let overflow = self.overflow_now();
+        let span = Span {
+            before: u128::from(rise.found.tat.saturating_sub(rise.at.0)),
+            moved: u128::from(rise.moved),
+            elapsed: u128::from(now.0.saturating_sub(rise.at.0)),
+            refunded: u128::from(refunded_between(rise.found.refunded, overflow.refunded)),
         };
-        let (overflow, reservation) = (self.entry(0), &first.reservation);
-        let whole = Reservation {
-            before: u128::from(reservation.rate.ns(reservation.before)),
-            moved: u128::from(moved),
-            ..reservation.clone()
-        };
-        let bound = unfilled(&whole, Rate::NANOSECONDS, overflow.refunded, now);
-        let given = u64::try_from(bound).unwrap_or(u64::MAX).min(spare);
-        let given = given.min(overflow.tat.ns.saturating_sub(now.0));
+        let unfilled = u64::try_from(span.unfilled()).unwrap_or(u64::MAX);
+        let backlog = overflow.tat.saturating_sub(now.0);
+        let spare = rise.moved.saturating_sub(rise.needed);
+        let given = spare.min(unfilled).min(backlog);
         if given > 0 {
             self.share_less(given);
         }
-        for adjustment in group.iter_mut().filter(|a| a.reservation.slot == Slot::Overflow) {
-            adjustment.given = adjustment.spare().min(adjustment.reservation.rate.ticks(given));
+        given
+    }
+}
+
+impl Adjustment {
+    /// Notes what the overflow bucket gave back for it.
+    fn give_shared(&mut self, ns: u64) {
+        if matches!(self.reservation.slot, Slot::Overflow(_)) {
+            self.given = self.spare().min(self.reservation.rate.ticks(ns));
         }
     }
 }
 
-/// How much of a reservation hasn't refilled yet, for certain (see the top of this file).
-fn unfilled(reservation: &Reservation, rate: Rate, refunded: u64, now: Instant) -> u128 {
-    let elapsed = rate.ticks(now.0.saturating_sub(reservation.at.0));
-    let ahead = rate
-        .ticks(refunded_between(reservation.refunded, refunded))
-        .min(reservation.before);
-    let end = reservation.before.saturating_add(reservation.moved);
-    end.saturating_sub(elapsed).saturating_sub(ahead)
+/// What the claims of one admission are to the overflow bucket, in ns.
+struct Rise {
+    found: Overflow,
+    at: Instant,
+    /// The largest of the reservations.
+    moved: u64,
+    /// The largest of what they should have been.
+    needed: u64,
+}
+
+/// The span of a reservation in the queue of its bucket (see the top of this file).
+struct Span {
+    before: u128,
+    moved: u128,
+    elapsed: u128,
+    /// What was refunded to the bucket since, to whomever.
+    refunded: u128,
+}
+
+impl Span {
+    /// How much of the reservation hasn't refilled yet, for certain.
+    fn unfilled(&self) -> u128 {
+        let end = self.before.saturating_add(self.moved);
+        end.saturating_sub(self.elapsed)
+            .saturating_sub(self.refunded.min(self.before))
+    }
 }

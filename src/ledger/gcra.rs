@@ -35,13 +35,6 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// One unit is one nanosecond: what limits of different rates can be compared in.
-    pub(super) const NANOSECONDS: Self = Self {
-        unit: 1,
-        parts: 1,
-        burst: u64::MAX,
-    };
-
     /// The limit's rate. It is exact when the quota over its common divisor with the period (in ns) is under 2³²;
     /// beyond that it is rounded against the client: by some 10⁻⁹ at 10¹² a minute, without bound above 10¹⁸.
     pub(super) fn of(limit: &Limit) -> Self {

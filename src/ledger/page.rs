@@ -4,17 +4,23 @@
 //! entry 0      the page's own: what marks the record as ours, the overflow bucket, the page's count of generations
 //! entry 1–15   a bucket, an expectation, or nothing
 //!
-//! bytes  0–7   fingerprint (entry 0: the mark)      20–23  generation
-//!        8–15  TAT, ns (expectation: tokens)        24–29  refunded so far, µs
-//!       16–19  TAT, fraction of a ns                30–31  kind: 0 nothing, 1 expectation, else a bucket's rate
+//! bytes  0–7   fingerprint (entry 0: the anchor)     20–23  generation
+//!        8–15  TAT, ns (expectation: tokens)         24–29  refunded so far, µs
+//!       16–19  TAT, fraction of a ns (0: the mark)   30–31  kind: 0 nothing, 1 expectation, else a bucket's rate
+//!                                                           (entry 0: the layout's version)
 //! ```
 //!
 //! A bucket that has refilled can't be told from one that never was, so its entry is free. When none is free,
 //! newcomers share the overflow bucket, and the rule that keeps it strict for limits of different rates is: *its TAT
 //! is never earlier than the TAT that any of its sharers would have alone*. Whoever reserves there is judged as if the
-//! whole backlog were its own, and moves the TAT to at least where its own would be. For the same reason a newcomer
+//! whole backlog were its own, and moves the TAT as far as its own. For the same reason a newcomer
 //! that does find a free entry, while the overflow bucket has a backlog, starts with that backlog: it may be the one
 //! that owes it.
+//!
+//! Alone, a sharer can't be further ahead than its limit's capacity at its last reservation, and what was charged
+//! beyond reservations. The *anchor* is the time of the last reservation, moved on by each such charge; so nobody is
+//! held to more of the overflow's backlog than up to anchor + its own capacity, and a daily limit's backlog doesn't
+//! keep a minute's limit closed for the day.
 //!
 //! Invariants: a record that isn't ours reads as blank; a bucket with a backlog is never evicted.
 
@@ -25,8 +31,10 @@ const ENTRY: usize = 32;
 /// Entries of a page, the overflow bucket among them.
 pub(super) const ENTRIES: usize = 16;
 const PAGE: usize = ENTRY * ENTRIES;
-/// Marks a record as a page of this layout; its last byte is the layout's version.
-const MARK: u64 = u64::from_be_bytes(*b"spillwy\x01");
+/// Marks a record as a page of ours.
+const MARK: u32 = u32::from_le_bytes(*b"splw");
+/// The layout of this file.
+const VERSION: u16 = 1;
 const NOTHING: u16 = 0;
 const EXPECTATION: u16 = 1;
 /// The refund counter's width.
@@ -58,10 +66,26 @@ pub(super) enum Place {
 pub(super) enum Slot {
     /// Nowhere: nothing was set aside.
     Nowhere,
-    /// Into the key's own entry of this generation.
-    Own(u32),
-    /// Into the overflow bucket.
-    Overflow,
+    /// Into the key's own entry.
+    Own {
+        /// The entry's generation.
+        generation: u32,
+        /// What had been refunded to it, in µs.
+        refunded: u64,
+    },
+    /// Into the overflow bucket, which was found like this.
+    Overflow(Overflow),
+}
+
+/// The overflow bucket, in ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Overflow {
+    /// When it will be full again.
+    pub(super) tat: u64,
+    /// No sharer is further ahead than this and its own capacity.
+    pub(super) anchor: u64,
+    /// How much was ever refunded to it, in µs.
+    pub(super) refunded: u64,
 }
 
 /// A page in memory.
@@ -69,7 +93,7 @@ pub(super) enum Slot {
 pub(super) struct Page {
     bytes: Vec<u8>,
     /// The overflow bucket as it was read: sharers of one request don't add up, each is judged against this.
-    overflow: Tat,
+    overflow: Overflow,
     dirty: bool,
 }
 
@@ -78,23 +102,30 @@ impl Page {
     pub(super) fn decode(record: Vec<u8>) -> Self {
         let mut page = Self {
             bytes: record,
-            overflow: Tat::default(),
+            overflow: Overflow::default(),
             dirty: false,
         };
-        if page.bytes.len() != PAGE || page.entry(0).fingerprint != MARK {
-            page.bytes.clear();
-            page.bytes.resize(PAGE, 0);
-            page.put(
-                0,
-                Entry {
-                    fingerprint: MARK,
-                    ..Entry::default()
-                },
-            );
-            page.dirty = false;
+        let own = page.entry(0);
+        if page.bytes.len() != PAGE || (own.tat.frac, own.kind) != (MARK, VERSION) {
+            page.blank();
         }
-        page.overflow = page.entry(0).tat;
+        page.refresh();
         page
+    }
+
+    fn blank(&mut self) {
+        self.bytes.clear();
+        self.bytes.resize(PAGE, 0);
+        let tat = Tat { ns: 0, frac: MARK };
+        self.put(
+            0,
+            Entry {
+                tat,
+                kind: VERSION,
+                ..Entry::default()
+            },
+        );
+        self.dirty = false;
     }
 
     /// The record to write.
@@ -109,7 +140,7 @@ impl Page {
 
     /// Takes the overflow bucket as it is now for what was read.
     pub(super) fn refresh(&mut self) {
-        self.overflow = self.entry(0).tat;
+        self.overflow = self.overflow_now();
     }
 
     /// Where the bucket with this fingerprint is, or would be.
@@ -122,7 +153,8 @@ impl Page {
 
     /// The entry of the bucket with this fingerprint.
     pub(super) fn bucket(&self, fingerprint: u64) -> Option<usize> {
-        self.find(|entry| entry.kind > EXPECTATION && entry.fingerprint == fingerprint)
+        self.find_named(fingerprint)
+            .find(|index| self.entry(*index).kind > EXPECTATION)
     }
 
     /// The entry at `index`; a blank one outside the page.
@@ -144,25 +176,20 @@ impl Page {
     pub(super) fn backlog(&self, place: Place, rate: Rate, now: Instant) -> u128 {
         match place {
             Place::Own(index) => self.entry(index).backlog(rate, now),
-            Place::New(_) | Place::Overflow => rate.backlog(self.overflow, now),
+            Place::New(_) | Place::Overflow => {
+                let Overflow { tat, anchor, .. } = self.overflow;
+                let ns = tat.min(anchor.saturating_add(rate.ns(rate.capacity())));
+                rate.backlog(Tat { ns, frac: 0 }, now)
+            }
         }
     }
 
-    /// How much was ever refunded to the bucket at `place`, in µs.
-    pub(super) fn refunded(&self, place: Place) -> u64 {
-        match place {
-            Place::Own(index) => self.entry(index).refunded,
-            Place::New(_) => 0,
-            Place::Overflow => self.entry(0).refunded,
-        }
-    }
-
-    /// Sets the backlog of the bucket at `place`, in an entry of its own or in the overflow bucket.
+    /// Sets the backlog of the bucket in the entry at `place`; the overflow bucket has verbs of its own.
     pub(super) fn set(&mut self, place: Place, bucket: (u64, Rate), backlog: u128, now: Instant) -> Slot {
         let (fingerprint, rate) = bucket;
         let (tat, kind) = (rate.tat(backlog, now), rate.tag());
         let (index, entry) = match place {
-            Place::Overflow => return self.share(rate, backlog, now),
+            Place::Overflow => return Slot::Nowhere,
             Place::Own(index) => (
                 index,
                 Entry {
@@ -186,22 +213,62 @@ impl Page {
             }
         };
         self.put(index, entry);
-        Slot::Own(entry.generation)
+        Slot::Own {
+            generation: entry.generation,
+            refunded: entry.refunded,
+        }
     }
 
-    /// Adds `ns` to the overflow bucket's backlog.
-    pub(super) fn share_more(&mut self, ns: u64, now: Instant) {
-        let mut entry = self.entry(0);
-        entry.tat.ns = entry.tat.ns.max(now.0).saturating_add(ns);
-        self.put(0, entry);
+    /// The overflow bucket as it is now.
+    pub(super) fn overflow_now(&self) -> Overflow {
+        let own = self.entry(0);
+        Overflow {
+            tat: own.tat.ns,
+            anchor: own.fingerprint,
+            refunded: own.refunded,
+        }
+    }
+
+    /// Reserves `ns` in the overflow bucket; the claims of one request don't add up, the largest counts.
+    pub(super) fn share(&mut self, ns: u64, now: Instant) -> Slot {
+        let mut own = self.entry(0);
+        let end = self.overflow.tat.max(now.0).saturating_add(ns);
+        own.tat.ns = own.tat.ns.max(end);
+        own.fingerprint = own.fingerprint.max(now.0);
+        self.put(0, own);
+        Slot::Overflow(self.overflow)
+    }
+
+    /// Charges the overflow bucket with `ns` beyond what was reserved.
+    pub(super) fn share_debt(&mut self, ns: u64, now: Instant) {
+        let mut own = self.entry(0);
+        own.tat.ns = own.tat.ns.max(now.0).saturating_add(ns);
+        own.fingerprint = own.fingerprint.max(now.0).saturating_add(ns);
+        self.put(0, own);
     }
 
     /// Takes `ns` off the overflow bucket's backlog.
     pub(super) fn share_less(&mut self, ns: u64) {
-        let mut entry = self.entry(0);
-        entry.tat.ns = entry.tat.ns.saturating_sub(ns);
-        entry.count_refund(ns);
-        self.put(0, entry);
+        let mut own = self.entry(0);
+        own.tat.ns = own.tat.ns.saturating_sub(ns);
+        own.count_refund(ns);
+        self.put(0, own);
+    }
+
+    /// Whether the bucket stands further ahead than today's policy believes, so that `backlog` cuts it off.
+    pub(super) fn is_stale(&self, fingerprint: u64, rate: Rate, now: Instant) -> bool {
+        self.bucket(fingerprint).is_some_and(|index| {
+            let entry = self.entry(index);
+            entry.kind != rate.tag() || entry.backlog(rate, now) >= rate.ceiling()
+        })
+    }
+
+    /// Writes into a stale bucket what it is cut off to, so that it refills from there.
+    pub(super) fn mend(&mut self, fingerprint: u64, rate: Rate, now: Instant) {
+        if let (true, Some(index)) = (self.is_stale(fingerprint, rate, now), self.bucket(fingerprint)) {
+            let backlog = self.entry(index).backlog(rate, now);
+            self.set(Place::Own(index), (fingerprint, rate), backlog, now);
+        }
     }
 
     /// What the caller and model with this fingerprint lately put out, in tokens.
@@ -237,25 +304,25 @@ impl Page {
         }
     }
 
-    fn share(&mut self, rate: Rate, backlog: u128, now: Instant) -> Slot {
-        let mut entry = self.entry(0);
-        let end = now.0.saturating_add(rate.ns(backlog));
-        entry.tat.ns = entry.tat.ns.max(end);
-        self.put(0, entry);
-        Slot::Overflow
-    }
-
     fn find_expectation(&self, fingerprint: u64) -> Option<usize> {
-        self.find(|entry| entry.kind == EXPECTATION && entry.fingerprint == fingerprint)
+        self.find_named(fingerprint)
+            .find(|index| self.entry(*index).kind == EXPECTATION)
     }
 
-    fn find(&self, wanted: impl Fn(&Entry) -> bool) -> Option<usize> {
-        (1..ENTRIES).find(|index| wanted(&self.entry(*index)))
+    /// The entries with this fingerprint, of whatever kind.
+    fn find_named(&self, fingerprint: u64) -> impl Iterator<Item = usize> {
+        let (entries, _) = self.bytes.as_chunks::<ENTRY>();
+        let named = move |entry: &[u8; ENTRY]| entry.first_chunk() == Some(&fingerprint.to_le_bytes());
+        let indexed = entries.iter().enumerate().skip(1);
+        indexed
+            .filter(move |(_, entry)| named(entry))
+            .map(|(index, _)| index)
     }
 
     /// An entry that may be taken: an empty or refilled one, else the expectation that was longest not learnt.
     fn free(&self, now: Instant) -> Option<usize> {
-        self.find(|entry| entry.is_free(now)).or_else(|| {
+        let free = (1..ENTRIES).find(|index| self.entry(*index).is_free(now));
+        free.or_else(|| {
             (1..ENTRIES)
                 .map(|index| (self.entry(index), index))
                 .filter(|(entry, _)| entry.kind == EXPECTATION)

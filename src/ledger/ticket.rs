@@ -62,8 +62,6 @@ pub(super) struct Reservation {
     pub(super) moved: u128,
     /// By how much it was over the capacity.
     pub(super) wait: u128,
-    /// The bucket's refund counter at that time.
-    pub(super) refunded: u64,
     pub(super) slot: Slot,
     /// The page couldn't be written, and the limit lets the request through.
     pub(super) contended: bool,
@@ -121,7 +119,7 @@ impl Ticket {
     pub fn overflowed(&self) -> usize {
         self.held
             .iter()
-            .filter(|held| held.slot == Slot::Overflow)
+            .filter(|held| matches!(held.slot, Slot::Overflow(_)))
             .count()
     }
 

@@ -148,7 +148,7 @@ impl<'v> Field<'v> {
         allowed: &str,
         holds: impl FnOnce(f64) -> bool,
     ) -> Option<f64> {
-        match self.value.as_f64() {
+        match self.value.as_f64().or_else(|| fraction(self.value)) {
             None => self.mistyped(r, allowed),
             Some(number) if number.is_finite() && holds(number) => Some(number),
             Some(_) => {
@@ -259,6 +259,13 @@ impl<'v> Section<'v> {
     pub(super) fn or<T>(&self, name: &str, default: T, read: impl FnOnce(Field<'v>) -> Option<T>) -> T {
         self.get(name).and_then(read).unwrap_or(default)
     }
+}
+
+/// A fraction written as text: what Envoy's YAML reader makes of one on its way into a `google.protobuf.Struct`.
+fn fraction(value: &Value) -> Option<f64> {
+    let text = value.as_str()?;
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|_| plain)
 }
 
 /// What a value is, without saying what it holds.

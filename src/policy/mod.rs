@@ -25,6 +25,7 @@ mod quantity;
 mod secret;
 mod source;
 mod validation;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,19 @@ pub use types::*;
 /// Everything that is wrong with the document, or with the variables that it names.
 pub fn load(text: &str, environment: &impl Environment) -> Result<Policy, PolicyError> {
     load_value(source::parse(text)?, environment)
+}
+
+/// As [`load`], of what a host hands to a plugin: JSON text, or the bytes of a `google.protobuf.Struct`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_bytes(bytes: &[u8], environment: &impl Environment) -> Result<Policy, PolicyError> {
+    // A message begins with its first member's tag; as JSON that would be a line feed.
+    let message = bytes.first().filter(|first| **first == b'\n').and_then(|_| wire::from_struct(bytes));
+    match message {
+        Some(document) => load_value(document, environment),
+        None => load(&String::from_utf8_lossy(bytes), environment),
+    }
 }
 
 /// As [`load`], of a tree that was read already (from YAML).

@@ -38,8 +38,7 @@ impl Root {
     fn configure(&mut self, size: usize) -> Result<(), String> {
         let bytes = host::read_buffer(Buffer::PluginConfiguration, 0, size)
             .map_err(|status| format!("the host gives no configuration (status {})", status.0))?;
-        let text = String::from_utf8(bytes).map_err(|_| "the policy isn't UTF-8".to_owned())?;
-        let policy = policy::load(&text, &Variables).map_err(|error| error.to_string())?;
+        let policy = policy::load_bytes(&bytes, &Variables).map_err(|error| error.to_string())?;
         host::log(Level::Info, &format!("spillway: {}", summary(&policy)));
         let seed = host::random();
         let key = hash_key(seed).map_err(|error| format!("the shared store failed: {error:?}"))?;

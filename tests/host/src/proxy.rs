@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::abi::Status;
@@ -277,10 +277,15 @@ impl Proxy {
         self.shared.logs().clone()
     }
 
-    /// The store. Drop the guard before the next step.
+    /// A copy of the store as it is now.
     #[must_use]
-    pub fn store(&self) -> MutexGuard<'_, SharedData> {
-        self.shared.store()
+    pub fn store(&self) -> SharedData {
+        self.shared.store().clone()
+    }
+
+    /// Does something to the store itself, such as writing what another plugin might have written.
+    pub fn with_store<T>(&self, use_it: impl FnOnce(&mut SharedData) -> T) -> T {
+        use_it(&mut self.shared.store())
     }
 
     /// Gets and sets so far.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::abi::Status;
 
 /// The store that all workers share.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SharedData {
     values: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
     last_cas: u32,

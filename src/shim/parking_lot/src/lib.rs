@@ -43,7 +43,6 @@ pub struct RwLockUpgradableReadGuard<'a, T>(RwLockWriteGuard<'a, T>);
 
 impl<'a, T> RwLockUpgradableReadGuard<'a, T> {
     /// The same lock, for writing.
-    #[must_use]
     pub fn upgrade(guard: Self) -> RwLockWriteGuard<'a, T> {
         guard.0
     }

@@ -1,0 +1,70 @@
+//! The provider of the bench: `bench-upstream JSON_FILE STREAM_FILE` prints its port and answers until it is ended.
+//!
+//! A request with `x-bench-gap-us: N` gets the events of STREAM_FILE (parted by empty lines), one chunk each, N
+//! microseconds apart, so that each reaches the proxy by itself; any other gets JSON_FILE.
+
+use std::io::{self, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use bench_load::{body, head};
+
+struct Answers {
+    json: Vec<u8>,
+    head: Vec<u8>,
+    events: Vec<Vec<u8>>,
+}
+
+fn main() -> io::Result<()> {
+    let mut files = env::args().skip(1);
+    let mut text = || fs::read_to_string(files.next().unwrap_or_default());
+    let answers = Arc::new(answers(&text()?, &text()?));
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("{}", listener.local_addr()?.port());
+    for stream in listener.incoming() {
+        let (stream, answers) = (stream?, Arc::clone(&answers));
+        thread::spawn(move || serve(stream, &answers));
+    }
+    Ok(())
+}
+
+fn answers(json: &str, stream: &str) -> Answers {
+    let head = "HTTP/1.1 200 OK\r\nx-ratelimit-remaining-requests: 9999\r\nx-ratelimit-remaining-tokens: 1999999\r\n";
+    let length = json.len();
+    Answers {
+        json: format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{json}")
+            .into(),
+        head: format!("{head}content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n").into(),
+        events: stream.split_inclusive("\n\n").map(chunk).collect(),
+    }
+}
+
+fn chunk(event: &str) -> Vec<u8> {
+    format!("{:x}\r\n{event}\r\n", event.len()).into()
+}
+
+fn serve(stream: TcpStream, answers: &Answers) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut writer = stream.try_clone()?;
+    let mut reader = BufReader::with_capacity(64 << 10, stream);
+    let (mut bytes, mut line) = (Vec::new(), String::new());
+    while let Some(head) = head(&mut reader, &mut line)? {
+        body(&mut reader, head.length, &mut bytes, &mut line)?;
+        match head.gap_us {
+            None => writer.write_all(&answers.json)?,
+            Some(gap) => send_events(&mut writer, answers, Duration::from_micros(gap))?,
+        }
+    }
+    Ok(())
+}
+
+fn send_events(writer: &mut TcpStream, answers: &Answers, gap: Duration) -> io::Result<()> {
+    writer.write_all(&answers.head)?;
+    for event in &answers.events {
+        thread::sleep(gap);
+        writer.write_all(event)?;
+    }
+    writer.write_all(b"0\r\n\r\n")
+}

@@ -1,0 +1,74 @@
+"""The three Envoys of the bench: `envoy/standalone.yaml` without its filter, with an empty one, and as it is."""
+
+import copy
+import os
+import time
+from pathlib import Path
+
+from lab.config import manager, render, wasm_plugin
+from lab.proxy import Envoy
+
+from payloads import SCHEMA
+
+VARIANTS = ("plain", "empty", "spillway")
+#: Three limits on different keys that never refuse, validation, and all that is on by default: breaker, headers, record,
+#: metrics.
+POLICY = {
+    "attributes": {"team": {"header": "x-team", "trusted": True, "missing": "none"}},
+    "limits": [
+        {"name": "caller-tokens", "per": ["caller", "model"], "tokens": "900M/min"},
+        {"name": "caller-day", "per": ["caller"], "tokens": "900M/min"},
+        {"name": "team-requests", "per": ["team"], "requests": "900M/min"},
+    ],
+    "validate": [{"when": {"path": "/v1/chat/completions"}, "schema": SCHEMA, "on_invalid": ["reject"]}],
+}
+
+
+class Proxy:
+    """One of the three, on one core."""
+
+    def __init__(self, name, upstream, empty, directory, core):
+        self.name = name
+        directory = Path(directory) / name
+        directory.mkdir()
+        config = _configured(name, render("standalone.yaml", {"openai": upstream, "anthropic": upstream}, directory, POLICY),
+                             empty)
+        self.envoy = Envoy(config, directory, concurrency=1)
+        self.port = self.envoy.port
+        _pin(self.envoy.process.pid, core)
+
+    def stop(self):
+        self.envoy.stop()
+
+    def cpu_seconds(self):
+        """CPU time of all threads so far, user and system, in nanosecond steps (the process's CPU clock)."""
+        return time.clock_gettime(~self.envoy.process.pid << 3 | 2)
+
+    def rss(self):
+        return self.envoy.rss()
+
+    def version(self):
+        return self.envoy.admin("/server_info").split('"version": "')[1].split("/")[1]
+
+    def decisions(self):
+        """Spillway's own counters: what it did while it was measured."""
+        return {name: value for name, value in self.envoy.stats("spillway|gen_ai").items() if value}
+
+
+def _configured(name, config, empty):
+    for entry in manager(config)["access_log"]:
+        entry["typed_config"]["path"] = os.devnull
+    filters = manager(config)["http_filters"]
+    if name == "plain":
+        filters[:] = [entry for entry in filters if entry["name"] != "spillway"]
+    if name == "empty":
+        plugin = wasm_plugin(config)
+        plugin["vm_config"] = copy.deepcopy(plugin["vm_config"])
+        plugin["vm_config"]["code"]["local"]["filename"] = str(empty)
+        del plugin["configuration"]
+    return config
+
+
+def _pin(pid, core):
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})

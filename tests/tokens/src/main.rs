@@ -1,0 +1,36 @@
+//! `fit` writes `src/tokens/coefficients.rs` from `tests/tokens/fit`; `report` prints how far off the estimate is on
+//! `tests/tokens/held-out`, whose texts come from other sources and which `fit` never opens; `tune` compares strengths of
+//! regularization by cross-validation inside the fitting set; `cost` measures the time of an estimate.
+
+mod corpus;
+mod cost;
+mod encoding;
+mod fit;
+mod report;
+mod rows;
+mod solve;
+mod write;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let answer = match std::env::args().nth(1).as_deref() {
+        Some("fit") => write_coefficients()?,
+        Some("report") => report::table()?,
+        Some("cost") => cost::table()?,
+        Some("tune") => fit::tune()?,
+        _ => return Err("one of: fit, report, cost, tune".into()),
+    };
+    print!("{answer}");
+    Ok(())
+}
+
+fn write_coefficients() -> Result<String, Box<dyn Error>> {
+    std::fs::write(coefficients(), fit::file()?)?;
+    Ok("wrote src/tokens/coefficients.rs; `report` now measures it\n".into())
+}
+
+fn coefficients() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../src/tokens/coefficients.rs")
+}
