@@ -180,7 +180,9 @@ def the_metrics(lab):
             if found == name and value:
                 named = ", ".join(f'{key}="{text}"' for key, text in sorted(labels))
                 say(f"   {name}{{{dim(named)}}} {value:.0f}")
-    record = lab.envoy.records()[-1]["spillway"]
+    lab.envoy.skip_records()
+    lab.client("bob").chat()
+    record = lab.envoy.records(1)[0]["spillway"]
     say(f"   and one record per exchange in the access log, such as:\n     {dim(json.dumps(record))}")
 
 

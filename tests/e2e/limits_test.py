@@ -10,10 +10,34 @@ from conftest import FULL, HEADERS_FIRST, at_once
 
 #: Large enough that a day's refill during a test (0.12 tokens a second) is nothing.
 CAPACITY = 10_000
+BUDGET = {"limits": [{"name": "budget", "per": ["caller"], "tokens": f"{CAPACITY}/day", "reserve": "max"}]}
+NARROW = {"limits": [
+    {"name": "two", "per": ["caller"], "requests": "2/min"},
+    {"name": "quiet", "per": ["caller"], "requests": "1/h", "mode": "shadow"},
+]}
 
 
-def tokens(**more):
-    return {"limits": [{"name": "budget", "per": ["caller"], "tokens": f"{CAPACITY}/day", "reserve": "max", **more}]}
+@pytest.fixture(scope="module", params=[FULL, HEADERS_FIRST])
+def budgeted(request, start_once):
+    return start_once(TENANTS, BUDGET, file=request.param)
+
+
+@pytest.fixture
+def lab(budgeted):
+    budgeted.reset()
+    budgeted.envoy.skip_records()
+    return budgeted
+
+
+@pytest.fixture
+def client(lab, request):
+    """A caller of this test's own, with all of its budget."""
+    return lab.tenant(request.node.name).with_headers(x_model="gpt-4o")
+
+
+@pytest.fixture(scope="module")
+def narrow(start_once):
+    return start_once(TENANTS, NARROW)
 
 
 def left(client):
@@ -49,69 +73,64 @@ def test_of_a_hundred_at_once_exactly_ten_pass(start, file):
     assert lab.envoy.workers_that_served() == 2
 
 
-def test_after_concurrent_answers_the_budget_is_short_by_their_usage(start):
-    lab = start(TENANTS, tokens())
-    client = lab.tenant("a").with_headers(x_mock_usage="30,20")
-    assert [answer.status for answer in at_once(8, lambda _: client.chat(max_tokens=1000))] == [200] * 8
+def test_after_concurrent_answers_the_budget_is_short_by_their_usage(lab, client):
+    answers = at_once(8, lambda _: client.chat(max_tokens=1000, headers={"x-mock-usage": "30,20"}))
+    assert [answer.status for answer in answers] == [200] * 8
     lab.envoy.records(8)
-    assert CAPACITY - 400 <= left(lab.tenant("a")) <= CAPACITY - 395
+    assert CAPACITY - 400 <= left(client) <= CAPACITY - 395
 
 
-def test_usage_settles_what_was_reserved(start):
-    lab = start(TENANTS, tokens())
-    assert lab.tenant("a").chat(max_tokens=3000, headers={"x-mock-usage": "30,20"}).status == 200
+def test_usage_settles_what_was_reserved(lab, client):
+    assert client.chat(max_tokens=3000, headers={"x-mock-usage": "30,20"}).status == 200
     lab.envoy.records(1)
-    assert CAPACITY - 50 <= left(lab.tenant("a")) <= CAPACITY - 45
-    stream = lab.tenant("b").chat(max_tokens=3000, stream=True, headers={"x-mock-usage": "300,200"})
+    assert CAPACITY - 50 <= left(client) <= CAPACITY - 45
+
+
+def test_usage_at_the_end_of_a_stream_settles_it_too(lab, client):
+    stream = client.chat(max_tokens=3000, stream=True, headers={"x-mock-usage": "300,200"})
     assert stream.events()[-1] == "[DONE]"
-    lab.envoy.records(3)
-    assert CAPACITY - 500 <= left(lab.tenant("b")) <= CAPACITY - 495
+    lab.envoy.records(1)
+    assert CAPACITY - 500 <= left(client) <= CAPACITY - 495
 
 
-def test_more_than_was_reserved_is_charged_as_debt(start):
-    lab = start(TENANTS, tokens(reserve="expected"))
-    client = lab.tenant("a")
+def test_more_than_was_reserved_is_charged_as_debt(lab, client):
     assert client.chat(max_tokens=20, headers={"x-mock-usage": f"5,{CAPACITY}"}).status == 200
+    lab.envoy.records(1)
     refused = client.chat(max_tokens=20)
     assert refused.status == 429 and refused.headers["x-ratelimit-remaining-tokens"] == "0"
 
 
-def test_a_prompt_that_can_never_fit_is_400_and_not_429_for_ever(start):
-    lab = start(TENANTS, tokens())
-    answer = lab.tenant("a").chat("water " * CAPACITY * 2)
+def test_a_prompt_that_can_never_fit_is_400_and_not_429_for_ever(lab, client):
+    answer = client.chat("water " * CAPACITY * 2)
     assert answer.status == 400 and "retry-after" not in answer.headers
-    assert lab.openai.arrived() == 0
+    assert lab.openai.stats()["answered"] == {}
 
 
-def test_a_huge_max_tokens_reserves_the_capacity_and_no_more(start):
-    lab = start(TENANTS, tokens())
-    assert lab.tenant("a").chat(max_tokens=10**12, headers={"x-mock-usage": "9,9"}).status == 200
+def test_a_huge_max_tokens_reserves_the_capacity_and_no_more(lab, client):
+    assert client.chat(max_tokens=10**12, headers={"x-mock-usage": "9,9"}).status == 200
     lab.envoy.records(1)
-    assert CAPACITY - 18 <= left(lab.tenant("a")) <= CAPACITY - 13
+    assert CAPACITY - 18 <= left(client) <= CAPACITY - 13
 
 
-@pytest.mark.parametrize("file", [FULL, HEADERS_FIRST])
-def test_a_client_that_hangs_up_pays_for_what_it_got(start, file):
-    lab = start(TENANTS, tokens(), file=file)
-    faults = {"x-mock-events": "100", "x-mock-gap-ms": "30", "x-model": "gpt-4o",
+def test_a_client_that_hangs_up_pays_for_what_it_got(lab, client):
+    faults = {"x-mock-events": "100", "x-mock-gap-ms": "30",
               "x-mock-content": "some words that a model could well have said"}
     body = '{"model":"gpt-4o","stream":true,"max_tokens":5000,"messages":[{"role":"user","content":"hi"}]}'
-    headers = {"content-type": "application/json", **faults}
-    connection = lab.tenant("a").open("POST", "/v1/chat/completions", body, headers)
+    connection = client.open("POST", "/v1/chat/completions", body, {"content-type": "application/json", **faults})
     response = connection.getresponse()
     assert response.status == 200 and len(response.read(3000)) == 3000
+    response.close()
     connection.close()
-    line = lab.envoy.records(1)[0]
+    (line,) = lab.envoy.records(1)
     assert line["spillway"]["end"] == "client_abort"
     charged = line["spillway"]["actual"]
-    spent = CAPACITY - left(lab.tenant("a").with_headers(x_model="gpt-4o"))
+    spent = CAPACITY - left(client)
     assert 5 < spent < 1000, "neither nothing nor all that was reserved"
     assert abs(spent - charged["input"] - charged["output"]) <= 5
 
 
-def test_what_a_refused_client_is_told(start):
-    lab = start(TENANTS, {"limits": [{"name": "two", "per": ["caller"], "requests": "2/min"}]})
-    client = lab.tenant("a")
+def test_what_a_refused_client_is_told(narrow):
+    client = narrow.tenant("refused")
     admitted = [client.chat() for _ in range(2)]
     assert [answer.headers["x-ratelimit-remaining-requests"] for answer in admitted] == ["1", "0"]
     refused = client.chat()
@@ -124,18 +143,17 @@ def test_what_a_refused_client_is_told(start):
     messages = client.messages()
     assert messages.status == 429 and messages.json()["error"]["type"] == "rate_limit_error"
     assert messages.headers["anthropic-ratelimit-requests-remaining"] == "0"
-    assert lab.openai.arrived() + lab.anthropic.arrived() == 2
+    assert narrow.openai.arrived() + narrow.anthropic.arrived() == 2
 
 
-def test_a_provider_s_own_pooled_limits_never_reach_a_tenant(start):
-    lab = start(TENANTS, {"limits": []})
-    answer = lab.tenant("a").chat(headers={"x-mock-remaining": "77,88"})
-    assert answer.status == 200 and "77" not in answer.headers.values()
+def test_a_provider_s_own_pooled_limits_never_reach_a_tenant(narrow):
+    answer = narrow.tenant("pooled").chat(headers={"x-mock-remaining": "77,88"})
+    assert answer.status == 200 and not {"77", "88"} & set(answer.headers.values())
 
 
-def test_a_shadow_limit_counts_and_lets_pass(start):
-    shadow = {"limits": [{"name": "quiet", "per": ["caller"], "requests": "1/h", "mode": "shadow"}]}
-    lab = start(TENANTS, shadow)
-    assert [lab.tenant("a").chat().status for _ in range(3)] == [200] * 3
-    assert lab.envoy.metric("spillway_limit", limit="quiet", decision="shadow") == 2
-    assert lab.envoy.records(3)[-1]["spillway"]["limits_shadow"] == ["quiet"]
+def test_a_shadow_limit_counts_and_lets_pass(narrow):
+    before = narrow.envoy.metric("spillway_limit", limit="quiet", decision="shadow")
+    narrow.envoy.skip_records()
+    assert [narrow.tenant("shadow").chat().status for _ in range(2)] == [200] * 2
+    assert narrow.envoy.records(2)[1]["spillway"]["limits_shadow"] == ["quiet"]
+    assert narrow.envoy.metric("spillway_limit", limit="quiet", decision="shadow") - before == 1

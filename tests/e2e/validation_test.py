@@ -59,12 +59,13 @@ def test_annotate_passes_it_on_with_a_header_that_says_so(full):
 
 
 def test_verdicts_that_are_not_bad_json(full):
+    full.envoy.skip_records()
     headers = {"x-feature": "reject"}
     client = full.client(None)
     refusal = client.chat(headers={**headers, "x-mock-refusal": "I can't help with that."})
     cut = client.chat(headers={**headers, "x-mock-finish": "length", "x-mock-content": '{"id'})
     filtered = client.chat(headers={**headers, "x-mock-finish": "content_filter", "x-mock-content": "x"})
-    verdicts = [line["spillway"]["validation"] for line in full.envoy.records()[-3:]]
+    verdicts = [line["spillway"]["validation"] for line in full.envoy.records(3)]
     assert verdicts == ["refusal", "truncated", "filtered"]
     assert refusal.status and cut.status and filtered.status
 

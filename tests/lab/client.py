@@ -6,7 +6,7 @@ import time
 
 
 class Answer:
-    """A whole answer; `broken` says that it ended before its end."""
+    """A whole answer; `broken` says that it ended before its end, status 0 that there was none at all."""
 
     def __init__(self, status, headers, body, broken=False, seconds=0.0):
         self.status, self.headers, self.body, self.broken, self.seconds = status, headers, body, broken, seconds
@@ -42,14 +42,20 @@ class Client:
         """Sends a request; answers the connection, whose response hasn't been read."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
         body = body.encode() if isinstance(body, str) else body
-        connection.request(method, path, body, {**self.headers, **(headers or {})})
+        try:
+            connection.request(method, path, body, {**self.headers, **(headers or {})})
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # refused before all was sent; the answer may be there all the same
         return connection
 
     def request(self, method, path, body=None, headers=None):
         began = time.monotonic()
         connection = self.open(method, path, body, headers)
         try:
-            response = connection.getresponse()
+            try:
+                response = connection.getresponse()
+            except (ConnectionResetError, http.client.HTTPException):
+                return Answer(0, {}, b"", True, time.monotonic() - began)
             names = {name.lower(): value for name, value in response.getheaders()}
             try:
                 content, broken = response.read(), False

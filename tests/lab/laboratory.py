@@ -20,20 +20,24 @@ BACKUP = {
 TENANTS = {"callers": [{"header": "x-tenant", "trusted": True}], "anonymous": "shared"}
 
 
-class Lab:
-    """Mock providers `openai`, `anthropic` and `backup` behind one Envoy."""
+PROVIDERS = ("openai", "anthropic", "backup")
 
-    def __init__(self, directory, *patches, file="standalone.yaml", concurrency=2):
+
+class Lab:
+    """Mock providers behind one Envoy: `mocks` by the name of their cluster, those of PROVIDERS as attributes too."""
+
+    def __init__(self, directory, *patches, file="standalone.yaml", providers=PROVIDERS, concurrency=2):
         self.policy = {}
         for patch in patches:
             self.policy = merged(self.policy, patch)
         self.directory, self.file, self.concurrency = directory, file, concurrency
+        self.providers, self.mocks = providers, {}
         self._stack = ExitStack()
 
     def __enter__(self):
         with self._stack as stack:
-            self.openai, self.anthropic, self.backup = (stack.enter_context(Mock()) for _ in range(3))
-            ports = {name: getattr(self, name).port for name in ("openai", "anthropic", "backup")}
+            self.mocks = {name: stack.enter_context(Mock()) for name in self.providers}
+            ports = {name: mock.port for name, mock in self.mocks.items()}
             config = render(self.file, ports, self.directory, self.policy)
             self.envoy = stack.enter_context(Envoy(config, self.directory, self.concurrency))
             self._stack = stack.pop_all()
@@ -41,6 +45,18 @@ class Lab:
 
     def __exit__(self, *_):
         self._stack.close()
+
+    @property
+    def openai(self):
+        return self.mocks["openai"]
+
+    @property
+    def anthropic(self):
+        return self.mocks["anthropic"]
+
+    @property
+    def backup(self):
+        return self.mocks["backup"]
 
     def client(self, caller="alice", **more):
         return self.envoy.client(caller, **more)
@@ -50,5 +66,5 @@ class Lab:
         return self.envoy.client(None).with_headers(x_tenant=name)
 
     def reset(self):
-        for mock in (self.openai, self.anthropic, self.backup):
+        for mock in self.mocks.values():
             mock.reset()

@@ -40,6 +40,7 @@ class Envoy:
     def __init__(self, config, directory, concurrency=2):
         self.directory = Path(directory)
         self.log, self.access_log = self.directory / "envoy.log", self.directory / "access.log"
+        self._read = 0
         file, admin = self.directory / "envoy.yaml", self.directory / "admin"
         file.write_text(yaml.safe_dump(config))
         command = [_resolved(), "-c", file, "--concurrency", str(concurrency), "--disable-hot-restart",
@@ -105,19 +106,30 @@ class Envoy:
         wanted = set(labels.items())
         return sum(value for (found, has), value in self.metrics().items() if found == name and wanted <= has)
 
-    def records(self, count=None, patience=5):
-        """The access log's lines, Spillway's record parsed; waits for `count` of them."""
-        until = time.monotonic() + patience
-        while True:
-            text = self.access_log.read_text() if self.access_log.exists() else ""
-            lines = [json.loads(line) for line in text.splitlines()]
-            if count is None or len(lines) >= count or time.monotonic() > until:
-                break
-            time.sleep(0.05)
-        for line in lines:
+    def records(self, count, patience=5):
+        """The next `count` lines of the access log, Spillway's record parsed; they come a moment after the answer."""
+        lines, until = [], time.monotonic() + patience
+        while len(lines) < count and time.monotonic() < until:
+            lines = self._lines()[self._read:]
+            time.sleep(0.02)
+        assert len(lines) >= count, f"{count} lines were expected in the access log, there are {len(lines)}"
+        self._read += count
+        for line in lines[:count]:
             record = line.get("spillway")
             line["spillway"] = json.loads(record) if record and record != "-" else None
-        return lines
+        return lines[:count]
+
+    def skip_records(self, patience=5):
+        """Leaves the access log's lines so far unread, once no request is in flight."""
+        until = time.monotonic() + patience
+        while self.stats("http.llm.downstream_rq_active")["http.llm.downstream_rq_active"] and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.15)  # the file is written every 50 ms
+        self._read = len(self._lines())
+
+    def _lines(self):
+        text = self.access_log.read_text() if self.access_log.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def workers_that_served(self):
         """How many workers took connections of the listener."""
