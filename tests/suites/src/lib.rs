@@ -84,6 +84,17 @@ pub fn policy(changes: serde_json::Value) -> String {
     policy.to_string()
 }
 
+/// The same policy with every breaker forced closed, for suites in which providers fail on purpose.
+#[must_use]
+pub fn without_breakers(policy: &str) -> String {
+    let mut policy: serde_json::Value = serde_json::from_str(policy).expect("a policy is JSON");
+    let providers = policy["providers"].as_object_mut().expect("providers are a map");
+    for provider in providers.values_mut() {
+        provider["breaker"] = serde_json::json!({"force": "closed"});
+    }
+    policy.to_string()
+}
+
 /// A chat of one user message, by tenant `acme`.
 #[must_use]
 pub fn chat(prompt: &str) -> Request {

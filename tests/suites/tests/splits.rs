@@ -1,6 +1,6 @@
 //! Streams cut anywhere: what the client gets, what is charged and what is judged never depends on the cuts.
 
-use spillway_suites::{chat_with, full, message, policy, record, sample};
+use spillway_suites::{chat_with, full, message, policy, record, sample, without_breakers};
 use spillway_test_host::{End, Proxy, Request, UpstreamResponse};
 
 /// What one run left: bytes, usage, verdict, end.
@@ -35,7 +35,7 @@ fn proxy(on_invalid: &str) -> Proxy {
         "name": "rule", "on_invalid": [on_invalid],
         "schema": {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}},
     }]);
-    full(&policy(serde_json::json!({"validate": rule})))
+    full(&without_breakers(&policy(serde_json::json!({"validate": rule}))))
         .start()
         .unwrap()
 }
