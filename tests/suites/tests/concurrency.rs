@@ -73,26 +73,56 @@ fn after_the_answers_the_ledger_is_the_sum_of_their_usage() {
 
 #[test]
 fn two_workers_interleaved_at_every_store_call_admit_no_more_than_there_is() {
-    let policy =
-        policy(serde_json::json!({"limits": [{"name": "r", "per": ["caller"], "requests": "1/hour"}]}));
-    for nth in 1..=6 {
-        let proxy = full(&policy).workers(2).start().unwrap();
-        let other = proxy.worker(1).clone();
-        let theirs = Arc::new(Mutex::new(None));
-        let slot = Arc::clone(&theirs);
-        proxy.before_store_call(nth, move || {
-            *slot.lock().unwrap() = Some(other.send(chat("theirs")))
-        });
-        let ours = proxy.worker(0).send(chat("ours"));
-        let Some(theirs) = theirs.lock().unwrap().take() else {
-            continue;
-        };
-        let admitted = [&ours, &theirs]
-            .into_iter()
-            .filter(|exchange| exchange.is_open())
-            .count();
-        assert_eq!(admitted, 1, "interleaved before store call {nth}");
+    for (earlier, limit) in [(0, "1/hour"), (1, "2/hour")] {
+        let limits = serde_json::json!([{"name": "r", "per": ["caller"], "requests": limit}]);
+        let policy = policy(serde_json::json!({"limits": limits}));
+        for nth in 1..=6 {
+            let proxy = full(&policy).workers(2).start().unwrap();
+            (0..earlier)
+                .for_each(|_| drop(proxy.worker(0).request(chat("earlier"), |_| answer("fine", 1, 1))));
+            let other = proxy.worker(1).clone();
+            let theirs = Arc::new(Mutex::new(None));
+            let slot = Arc::clone(&theirs);
+            proxy.before_store_call(nth, move || {
+                *slot.lock().unwrap() = Some(other.send(chat("theirs")))
+            });
+            let ours = proxy.worker(0).send(chat("ours"));
+            let Some(theirs) = theirs.lock().unwrap().take() else {
+                continue;
+            };
+            let admitted = [&ours, &theirs]
+                .into_iter()
+                .filter(|exchange| exchange.is_open())
+                .count();
+            assert_eq!(
+                admitted, 1,
+                "{earlier} earlier, interleaved before store call {nth}"
+            );
+        }
     }
+}
+
+#[test]
+fn of_a_hundred_interleaved_at_every_store_call_exactly_ten_are_answered() {
+    let proxy = full(&ten_an_hour()).workers(2).start().unwrap();
+    let theirs = Arc::new(Mutex::new(Vec::new()));
+    let (slot, other) = (Arc::clone(&theirs), proxy.worker(1).clone());
+    proxy.before_every_store_call(move |_| {
+        let mut theirs = slot.lock().unwrap();
+        if theirs.len() < 50 {
+            theirs.push(other.send(chat("theirs")));
+        }
+    });
+    let ours: Vec<Exchange> = (0..50).map(|_| proxy.worker(0).send(chat("ours"))).collect();
+    proxy.no_more_hooks();
+    let theirs = theirs.lock().unwrap();
+    assert_eq!(theirs.len(), 50);
+    let admitted = ours
+        .iter()
+        .chain(theirs.iter())
+        .filter(|exchange| exchange.is_open())
+        .count();
+    assert_eq!(admitted, 10);
 }
 
 #[test]
