@@ -64,15 +64,16 @@ impl Vm {
         if over(stream) || locked(stream).replied {
             return;
         }
+        let reason_word = reason.replace(' ', "_");
         if locked(stream).response.arrived {
-            return self.reset(stream);
+            return self.break_off(
+                stream,
+                format!("upstream_reset_after_response_started{{{reason_word}}}"),
+            );
         }
         let body =
             format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
-        let details = format!(
-            "upstream_reset_before_response_started{{{}}}",
-            reason.replace(' ', "_")
-        );
+        let details = format!("upstream_reset_before_response_started{{{reason_word}}}");
         self.reply(stream, LocalReply::of_proxy(503, &body, &details));
     }
 
@@ -82,7 +83,7 @@ impl Vm {
             return;
         }
         if locked(stream).response.arrived {
-            return self.reset(stream);
+            return self.break_off(stream, "response_timeout".to_owned());
         }
         self.reply(
             stream,
@@ -90,14 +91,20 @@ impl Vm {
         );
     }
 
+    /// An answer that has begun ends before its time.
+    fn break_off(&mut self, stream: &StreamRef, details: String) {
+        locked(stream).details = Some(details);
+        self.reset(stream);
+    }
+
     /// The client goes away.
     pub(crate) fn client_gone(&mut self, stream: &StreamRef) {
         {
             let mut stream = locked(stream);
-            stream.aborted |= !stream.done;
-            stream
-                .details
-                .get_or_insert_with(|| "downstream_remote_disconnect".to_owned());
+            if !stream.done {
+                stream.aborted = true;
+                stream.details = Some("downstream_remote_disconnect".to_owned());
+            }
         }
         self.finish(stream);
     }

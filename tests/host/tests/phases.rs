@@ -243,15 +243,25 @@ fn an_upstream_that_breaks_is_503_before_its_answer_and_a_reset_within_it() {
     ));
     let broken = proxy
         .worker(0)
-        .request(request(""), |_| UpstreamResponse::stream(["a", "b"]).then_reset());
+        .request(request("log property response/code_details"), |_| {
+            UpstreamResponse::stream(["a", "b"]).then_reset()
+        });
     assert_eq!((broken.outcome(), broken.text().as_str()), (Outcome::Reset, "ab"));
-    assert!(said(&proxy).ends_with(&["log 0 true".into(), "done".into(), "deleted".into()]));
+    let after = "upstream_reset_after_response_started{connection_termination}";
+    assert!(has(
+        &proxy,
+        &format!("log property response/code_details status 0 value {after}")
+    ));
+    let last = said(&proxy).into_iter().rev().take(2).collect::<Vec<_>>();
+    assert_eq!(last, ["deleted", "done"]);
 }
 
 #[test]
 fn a_client_that_leaves_gets_its_log_and_nothing_more() {
     let proxy = with_flag();
-    let exchange = proxy.worker(0).send(request("log state k v"));
+    let exchange = proxy
+        .worker(0)
+        .send(request("log state k v; log property response/code_details"));
     exchange.respond_headers(UpstreamResponseHeaders::ok(), false);
     exchange.respond_body("data: 1\n\n", false);
     exchange.abort_client();
@@ -261,6 +271,10 @@ fn a_client_that_leaves_gets_its_log_and_nothing_more() {
         (Outcome::Aborted, "data: 1\n\n")
     );
     assert_eq!(exchange.filter_state("k").as_deref(), Some(b"v".as_slice()));
+    assert!(has(
+        &proxy,
+        "log property response/code_details status 0 value downstream_remote_disconnect"
+    ));
     assert_eq!(proxy.worker(0).open_streams(), 0);
 }
 

@@ -58,8 +58,8 @@ const HOST: [&str; 39] = [
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// The goal of the issue that built the module; the exact counter's tables will need 5.5 MB.
-const MOST_BYTES: u64 = 3_500_000;
+/// 3.5 MiB, as `build.sh` holds it too; the exact counter's tables will need 5.5.
+const MOST_BYTES: u64 = 3_670_016;
 
 #[test]
 fn every_import_is_in_the_specification_and_in_envoy() {
