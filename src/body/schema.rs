@@ -14,18 +14,23 @@ use spillway_validator::{Failure, Validator};
 
 use super::effort;
 pub use super::survey::SchemaError;
-use super::survey::{Survey, within_effort};
+use super::survey::{Survey, bounded_effort};
 use super::verdict::{Extent, Path};
 pub use super::verdict::{Verdict, Violation};
 
 /// Bytes of answer × subschemas on one value × nesting up to which every violation is looked for. Above it the
 /// verdict stands without details: the errors of one branch inside another multiply, and each keeps a copy.
 const EXPLAIN_BUDGET: usize = 4 << 20;
+/// Bytes of answer × positions of patterns that are worth a verdict: about a second of work at worst, where nothing of
+/// the engine's caching helps. 100 KB may meet patterns of 2,600 positions.
+const PATTERN_BUDGET: u64 = 1 << 28;
 
 /// A compiled JSON Schema.
 pub struct Schema {
     validator: Validator,
     source: Value,
+    /// Positions of patterns that may be looked at for one byte of an answer.
+    pattern_work: u64,
     names: BTreeSet<Box<str>>,
 }
 
@@ -39,10 +44,11 @@ impl Schema {
         let survey = Survey::of(schema)?;
         let validator = Validator::compile(schema)
             .map_err(|fault| SchemaError::from_fault(&fault, &survey.references))?;
-        within_effort(schema)?;
+        let in_place = bounded_effort(schema)?;
         Ok(Self {
             validator,
             source: schema.clone(),
+            pattern_work: survey.pattern_work(in_place),
             names: survey.names,
         })
     }
@@ -50,12 +56,15 @@ impl Schema {
     /// The verdict on a text that should be JSON and match.
     ///
     /// Linear in the text but for what the schema itself multiplies. A text nested deeper than 64 or of more than
-    /// 65,536 values is invalid and never built. Of a member given twice the last counts.
+    /// 65,536 values is invalid and never built, nor is one that is too long for the schema's patterns. Of a member given twice the last counts.
     #[must_use]
     pub fn check(&self, text: &str) -> Verdict {
         let extent = Extent::of(text);
         if let Some(violation) = extent.violation() {
             return Verdict::Invalid(vec![violation]);
+        }
+        if self.pattern_work.saturating_mul(len(text)) > PATTERN_BUDGET {
+            return Verdict::Invalid(vec![Violation::whole("maxPatternWork")]);
         }
         let Ok(instance) = serde_json::from_str::<Value>(text) else {
             return Verdict::NotJson;
@@ -93,6 +102,10 @@ impl Schema {
         }
         path.failing(&failure.keyword)
     }
+}
+
+fn len(text: &str) -> u64 {
+    u64::try_from(text.len()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for Schema {
@@ -344,6 +357,25 @@ mod tests {
     fn debug_shows_the_schema() {
         let shown = format!("{:?}", of(DRAFT_7, json!({"title": "Order"})));
         assert!(shown.contains("draft-07") && shown.contains("Order"), "{shown}");
+    }
+
+    #[test]
+    fn a_text_too_long_for_the_patterns_is_invalid_before_it_is_matched() {
+        let repeat = json!({"pattern": "x{0,9000}y"});
+        let text = |bytes: usize| format!("\"{}\"", "x".repeat(bytes));
+        let one = Schema::compile(&repeat).unwrap();
+        assert_told(
+            &one,
+            &[(&text(1_000), " pattern"), (&text(40_000), " maxPatternWork")],
+        );
+        let reference = json!({"$ref": "#/$defs/p"});
+        let many = json!({"$defs": {"p": repeat}, "anyOf": vec![reference; 100]});
+        assert_told(
+            &Schema::compile(&many).unwrap(),
+            &[(&text(1_000), " maxPatternWork")],
+        );
+        let plain = Schema::compile(&json!({"pattern": "^[a-z ]+$"})).unwrap();
+        assert_told(&plain, &[(&text(1 << 20), "valid")]);
     }
 
     #[test]

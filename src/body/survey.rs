@@ -8,7 +8,7 @@ use std::fmt;
 use serde_json::Value;
 use spillway_validator::{Fault, FaultKind, is_known_draft};
 
-use super::effort;
+use super::{effort, pattern};
 
 /// Values in a schema, all told. The largest published ones (OpenAPI bundles) pass; a bomb doesn't.
 const MAX_SCHEMA_VALUES: usize = 16_384;
@@ -92,8 +92,8 @@ impl fmt::Display for SchemaError {
 
 impl std::error::Error for SchemaError {}
 
-/// No value of an answer is met by more subschemas than that.
-pub(super) fn within_effort(schema: &Value) -> Result<(), SchemaError> {
+/// How many subschemas meet one value of an answer; refused above a bound.
+pub(super) fn bounded_effort(schema: &Value) -> Result<u32, SchemaError> {
     match effort::in_place(schema) {
         effort::UNBOUNDED => Err(SchemaError::new(
             "",
@@ -105,7 +105,7 @@ pub(super) fn within_effort(schema: &Value) -> Result<(), SchemaError> {
             "",
             format!("too large: applies {many} subschemas to one value, at most {MAX_IN_PLACE}"),
         )),
-        _ => Ok(()),
+        few => Ok(few),
     }
 }
 
@@ -126,7 +126,8 @@ pub(super) struct Survey {
     /// Place and target of each reference.
     pub(super) references: Vec<(String, String)>,
     values: usize,
-    patterns: usize,
+    /// The weight of each pattern.
+    patterns: Vec<u64>,
 }
 
 impl Survey {
@@ -137,6 +138,19 @@ impl Survey {
         let mut survey = Self::default();
         survey.walk(schema, "", 0)?;
         Ok(survey)
+    }
+
+    /// Positions of patterns that may be looked at for one byte of an answer.
+    pub(super) fn pattern_work(&self, in_place: u32) -> u64 {
+        if self.references.is_empty() {
+            return self
+                .patterns
+                .iter()
+                .fold(0, |total, weight| total.saturating_add(*weight));
+        }
+        // A reference applies a pattern any number of times.
+        let heaviest = self.patterns.iter().copied().max().unwrap_or(0);
+        heaviest.saturating_mul(in_place.into())
     }
 
     fn walk(&mut self, value: &Value, place: &str, nesting: usize) -> Result<(), SchemaError> {
@@ -168,13 +182,14 @@ impl Survey {
             ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(target)) => {
                 self.references.push((place.to_owned(), target.clone()));
             }
-            ("pattern", Value::String(_)) => self.patterns = self.patterns.saturating_add(1),
+            ("pattern", Value::String(text)) => self.patterns.push(pattern::weight(text)),
             ("patternProperties", Value::Object(members)) => {
-                self.patterns = self.patterns.saturating_add(members.len());
+                self.patterns
+                    .extend(members.keys().map(|text| pattern::weight(text)));
             }
             (_, _) => {}
         }
-        within(self.patterns, MAX_PATTERNS, "patterns", place)
+        within(self.patterns.len(), MAX_PATTERNS, "patterns", place)
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Violation {
     /// are `*`; a path longer than [`Violation::MAX_PATH`] ends with `/…`.
     pub path: String,
     /// The schema's keyword that isn't met; `falseSchema` where nothing is allowed. `schema` when only the whole is
-    /// known to fail, `maxNesting` and `maxValues` for what is never looked at.
+    /// known to fail; `maxNesting`, `maxValues` and `maxPatternWork` for what is never looked at.
     pub keyword: String,
 }
 

@@ -35,6 +35,8 @@ class Proxy:
                              empty)
         self.envoy = Envoy(config, directory, concurrency=1)
         self.port = self.envoy.port
+        # As in production; the laboratory has it louder.
+        self.envoy.admin("/logging?wasm=info", "POST")
         _pin(self.envoy.process.pid, core)
 
     def stop(self):
