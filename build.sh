@@ -194,7 +194,7 @@ count_pytest() {
     "$( (grep -oE '[0-9]+ (failed|error)' <<<"$last" || echo 0) | awk '{ n += $1 } END { print n }')"
 }
 
-summarize() { printf '\n%s%d passed, %d failed %s(%d s)%s\n' "$summary" "$passed" "$failed" "$DIM" "$SECONDS" "$PLAIN"; }
+summarize() { printf '\n%s%stook %d s%s\n%d passed, %d failed\n' "$summary" "$DIM" "$SECONDS" "$PLAIN" "$passed" "$failed"; }
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

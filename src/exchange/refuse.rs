@@ -133,8 +133,8 @@ impl Refusal {
             .get(refusal.claim)
             .map_or("", |c| c.limit.name.as_str());
         let message = format!(
-            "limit {name:?} is used up for now; it has room again in {:?}",
-            refusal.retry_after
+            "limit {name:?} is used up for now; it has room again in {} s",
+            whole_seconds(refusal.retry_after)
         );
         let refused = Self::new(
             Refused::Limit,
@@ -223,12 +223,7 @@ fn refuses(policy: &Policy, limit: LimitRef, level: &Level) -> bool {
 
 /// Levels with the limits that they are of.
 pub(super) fn sourced(claims: &Claims<'_>, levels: &[Level]) -> Vec<(LimitRef, Level)> {
-    let source = |level: &Level| {
-        claims
-            .sources
-            .get(level.claim)
-            .map(|limit| (*limit, *level))
-    };
+    let source = |level: &Level| claims.sources.get(level.claim).map(|limit| (*limit, *level));
     levels.iter().filter_map(source).collect()
 }
 
@@ -276,4 +271,11 @@ fn share_left(quota: &Quota<'_>) -> u64 {
 pub(super) fn wait_until(at: Option<Instant>, now: Now) -> Duration {
     let wait = at.map_or(Duration::ZERO, |at| at.since(now.monotonic));
     wait.max(Duration::from_secs(1))
+}
+
+/// Seconds, rounded up: what `Retry-After` says too.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs()
+        .saturating_add(u64::from(wait.subsec_nanos() > 0))
+        .max(1)
 }
