@@ -168,8 +168,8 @@ def a_broken_answer(lab):
     say(f"     {bad.text[:200]}")
 
 
-METRICS = ["gen_ai_client_token_usage_sum", "spillway_limit", "spillway_breaker_transition", "spillway_fallback",
-           "spillway_schema", "spillway_tokens"]
+METRICS = ["gen_ai_client_inference_usage_input_tokens", "gen_ai_client_inference_usage_output_tokens",
+           "spillway_limit", "spillway_breaker_transition", "spillway_fallback", "spillway_schema", "spillway_tokens"]
 
 
 def the_metrics(lab):
