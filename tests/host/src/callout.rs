@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::message::Headers;
+use crate::headers::Headers;
 
 /// A call on its way.
 #[derive(Clone, Debug)]

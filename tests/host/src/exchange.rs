@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::message::{Answer, End, Headers, Request, UpstreamEnd, UpstreamRequest, UpstreamResponse};
+use crate::headers::Headers;
+use crate::message::{Answer, End, Request, UpstreamEnd, UpstreamRequest, UpstreamResponse};
 use crate::shared::Shared;
 use crate::stream::{Stream, StreamRef};
 use crate::vm::Vm;

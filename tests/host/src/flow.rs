@@ -6,7 +6,8 @@
 use std::sync::{Arc, MutexGuard};
 
 use crate::callout::{Arrived, CalloutAnswer};
-use crate::message::{End, Headers, UpstreamRequest};
+use crate::headers::Headers;
+use crate::message::{End, UpstreamRequest};
 use crate::stream::{After, Direction, LocalReply, Stream, StreamRef};
 use crate::vm::{Dead, Verdict, Vm};
 

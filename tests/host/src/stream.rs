@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use crate::message::{Answer, Headers, UpstreamRequest};
+use crate::headers::Headers;
+use crate::message::{Answer, UpstreamRequest};
 use crate::properties::Properties;
 
 /// A stream that its exchange and its VM both hold. Locked only for moments, never across a call into the VM.

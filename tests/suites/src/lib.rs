@@ -2,9 +2,6 @@
 //!
 //! The suites run the module as it is released, in the test host, and look only at what clients and upstreams see.
 
-// Test code: what can't be set up should stop the test where it stands.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-
 use std::path::{Path, PathBuf};
 
 use spillway_test_host::{Builder, Exchange, Proxy, Request, UpstreamResponse, Worker};

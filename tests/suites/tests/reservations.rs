@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use spillway_suites::{answer, chat, chat_with, error, events, full, number, policy, record, used};
-use spillway_test_host::{Headers, Outcome, UpstreamResponse};
+use spillway_test_host::{Headers, Outcome, Proxy, Request, UpstreamResponse};
 
 fn tokens(limit: &str) -> String {
     policy(serde_json::json!({"limits": [{"name": "t", "per": ["caller"], "tokens": limit}]}))
@@ -99,27 +99,47 @@ fn a_long_streams_refund_does_not_free_what_its_neighbours_use() {
     );
 }
 
-#[test]
-fn a_reservation_settled_after_its_entry_was_reused_loses_nothing_and_gives_nothing_away() {
+/// Strangers who fill every entry that is free, and stay in debt.
+fn strangers(proxy: &Proxy) {
+    for stranger in 0..200 {
+        let body = serde_json::json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]});
+        let request = Request::post("/v1/chat/completions", body.to_string());
+        let request = request.header("x-tenant", format!("stranger-{stranger}"));
+        drop(proxy.worker(0).request(request, |_| answer("", 10, 50_000)));
+    }
+}
+
+/// By how much the account of `acme` changes when an hour-old reservation is settled at `output` tokens, after its entry
+/// has refilled and strangers have taken every free one; and what had been reserved.
+fn settled_late(output: u64) -> (i128, i128) {
     let policy = policy(serde_json::json!({
         "tracked_keys": 16,
-        "limits": [{"name": "t", "per": ["caller"], "tokens": "60000/min"}],
+        "limits": [{"name": "t", "per": ["caller"], "tokens": "100000000/hour", "reserve": "max"}],
     }));
     let proxy = full(&policy).start().unwrap();
     let old = proxy
         .worker(0)
-        .send(chat_with(serde_json::json!({"max_tokens": 100}), "hello"));
+        .send(chat_with(serde_json::json!({"max_tokens": 1_000}), "hello"));
     proxy.advance(Duration::from_secs(3_600));
-    for stranger in 0..200 {
-        let request = chat("hi").header("x-tenant-other", "x");
-        let request = request.header("x-unused", stranger.to_string());
-        let _ = proxy.worker(0).request(request, |_| answer("", 1, 1));
-    }
-    let before = used(proxy.worker(0), 60_000);
-    old.answer(answer("", 10, 5_000));
-    assert!(
-        used(proxy.worker(0), 60_000) >= before + 5_010 - 1_500,
-        "the charge lands"
+    strangers(&proxy);
+    let before = used(proxy.worker(0), 100_000_000);
+    old.answer(answer("", 10, output));
+    let reserved = record(&old)["reserved"].as_i64().unwrap();
+    (used(proxy.worker(0), 100_000_000) - before, i128::from(reserved))
+}
+
+#[test]
+fn a_reservation_settled_after_its_entry_was_reused_loses_nothing_and_gives_nothing_away() {
+    let (charged, reserved) = settled_late(50_000);
+    assert_eq!(
+        charged,
+        50_010 - reserved,
+        "what exceeds the reservation is charged in full"
+    );
+    let (refunded, _) = settled_late(1);
+    assert_eq!(
+        refunded, 0,
+        "the reservation has refilled: nothing is left to give back"
     );
 }
 

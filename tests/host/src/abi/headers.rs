@@ -6,7 +6,7 @@ use crate::abi::{
     Called, Cx, Status, Stop, deserialized, give, host_functions, put_u32, serialized, stream, take,
     with_stream,
 };
-use crate::message::Headers;
+use crate::headers::Headers;
 use crate::stream::Stream;
 use crate::vm::VmData;
 

@@ -11,7 +11,7 @@ mod wasi;
 
 use wasmtime::{Caller, Engine, Linker};
 
-use crate::message::Headers;
+use crate::headers::Headers;
 use crate::stream::{Stream, StreamRef};
 use crate::vm::VmData;
 

@@ -8,7 +8,7 @@ use wasmtime::Linker;
 
 use crate::abi::{Called, Cx, Status, deserialized, host_functions, put_u32, stream, take};
 use crate::callout::Callout;
-use crate::message::Headers;
+use crate::headers::Headers;
 use crate::stream::{After, Direction, LocalReply};
 use crate::vm::VmData;
 
