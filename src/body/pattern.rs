@@ -4,30 +4,21 @@
 //! `x{0,9000}y` looks at 9,000 positions for each byte. The invariant: what is answered here grows at least as that
 //! size does.
 
-/// Positions of a pattern with its repeats written out, saturating.
+/// Positions of a pattern that one byte of text may be compared to, saturating.
+///
+/// All positions with the repeats written out; but a pattern that begins at the text's beginning and has one bounded
+/// repeat, of a single character, is at one or two of them at a time: there the pattern's length stands.
 pub(super) fn weight(pattern: &str) -> u64 {
-    let mut groups = Groups {
-        outer: Vec::new(),
-        inner: Group::default(),
-    };
-    let mut chars = pattern.chars();
-    while let Some(first) = chars.next() {
-        match first {
-            '(' => groups.open(),
-            ')' => groups.close(),
-            '{' => groups.inner.repeat(most_times(chars.as_str())),
-            '*' | '+' | '?' => {}
-            _ => {
-                groups.inner.add(1);
-                if first == '\\' {
-                    chars.next();
-                }
-            }
-        }
+    let groups = Groups::of(pattern);
+    if pattern.starts_with('^')
+        && groups.repeats <= 1
+        && groups.repeated <= 1
+        && !pattern.contains(['|', '*', '+'])
+    {
+        return u64::try_from(pattern.len()).unwrap_or(u64::MAX);
     }
     groups.weight()
 }
-
 /// A group while it is read.
 #[derive(Default)]
 struct Group {
@@ -42,21 +33,46 @@ impl Group {
         self.last = weight;
     }
 
-    fn repeat(&mut self, times: u64) {
-        self.last = self.last.saturating_mul(times.max(1));
-    }
-
     fn weight(&self) -> u64 {
         self.before.saturating_add(self.last)
     }
 }
 
+#[derive(Default)]
 struct Groups {
     outer: Vec<Group>,
     inner: Group,
+    /// Bounded repeats.
+    repeats: usize,
+    /// The heaviest thing that is repeated.
+    repeated: u64,
 }
 
 impl Groups {
+    fn of(pattern: &str) -> Self {
+        let mut groups = Self::default();
+        let mut chars = pattern.chars();
+        while let Some(first) = chars.next() {
+            match first {
+                '(' => groups.open(),
+                ')' => groups.close(),
+                '{' => groups.repeat(most_times(chars.as_str())),
+                '*' | '+' | '?' => {}
+                _ => groups.inner.add(1),
+            }
+            if first == '\\' {
+                chars.next();
+            }
+        }
+        groups
+    }
+
+    fn repeat(&mut self, times: u64) {
+        self.repeats = self.repeats.saturating_add(1);
+        self.repeated = self.repeated.max(self.inner.last);
+        self.inner.last = self.inner.last.saturating_mul(times.max(1));
+    }
+
     fn open(&mut self) {
         self.outer.push(std::mem::take(&mut self.inner));
     }
@@ -96,6 +112,9 @@ mod tests {
             ("((a{100}){100}){100}", 1_000_000),
             ("(a|b)+", 3),
             ("a{999999999999999999999}", 0),
+            ("^[a-z ]{1,2000}$", 16),
+            ("^[a-z]{1,2000}.{0,9}$", 2009),
+            ("^(a{100}){100}$", 10_000),
             ("(((", 0),
             (")))", 1),
             ("{5}", 0),

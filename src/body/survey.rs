@@ -128,6 +128,8 @@ pub(super) struct Survey {
     values: usize,
     /// The weight of each pattern.
     patterns: Vec<u64>,
+    /// The weight of all patterns of names together: a name meets every one beside it.
+    name_patterns: u64,
 }
 
 impl Survey {
@@ -140,17 +142,13 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Positions of patterns that may be looked at for one byte of an answer.
+    /// Positions of patterns that may be looked at for one byte of an answer, when no value meets more than `in_place`
+    /// subschemas.
     pub(super) fn pattern_work(&self, in_place: u32) -> u64 {
-        if self.references.is_empty() {
-            return self
-                .patterns
-                .iter()
-                .fold(0, |total, weight| total.saturating_add(*weight));
-        }
-        // A reference applies a pattern any number of times.
         let heaviest = self.patterns.iter().copied().max().unwrap_or(0);
-        heaviest.saturating_mul(in_place.into())
+        heaviest
+            .saturating_mul(in_place.into())
+            .saturating_add(self.name_patterns)
     }
 
     fn walk(&mut self, value: &Value, place: &str, nesting: usize) -> Result<(), SchemaError> {

@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+import textwrap
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -63,10 +63,10 @@ class Upstream:
         self.child.wait()
 
 
-def run(proxy, payload, requests):
+def run(proxy, payload, requests, connections=None):
     """One run: what the load generator says, and Envoy's CPU time per request in microseconds."""
     before = proxy.cpu_seconds()
-    done = subprocess.run([tool("bench-load"), str(proxy.port), str(payload.connections), str(requests),
+    done = subprocess.run([tool("bench-load"), str(proxy.port), str(connections or payload.connections), str(requests),
                            str(payload.file)], capture_output=True, text=True, check=True,
                           preexec_fn=lambda: os.sched_setaffinity(0, OTHER_CORES))
     spent = proxy.cpu_seconds() - before
@@ -96,7 +96,8 @@ def measure(proxies, payload, rounds, seconds):
         turn = number % len(proxies)
         for proxy in proxies[turn:] + proxies[:turn]:
             runs[proxy.name].append(run(proxy, payload, requests))
-    return {"requests": requests, "runs": runs, "summary": summary(runs)}
+    calls = {proxy.name: proxy.host_calls(lambda one=proxy: run(one, payload, 1, connections=1)) for proxy in proxies}
+    return {"requests": requests, "runs": runs, "summary": summary(runs), "host_calls": calls}
 
 
 def summary(runs):
@@ -147,10 +148,18 @@ def table(report):
             rate = f"{row['rps']:9.0f}{row['rps_ratio']:9.2f}" if payload["saturates"] else f"{'paced':>9}{'':9}"
             lines.append(f"  {variant:22}{row['cpu_us']:9.1f}{row['spread']:5.0%}{added:>8}{row['ratio']:9.2f}{times:>9}"
                          f"{rate}{row['p50_us'] / 1e3:8.2f}{row['p99_us'] / 1e3:8.2f}")
+        calls = payload["host_calls"].get("spillway")
+        if calls:
+            names = (f"{name.removeprefix('proxy_')} {count}" for name, count in calls.items())
+            lines += wrapped(f"  {sum(calls.values())} host calls a request: " + ", ".join(names))
     lines += ["", "CPU: of the whole Envoy process per request, user and system. Added: over no filter. × empty: what the filter",
               "adds, in multiples of what an empty wasm filter adds. Resident memory: "
               + ", ".join(f"{name} {size >> 20} MiB" for name, size in report["rss"].items()) + "."]
     return "\n".join(lines)
+
+
+def wrapped(text):
+    return textwrap.wrap(text, 110, initial_indent="  ", subsequent_indent="    ")
 
 
 def options():

@@ -1,7 +1,9 @@
 """The three Envoys of the bench: `envoy/standalone.yaml` without its filter, with an empty one, and as it is."""
 
+import collections
 import copy
 import os
+import re
 import time
 from pathlib import Path
 
@@ -45,6 +47,16 @@ class Proxy:
     def cpu_seconds(self):
         """CPU time of all threads so far, user and system, in nanosecond steps (the process's CPU clock)."""
         return time.clock_gettime(~self.envoy.process.pid << 3 | 2)
+
+    def host_calls(self, send):
+        """What the module asks of Envoy while `send()` sends one request: host function → times, from Envoy's trace."""
+        start = self.envoy.log.stat().st_size
+        self.envoy.admin("/logging?wasm=trace", "POST")
+        send()
+        time.sleep(0.5)
+        self.envoy.admin("/logging?wasm=info", "POST")
+        trace = self.envoy.log.read_bytes()[start:].decode(errors="replace")
+        return dict(collections.Counter(re.findall(r"\[vm->host\] [\w]+\.(\w+)\(", trace)).most_common())
 
     def rss(self):
         return self.envoy.rss()
