@@ -42,11 +42,29 @@ impl Headers {
             .map(|(_, value)| value)
     }
 
+    /// Whether there is no field.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
     /// All fields in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields
             .iter()
             .map(|(name, value)| (self.slice(name), self.slice(value)))
+    }
+
+    /// The map with some fields set or removed, in the host's serialization. Set fields replace all of their name.
+    #[must_use]
+    pub fn edited(&self, set: &[(&[u8], &[u8])], removed: &[&[u8]]) -> Vec<u8> {
+        let kept = |name: &[u8]| !removed.contains(&name) && set.iter().all(|(other, _)| *other != name);
+        let fields: Vec<_> = self
+            .iter()
+            .filter(|(name, _)| kept(name))
+            .chain(set.iter().copied())
+            .collect();
+        serialize(&fields)
     }
 
     fn slice(&self, range: &Range<usize>) -> &[u8] {
@@ -72,6 +90,27 @@ impl Headers {
         self.bytes.extend_from_slice(part);
         start..self.bytes.len()
     }
+}
+
+/// The proxy-wasm serialization of a header map; [`Headers::parse`] reads it back.
+#[must_use]
+pub fn serialize(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let size: usize = fields
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 10)
+        .sum();
+    let prefix = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = Vec::with_capacity(size + 4);
+    bytes.extend(prefix(fields.len()));
+    for (name, value) in fields {
+        bytes.extend(prefix(name.len()));
+        bytes.extend(prefix(value.len()));
+    }
+    for text in fields.iter().flat_map(|(name, value)| [name, value]) {
+        bytes.extend_from_slice(text);
+        bytes.push(0);
+    }
+    bytes
 }
 
 fn lengths(bytes: &[u8], n: usize) -> Option<(usize, usize)> {
@@ -100,6 +139,16 @@ mod tests {
         assert_eq!(headers.first(":path"), Some(&b"/"[..]));
         assert_eq!(headers.first("a"), Some(&b""[..]));
         assert_eq!(headers.first("b"), None);
+    }
+
+    #[test]
+    fn an_edited_map_reads_back_with_every_name_once() {
+        let headers: Headers = [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")]
+            .into_iter()
+            .collect();
+        let edited = Headers::parse(headers.edited(&[(b"a", b"5"), (b"d", b"")], &[b"c"]));
+        let fields: Vec<_> = edited.iter().collect();
+        assert_eq!(fields, [(&b"b"[..], &b"2"[..]), (b"a", b"5"), (b"d", b"")]);
     }
 
     #[test]

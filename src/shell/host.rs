@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use crate::headers::Headers;
-use crate::time::{Instant, Now, UnixMillis};
+use crate::time::{Instant, UnixMillis};
 
 /// A status other than OK, as the host answered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,7 @@ unsafe extern "C" {
     fn proxy_set_buffer_bytes(kind: i32, start: usize, size: usize, data: *const u8, data_size: usize)
     -> i32;
     fn proxy_get_header_map_pairs(map: i32, data: *mut *mut u8, size: *mut usize) -> i32;
+    fn proxy_set_header_map_pairs(map: i32, data: *const u8, size: usize) -> i32;
     fn proxy_remove_header_map_value(map: i32, name: *const u8, name_size: usize) -> i32;
     fn proxy_replace_header_map_value(
         map: i32,
@@ -125,18 +126,20 @@ fn adopt(data: *mut u8, size: usize) -> Vec<u8> {
     unsafe { Vec::from_raw_parts(data, size, size) }
 }
 
-/// Both clocks.
-pub(super) fn now() -> Now {
-    let (mut wall, mut monotonic) = (0, 0);
-    // SAFETY: both write one u64 to the address given.
-    unsafe {
-        proxy_get_current_time_nanoseconds(&raw mut wall);
-        clock_time_get(1, 0, &raw mut monotonic);
-    }
-    Now {
-        monotonic: Instant(monotonic),
-        wall: UnixMillis(wall / 1_000_000),
-    }
+/// The monotonic clock, which all workers of the process share.
+pub(super) fn monotonic() -> Instant {
+    let mut time = 0;
+    // SAFETY: writes one u64 to the address given.
+    unsafe { clock_time_get(1, 0, &raw mut time) };
+    Instant(time)
+}
+
+/// Wall time.
+pub(super) fn wall() -> UnixMillis {
+    let mut time = 0;
+    // SAFETY: writes one u64 to the address given.
+    unsafe { proxy_get_current_time_nanoseconds(&raw mut time) };
+    UnixMillis(time / 1_000_000)
 }
 
 /// Sixteen random bytes; zeros when the host has none.
@@ -180,6 +183,12 @@ pub(super) fn headers(map: Map) -> Result<Headers, Status> {
     // SAFETY: as in `read_buffer`.
     check(unsafe { proxy_get_header_map_pairs(map as i32, &raw mut data, &raw mut size) })?;
     Ok(Headers::parse(adopt(data, size)))
+}
+
+/// Replaces all headers of a map by a serialized one: one call, and one choice of the route, for any number of edits.
+pub(super) fn set_headers(map: Map, serialized: &[u8]) -> Result<(), Status> {
+    // SAFETY: reads `serialized` during the call.
+    check(unsafe { proxy_set_header_map_pairs(map as i32, serialized.as_ptr(), serialized.len()) })
 }
 
 /// Sets a header, replacing all its values.

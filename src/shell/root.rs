@@ -66,7 +66,15 @@ fn summary(policy: &Policy) -> String {
     )
 }
 
-impl Context for Root {}
+impl Context for Root {
+    /// A policy goes when its listener does: what it counted goes to the host first.
+    fn on_done(&mut self) -> bool {
+        if let Some(worker) = &self.worker {
+            worker.flush_counters();
+        }
+        true
+    }
+}
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {

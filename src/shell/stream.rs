@@ -6,6 +6,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::exchange::{Body, Edit, Ending, Exchange, Flow, Reply, RequestHead, ResponseHead, Step, Turn};
+use crate::headers::{Headers, serialize};
 
 use super::host::{self, Buffer, Level, Map};
 use super::store::SharedData;
@@ -19,6 +20,8 @@ pub(super) struct Stream {
     /// None when the policy was refused: then nothing is touched.
     worker: Option<Rc<Worker>>,
     exchange: Exchange,
+    /// The request's headers, while they are held.
+    held: Option<Headers>,
 }
 
 impl Stream {
@@ -26,6 +29,7 @@ impl Stream {
         Self {
             worker,
             exchange: Exchange::Start,
+            held: None,
         }
     }
 
@@ -41,15 +45,16 @@ impl Stream {
     }
 }
 
+/// Where a step's edits go: the map, with its fields as they were read while headers are at hand.
+struct Target<'a> {
+    map: Map,
+    read: Option<&'a Headers>,
+}
+
 /// Does what the core asks for, in its order: edits, body, flow.
-fn apply(step: Option<Step>, map: Map, body: Option<(Buffer, usize)>) -> Action {
+fn apply(step: Option<Step>, target: &Target<'_>, body: Option<(Buffer, usize)>) -> Action {
     let Some(step) = step else { return Action::Continue };
-    for edit in &step.edits {
-        report(match edit {
-            Edit::Set(name, value) => host::set_header(map, name.as_bytes(), value.as_bytes()),
-            Edit::Remove(name) => host::remove_header(map, name),
-        });
-    }
+    edit(&step.edits, target);
     if let (Some(bytes), Some((buffer, size))) = (&step.body, body) {
         report(host::replace_buffer(buffer, size, bytes));
     }
@@ -63,32 +68,52 @@ fn apply(step: Option<Step>, map: Map, body: Option<(Buffer, usize)>) -> Action 
     }
 }
 
+/// Several edits are one call: each call costs a crossing, and on requests another choice of the route.
+fn edit(edits: &[Edit], target: &Target<'_>) {
+    match (edits, target.read) {
+        ([], _) => {}
+        ([_, _, ..], Some(read)) if !read.is_empty() => {
+            report(host::set_headers(target.map, &edited(edits, read)))
+        }
+        (edits, _) => edits.iter().for_each(|edit| {
+            report(match edit {
+                Edit::Set(name, value) => host::set_header(target.map, name.as_bytes(), value.as_bytes()),
+                Edit::Remove(name) => host::remove_header(target.map, name),
+            });
+        }),
+    }
+}
+
+fn edited(edits: &[Edit], read: &Headers) -> Vec<u8> {
+    let (mut set, mut removed): (Vec<(&[u8], &[u8])>, Vec<&[u8]>) = (Vec::new(), Vec::new());
+    for edit in edits {
+        match edit {
+            Edit::Set(name, value) => {
+                set.retain(|(other, _)| *other != name.as_bytes());
+                set.push((name.as_bytes(), value.as_bytes()));
+            }
+            Edit::Remove(name) => {
+                set.retain(|(other, _)| *other != name.as_slice());
+                removed.push(name);
+            }
+        }
+    }
+    read.edited(&set, &removed)
+}
+
 fn send(reply: &Reply) {
-    let headers = serialize(reply);
+    let fields: Vec<(&[u8], &[u8])> = reply
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        .collect();
+    let headers = serialize(&fields);
     report(host::reply(
         u32::from(reply.status),
         reply.details,
         &headers,
         &reply.body,
     ));
-}
-
-/// The host's own serialization of a header map: count, lengths, then NUL-terminated names and values.
-fn serialize(reply: &Reply) -> Vec<u8> {
-    let length = |text: &str| u32::try_from(text.len()).unwrap_or(0).to_le_bytes();
-    let mut bytes = u32::try_from(reply.headers.len())
-        .unwrap_or(0)
-        .to_le_bytes()
-        .to_vec();
-    for (name, value) in &reply.headers {
-        bytes.extend(length(name));
-        bytes.extend(length(value));
-    }
-    for text in reply.headers.iter().flat_map(|(name, value)| [name, value]) {
-        bytes.extend_from_slice(text.as_bytes());
-        bytes.push(0);
-    }
-    bytes
 }
 
 /// A step that the host won't take can't be helped; it is said, without what was in it.
@@ -120,34 +145,56 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, end: bool) -> Action {
-        let headers = host::headers(Map::Request).unwrap_or_default();
+        let read = host::headers(Map::Request).unwrap_or_default();
         let head = RequestHead {
-            headers: &headers,
+            headers: &read,
             end,
             property: &property,
         };
         let step = self.step(|exchange, turn| exchange.request_headers(turn, &head));
-        apply(step, Map::Request, None)
+        let held = step.as_ref().is_some_and(|step| step.flow == Flow::Hold);
+        let action = apply(
+            step,
+            &Target {
+                map: Map::Request,
+                read: Some(&read),
+            },
+            None,
+        );
+        self.held = held.then_some(read);
+        action
     }
 
     fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
         let read = |start, max| host::read_buffer(Buffer::RequestBody, start, max).unwrap_or_default();
-        let step = self.step(|exchange, turn| {
-            exchange.request_body(
-                turn,
-                &Body {
-                    size,
-                    end,
-                    read: &read,
-                },
-            )
-        });
-        apply(step, Map::Request, Some((Buffer::RequestBody, size)))
+        let body = Body {
+            size,
+            end,
+            read: &read,
+        };
+        let step = self.step(|exchange, turn| exchange.request_body(turn, &body));
+        let held = if step.as_ref().is_some_and(|step| step.flow == Flow::Hold) {
+            None
+        } else {
+            self.held.take()
+        };
+        let target = Target {
+            map: Map::Request,
+            read: held.as_ref(),
+        };
+        apply(step, &target, Some((Buffer::RequestBody, size)))
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         let step = self.step(Exchange::request_trailers);
-        apply(step, Map::Request, None)
+        apply(
+            step,
+            &Target {
+                map: Map::Request,
+                read: None,
+            },
+            None,
+        )
     }
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
@@ -157,14 +204,21 @@ impl HttpContext for Stream {
         ) {
             return Action::Continue;
         }
-        let headers = host::headers(Map::Response).unwrap_or_default();
+        let read = host::headers(Map::Response).unwrap_or_default();
         let head = ResponseHead {
-            headers: &headers,
+            headers: &read,
             end,
             property: &property,
         };
         let step = self.step(|exchange, turn| exchange.response_headers(turn, &head));
-        apply(step, Map::Response, None)
+        apply(
+            step,
+            &Target {
+                map: Map::Response,
+                read: Some(&read),
+            },
+            None,
+        )
     }
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
@@ -172,22 +226,32 @@ impl HttpContext for Stream {
             return Action::Continue;
         }
         let read = |start, max| host::read_buffer(Buffer::ResponseBody, start, max).unwrap_or_default();
-        let step = self.step(|exchange, turn| {
-            exchange.response_body(
-                turn,
-                &Body {
-                    size,
-                    end,
-                    read: &read,
-                },
-            )
-        });
-        apply(step, Map::Response, Some((Buffer::ResponseBody, size)))
+        let body = Body {
+            size,
+            end,
+            read: &read,
+        };
+        let step = self.step(|exchange, turn| exchange.response_body(turn, &body));
+        apply(
+            step,
+            &Target {
+                map: Map::Response,
+                read: None,
+            },
+            Some((Buffer::ResponseBody, size)),
+        )
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
         let step = self.step(Exchange::response_trailers);
-        apply(step, Map::Response, None)
+        apply(
+            step,
+            &Target {
+                map: Map::Response,
+                read: None,
+            },
+            None,
+        )
     }
 
     fn on_log(&mut self) {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::exchange::{Effects, Gateway, Turn};
 use crate::report::metric::state_code;
 use crate::report::{Kind, Metric};
-use crate::time::Now;
+use crate::time::{Now, UnixMillis};
 use crate::{breaker, ledger};
 
 use super::host::{self, MetricType};
@@ -17,7 +17,9 @@ use super::store::SharedData;
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) gateway: Gateway,
-    metrics: RefCell<BTreeMap<Metric, Option<u32>>>,
+    metrics: RefCell<BTreeMap<Metric, Meter>>,
+    /// What wall time is ahead of the monotonic clock, as the last tick saw it: one clock to read a callback.
+    wall_offset: Cell<u64>,
     bookings: RefCell<Vec<ledger::Pending>>,
     transitions: RefCell<Vec<(usize, breaker::PendingTransition)>>,
     entropy: Cell<u64>,
@@ -30,6 +32,7 @@ impl Worker {
         Self {
             gateway,
             metrics: RefCell::default(),
+            wall_offset: Cell::new(wall_offset()),
             bookings: RefCell::default(),
             transitions: RefCell::default(),
             entropy: Cell::new(seed),
@@ -42,7 +45,7 @@ impl Worker {
         let mut turn = Turn {
             gateway: &self.gateway,
             store: &SharedData,
-            now: host::now(),
+            now: self.now(),
             entropy: self.draw(),
             effects: &mut effects,
         };
@@ -53,7 +56,8 @@ impl Worker {
 
     /// The tick: tries again what lost its race, and sets the gauges.
     pub(super) fn tick(&self) {
-        let now = host::now();
+        self.wall_offset.set(wall_offset());
+        let now = self.now();
         let waiting = self.bookings.take();
         let failed: Vec<_> = waiting
             .into_iter()
@@ -67,6 +71,26 @@ impl Worker {
         self.bookings.borrow_mut().extend(failed);
         self.flush_transitions(now);
         self.set_gauges(now);
+        self.flush_counters();
+    }
+
+    /// Both clocks, at the price of one.
+    fn now(&self) -> Now {
+        let monotonic = host::monotonic();
+        Now {
+            monotonic,
+            wall: UnixMillis((monotonic.0 / 1_000_000).wrapping_add(self.wall_offset.get())),
+        }
+    }
+
+    /// Hands the host what was counted since the last tick.
+    pub(super) fn flush_counters(&self) {
+        for meter in self.metrics.borrow_mut().values_mut() {
+            let counted = core::mem::take(&mut meter.counted);
+            if let (Some(id), 1..) = (meter.id, counted) {
+                let _ = host::add_to_metric(id, counted);
+            }
+        }
     }
 
     fn flush_transitions(&self, now: Now) {
@@ -105,25 +129,28 @@ impl Worker {
         self.transitions.borrow_mut().extend(effects.transitions);
     }
 
+    /// Counters wait for the tick, histograms and gauges don't: a crossing to the host costs more than a sum.
     fn emit(&self, metric: Metric, value: u64) {
-        let known = self.metrics.borrow().get(&metric).copied();
-        let id = known.unwrap_or_else(|| self.define(metric));
-        // A metric that the host won't keep is no reason to fail an exchange.
-        let _ = id.map(|id| match metric.kind() {
-            Kind::Counter => host::add_to_metric(id, value),
-            Kind::Gauge | Kind::Histogram => host::record_metric(id, value),
-        });
+        let mut metrics = self.metrics.borrow_mut();
+        let meter = metrics.entry(metric).or_insert_with(|| self.meter(metric));
+        match (metric.kind(), meter.id) {
+            (Kind::Counter, _) => meter.counted = meter.counted.saturating_add(value),
+            // A metric that the host won't keep is no reason to fail an exchange.
+            (Kind::Gauge | Kind::Histogram, Some(id)) => drop(host::record_metric(id, value)),
+            (Kind::Gauge | Kind::Histogram, None) => {}
+        }
     }
 
-    fn define(&self, metric: Metric) -> Option<u32> {
+    fn meter(&self, metric: Metric) -> Meter {
         let kind = match metric.kind() {
             Kind::Counter => MetricType::Counter,
             Kind::Gauge => MetricType::Gauge,
             Kind::Histogram => MetricType::Histogram,
         };
-        let id = host::define_metric(kind, &metric.name(&self.gateway.policy)).ok();
-        self.metrics.borrow_mut().insert(metric, id);
-        id
+        Meter {
+            id: host::define_metric(kind, &metric.name(&self.gateway.policy)).ok(),
+            counted: 0,
+        }
     }
 
     /// The next random number (splitmix64, seeded by the host).
@@ -134,4 +161,17 @@ impl Worker {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
+}
+
+/// A metric of the host; none when it wouldn't define it.
+#[derive(Debug)]
+struct Meter {
+    id: Option<u32>,
+    /// Counted since the last tick.
+    counted: u64,
+}
+
+/// Milliseconds that wall time is ahead of the monotonic clock.
+fn wall_offset() -> u64 {
+    host::wall().0.wrapping_sub(host::monotonic().0 / 1_000_000)
 }
