@@ -19,8 +19,10 @@ mod refuse;
 mod respond;
 mod settle;
 mod step;
+#[cfg(test)]
+mod tests;
 
-pub use gateway::{Effects, Gateway, Turn};
+pub use gateway::{Change, Effects, Gateway, Turn};
 pub use identify::{Identified, RequestHead};
 pub use respond::{Responding, ResponseHead};
 pub use settle::Ending;

@@ -137,15 +137,9 @@ fn property(path: &[&str]) -> Option<Vec<u8>> {
     host::property(path.join("\0").as_bytes()).ok()
 }
 
-/// How a stream ended that never came to its end, by the host's word for it.
+/// How a stream ended that never came to its end.
 fn ending() -> Ending {
-    let details = property(&["response", "code_details"]).unwrap_or_default();
-    let details = String::from_utf8_lossy(&details);
-    if details.starts_with("upstream") || details.contains("timeout") {
-        Ending::UpstreamReset
-    } else {
-        Ending::ClientAbort
-    }
+    Ending::of(&property(&["response", "code_details"]).unwrap_or_default())
 }
 
 impl Context for Stream {}
