@@ -23,6 +23,16 @@ def test_every_file_validates_as_it_is(file, tmp_path):
     assert valid, said
 
 
+def test_the_policy_as_json_text_is_as_good_as_the_same_in_yaml(tmp_path):
+    config = render(FULL, {"openai": 1, "anthropic": 1}, tmp_path)
+    plugin = wasm_plugin(config)
+    plugin["configuration"] = {"@type": "type.googleapis.com/google.protobuf.StringValue",
+                               "value": json.dumps(plugin["configuration"]["value"])}
+    (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(config))
+    valid, said = validate(tmp_path / "envoy.yaml")
+    assert valid, said
+
+
 REFUSED = {
     "an unknown field": ({"limit": []}, "limit"),
     "a missing credential": ({"providers": {"openai": {"credential": {"env": "NOT_THERE"}}}}, "NOT_THERE"),
