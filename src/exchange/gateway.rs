@@ -1,8 +1,8 @@
 //! What all exchanges of a worker share, and what one callback works with.
 
-use crate::breaker::{self, Breakers};
+use crate::breaker::{self, Breakers, Scope, Transition};
 use crate::ledger::{self, Claim, Ledger};
-use crate::policy::{Limit, Mode, ModelRoute, Per, Policy};
+use crate::policy::{Hop, Limit, Mode, ModelRoute, Per, Policy};
 use crate::report::Metric;
 use crate::report::metric::LimitRef;
 use crate::store::Store;
@@ -28,6 +28,43 @@ pub struct Effects {
     pub bookings: Vec<ledger::Pending>,
     /// Breaker transitions that did, with their provider.
     pub transitions: Vec<(usize, breaker::PendingTransition)>,
+    /// Breakers that changed their state: to be said in the log.
+    pub changes: Vec<Change>,
+}
+
+/// A breaker of a provider changed its state.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// Whose, and which model's if it is the model's breaker.
+    pub hop: Hop,
+    /// From what to what, and why.
+    pub transition: Transition,
+}
+
+impl Change {
+    /// The line for the log.
+    #[must_use]
+    pub fn describe(&self, policy: &Policy) -> String {
+        let Transition {
+            from,
+            to,
+            scope,
+            cause,
+        } = self.transition;
+        let provider = policy.providers.get(self.hop.provider);
+        let model = provider.and_then(|p| p.models.get(self.hop.model));
+        let whose = match (scope, model) {
+            (Scope::Model, Some(model)) => format!("/{}", model.name),
+            (Scope::Model | Scope::Provider, _) => String::new(),
+        };
+        format!(
+            "breaker of {}{whose}: {} -> {} ({})",
+            provider.map_or("", |p| p.name.as_str()),
+            from.as_str(),
+            to.as_str(),
+            cause.as_str()
+        )
+    }
 }
 
 /// One callback: what there is to work with, and where effects go.
@@ -57,6 +94,12 @@ pub(super) const CALLERS: u8 = 0;
 pub(super) const PROVIDERS: u8 = 1;
 
 impl Gateway {
+    /// Derives what a policy's exchanges need again and again.
+    #[must_use]
+    pub fn new(policy: Policy, ledger: Ledger) -> Self {
+        Self { policy, ledger }
+    }
+
     /// The policy's entry for a model that a client names.
     #[must_use]
     pub fn route(&self, model: &str) -> Option<&ModelRoute> {

@@ -20,8 +20,25 @@ pub enum Ending {
     Complete,
     /// The client hung up.
     ClientAbort,
-    /// The provider broke off, or the host's timeout did.
+    /// The provider broke off.
     UpstreamReset,
+    /// Nothing moved for as long as the host waits, or it took longer in all than the host allows.
+    Timeout,
+    /// The host itself broke off, or nobody knows who did.
+    Aborted,
+}
+
+impl Ending {
+    /// How a stream ended that never came to its end, by the host's word for it (Envoy's `response.code_details`).
+    #[must_use]
+    pub fn of(details: &[u8]) -> Self {
+        let details = String::from_utf8_lossy(details);
+        if details.starts_with("upstream") || details.contains("timeout") {
+            Self::UpstreamReset
+        } else {
+            Self::ClientAbort
+        }
+    }
 }
 
 /// What an exchange cost.
@@ -64,7 +81,7 @@ impl Admitted {
     ) -> Box<Record> {
         let outcome = match ending {
             Ending::UpstreamReset => Outcome::Failure(Failure::Reset),
-            Ending::Complete | Ending::ClientAbort => Outcome::Neutral,
+            Ending::Complete | Ending::ClientAbort | Ending::Timeout | Ending::Aborted => Outcome::Neutral,
         };
         observe(turn, self.hop, self.pass, outcome);
         let cost = Cost::estimated(self.estimate, 0);
@@ -178,7 +195,7 @@ impl Responding {
     /// What the breaker is told of an answer that began well.
     fn outcome<S: Store>(&self, turn: &mut Turn<'_, S>, json: Option<&JsonFacts>, ending: Ending) -> Outcome {
         match ending {
-            Ending::ClientAbort => return Outcome::Neutral,
+            Ending::ClientAbort | Ending::Timeout | Ending::Aborted => return Outcome::Neutral,
             Ending::UpstreamReset => return Outcome::Failure(Failure::Reset),
             Ending::Complete => {}
         }
@@ -320,5 +337,7 @@ fn end_word(ending: Ending) -> &'static str {
         Ending::Complete => "complete",
         Ending::ClientAbort => "client_abort",
         Ending::UpstreamReset => "upstream_reset",
+        Ending::Timeout => "timeout",
+        Ending::Aborted => "aborted",
     }
 }

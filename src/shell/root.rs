@@ -43,7 +43,7 @@ impl Root {
         let seed = host::random();
         let key = hash_key(seed).map_err(|error| format!("the shared store failed: {error:?}"))?;
         let ledger = Ledger::new(key, policy.tracked_keys);
-        self.worker = Some(Rc::new(Worker::new(Gateway { policy, ledger }, seed)));
+        self.worker = Some(Rc::new(Worker::new(Gateway::new(policy, ledger), seed)));
         host::tick_every(TICK_MS).map_err(|status| format!("the host gives no tick (status {})", status.0))
     }
 }

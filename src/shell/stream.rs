@@ -33,6 +33,12 @@ impl Stream {
         }
     }
 
+    /// Whether this callback changes nothing: the commonest ones needn't read a clock.
+    fn only_waits(&self, size: usize) -> bool {
+        let bounds = self.worker.as_ref().map(|worker| worker.gateway.policy.bounds);
+        bounds.is_some_and(|bounds| self.exchange.only_waits(&bounds, size))
+    }
+
     fn step(
         &mut self,
         run: impl FnOnce(Exchange, &mut Turn<'_, SharedData>) -> (Exchange, Step),
@@ -85,7 +91,8 @@ fn edit(edits: &[Edit], target: &Target<'_>) {
 }
 
 fn edited(edits: &[Edit], read: &Headers) -> Vec<u8> {
-    let (mut set, mut removed): (Vec<(&[u8], &[u8])>, Vec<&[u8]>) = (Vec::new(), Vec::new());
+    let mut set: Vec<(&[u8], &[u8])> = Vec::new();
+    let mut removed: Vec<&[u8]> = Vec::new();
     for edit in edits {
         match edit {
             Edit::Set(name, value) => {
@@ -130,15 +137,9 @@ fn property(path: &[&str]) -> Option<Vec<u8>> {
     host::property(path.join("\0").as_bytes()).ok()
 }
 
-/// How a stream ended that never came to its end, by the host's word for it.
+/// How a stream ended that never came to its end.
 fn ending() -> Ending {
-    let details = property(&["response", "code_details"]).unwrap_or_default();
-    let details = String::from_utf8_lossy(&details);
-    if details.starts_with("upstream") || details.contains("timeout") {
-        Ending::UpstreamReset
-    } else {
-        Ending::ClientAbort
-    }
+    Ending::of(&property(&["response", "code_details"]).unwrap_or_default())
 }
 
 impl Context for Stream {}
@@ -166,6 +167,9 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        if !end && self.only_waits(size) {
+            return Action::Pause;
+        }
         let read = |start, max| host::read_buffer(Buffer::RequestBody, start, max).unwrap_or_default();
         let body = Body {
             size,
@@ -225,6 +229,9 @@ impl HttpContext for Stream {
         if !matches!(self.exchange, Exchange::Responding(_)) {
             return Action::Continue;
         }
+        if !end && self.only_waits(size) {
+            return Action::Pause;
+        }
         let read = |start, max| host::read_buffer(Buffer::ResponseBody, start, max).unwrap_or_default();
         let body = Body {
             size,
@@ -256,13 +263,12 @@ impl HttpContext for Stream {
 
     fn on_log(&mut self) {
         let Some(worker) = self.worker.clone() else { return };
-        let exchange = core::mem::take(&mut self.exchange);
-        let ending = if matches!(exchange, Exchange::Admitted(_) | Exchange::Responding(_)) {
-            ending()
-        } else {
-            Ending::Complete
+        let record = match core::mem::take(&mut self.exchange) {
+            Exchange::Start | Exchange::Bypassed => None,
+            Exchange::Done(record) => Some(record),
+            open => worker.turn(|turn| open.end(turn, ending())),
         };
-        if let Some(record) = worker.turn(|turn| exchange.end(turn, ending)) {
+        if let Some(record) = record {
             report(host::set_property(RECORD, &record.to_json()));
         }
     }

@@ -1,5 +1,9 @@
-"""What is wrong with a policy: Envoy, which loads the module, and the native tool say it in the same words."""
+"""What is wrong with a policy: Envoy, which loads the module, and the native tool say it in the same words.
 
+Envoy has its policy as YAML of its own file, which reaches the module as a protobuf Struct, or as a JSON text.
+"""
+
+import copy
 import json
 import os
 import subprocess
@@ -39,11 +43,20 @@ def refusal_of_envoy(config, directory):
     return "" if valid else said
 
 
+def as_text(config):
+    """The same configuration with its policy as a JSON text."""
+    config = copy.deepcopy(config)
+    plugin = wasm_plugin(config)
+    plugin["configuration"] = {"@type": "type.googleapis.com/google.protobuf.StringValue",
+                               "value": json.dumps(plugin["configuration"]["value"])}
+    return config
+
+
 def refusal_of_tool(config, directory, extension):
     """What `spillway check` says of the same policy, line by line."""
     file = directory / f"policy.{extension}"
-    text = wasm_plugin(config)["configuration"]["value"]
-    file.write_text(text if extension == "json" else yaml.safe_dump(json.loads(text)))
+    policy = wasm_plugin(config)["configuration"]["value"]
+    file.write_text(json.dumps(policy) if extension == "json" else yaml.safe_dump(policy))
     done = subprocess.run([tool("spillway", "SPILLWAY_TOOL", "debug"), "check", file], cwd=ROOT, capture_output=True,
                           text=True, env={**os.environ, **environment()}, check=False, timeout=30)
     head, *lines = (done.stderr or done.stdout).splitlines()
@@ -57,9 +70,12 @@ def wrong(tmp_path):
 
 
 def test_envoy_and_the_tool_refuse_a_policy_in_the_same_words(wrong, tmp_path):
-    envoy, lines = refusal_of_envoy(wrong, tmp_path), refusal_of_tool(wrong, tmp_path, "json")
-    assert "\n".join(lines) in envoy, (lines, envoy)
+    lines = refusal_of_tool(wrong, tmp_path, "json")
+    assert "\n".join(lines) in refusal_of_envoy(as_text(wrong), tmp_path)
     assert refusal_of_tool(wrong, tmp_path, "yaml") == lines, "as YAML it says the same"
+    # A Struct's fields come in no order.
+    said = refusal_of_envoy(wrong, tmp_path)
+    assert [line for line in lines if line not in said] == [], said
 
 
 def test_every_wrong_field_is_named_by_its_path_with_what_is_allowed(wrong, tmp_path):
@@ -70,4 +86,5 @@ def test_every_wrong_field_is_named_by_its_path_with_what_is_allowed(wrong, tmp_
 
 def test_what_both_take_is_taken(tmp_path):
     config = render(FULL, {"openai": 1, "anthropic": 1}, tmp_path)
-    assert (refusal_of_envoy(config, tmp_path), refusal_of_tool(config, tmp_path, "json")) == ("", [])
+    said = refusal_of_envoy(config, tmp_path), refusal_of_envoy(as_text(config), tmp_path)
+    assert (*said, refusal_of_tool(config, tmp_path, "json")) == ("", "", [])
