@@ -10,6 +10,7 @@
 
 mod admit;
 mod answer;
+mod blame;
 mod gateway;
 mod identify;
 mod refuse;
@@ -18,11 +19,12 @@ mod settle;
 mod step;
 #[cfg(test)]
 mod tests;
+mod tick;
 
+pub use blame::Ending;
 pub use gateway::{Change, Effects, Gateway, Turn};
 pub use identify::{Identified, RequestHead};
 pub use respond::{Responding, ResponseHead};
-pub use settle::Ending;
 pub use step::{Body, Edit, Flow, Reply, Step};
 
 use crate::report::Record;
