@@ -23,6 +23,21 @@ pub struct Headroom {
 }
 
 impl Headroom {
+    /// What is left of it a while after it was told; nothing once its limit is whole again.
+    #[must_use]
+    pub fn aged(self, by: Duration) -> Option<Self> {
+        match self.reset {
+            None => Some(self),
+            Some(reset) => {
+                let left = reset.checked_sub(by).filter(|left| !left.is_zero())?;
+                Some(Self {
+                    reset: Some(left),
+                    ..self
+                })
+            }
+        }
+    }
+
     /// Whether next to nothing is left (a hundredth or less).
     #[must_use]
     pub fn is_nearly_nothing(&self) -> bool {

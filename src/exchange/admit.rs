@@ -15,7 +15,7 @@ use crate::tokens;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
 use super::refuse::{Refusal, refuse, sourced, wait_until};
-use super::settle::observe;
+use super::settle::{note_transition, observe};
 use super::{Body, Edit, Exchange, Step, Turn};
 
 /// Sent to a provider, its tokens set aside.
@@ -34,7 +34,11 @@ pub struct Admitted {
     pub(super) strip_usage: bool,
     /// The rule that the answer must meet.
     pub(super) rule: Option<usize>,
+    /// Answers asked for.
+    pub(super) choices: u32,
     pub(super) begun: Instant,
+    /// When it went to the provider.
+    pub(super) sent: Instant,
     pub(super) record: Box<Record>,
 }
 
@@ -108,7 +112,7 @@ impl Identified {
     }
 
     /// A request that ends in trailers was never judged: it can't go on.
-    pub(super) fn trailers<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
+    pub(super) fn trailers<S: Store>(mut self, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
         self.give_back(turn);
         let refusal = Refusal::bad_request("request trailers aren't accepted here", "trailers");
         refuse(turn, self.endpoint, self.record, refusal)
@@ -259,7 +263,7 @@ impl Identified {
     }
 
     fn send<S: Store>(
-        mut self: Box<Self>,
+        mut self,
         turn: &mut Turn<'_, S>,
         plan: &Plan<'_>,
         granted: Granted,
@@ -297,7 +301,9 @@ impl Identified {
             estimate: plan.estimate,
             strip_usage: inject && facts.include_usage != Some(true),
             rule: applying_rule(policy, &self.rules, &plan.route.name),
+            choices: facts.choices,
             begun: self.begun,
+            sent: turn.now.monotonic,
             record: self.record,
         };
         (
@@ -312,7 +318,7 @@ impl Identified {
 
     /// The host answered before the request was judged (its own buffer bound, say).
     pub(super) fn answered_by_host<S: Store>(
-        mut self: Box<Self>,
+        mut self,
         turn: &mut Turn<'_, S>,
         head: &super::ResponseHead<'_>,
     ) -> Exchange {
@@ -323,7 +329,7 @@ impl Identified {
     }
 
     /// The client went before the request was whole.
-    pub(super) fn abandoned<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> Box<Record> {
+    pub(super) fn abandoned<S: Store>(mut self, turn: &mut Turn<'_, S>) -> Box<Record> {
         self.give_back(turn);
         self.record.end = "client_abort";
         self.record.took(turn.now.monotonic.since(self.begun));
@@ -450,10 +456,7 @@ fn note_chosen<S: Store>(turn: &mut Turn<'_, S>, found: &Found, record: &mut Rec
     }
     record.breaker = found.state;
     for transition in found.pass.transitions() {
-        turn.count(Metric::BreakerTransition(
-            found.hop.provider,
-            transition.to.as_str(),
-        ));
+        note_transition(turn, found.hop, transition);
     }
 }
 

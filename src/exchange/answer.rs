@@ -12,11 +12,15 @@ use crate::report::metric::{Checked, Metric, Refused};
 use crate::store::Store;
 
 use super::respond::{Reader, Responding};
+use super::settle::is_cut;
 use super::step::Reply;
 use super::{Edit, Step, Turn};
 
 /// The header that carries the verdict.
 const VERDICT: &str = "x-spillway-validation";
+
+/// What a client is told of a stream that stopped.
+const CUT: &str = "the provider's stream ended before its answer did";
 
 /// A rule that applies to this answer.
 #[derive(Clone, Copy, Debug)]
@@ -133,8 +137,7 @@ impl Responding {
             };
             return Step::edited(edits);
         }
-        turn.effects.metrics.push((Metric::Refused(Refused::Answer), 1));
-        self.record.refused = Refused::Answer.as_str();
+        self.refuse_answer(turn);
         let message = finding.message(policy, rule);
         let body = error_body(
             self.endpoint.dialect(),
@@ -160,25 +163,61 @@ impl Responding {
         })
     }
 
-    /// What a stream ends with: what was held of it, or an error in its protocol.
+    /// What a stream ends with: what was kept back of it, or an error in its protocol.
     pub(super) fn last_words<S: Store>(&mut self, turn: &mut Turn<'_, S>) -> Vec<u8> {
         let Reader::Stream(reader) = &mut self.reader else {
             return Vec::new();
         };
-        let held = reader.take_held();
-        let Some(rule) = self.rule else { return held };
-        let finding = Finding::of(&turn.gateway.policy, rule, &reader.answer());
-        self.note(turn, rule, finding.verdict);
-        if !rule.rejects(finding.verdict) {
-            return held;
+        let mut words = reader.finish();
+        let Some((kind, message)) = self.complaint(turn) else {
+            words.extend(self.take_held());
+            return words;
+        };
+        let separator: &[u8] = if self.fail() { b"" } else { b"\n\n" };
+        [separator, &error_event(self.endpoint, kind, &message)].concat()
+    }
+
+    /// Why a stream must not end as it did.
+    fn complaint<S: Store>(&mut self, turn: &mut Turn<'_, S>) -> Option<(ErrorKind, String)> {
+        let Reader::Stream(reader) = &self.reader else {
+            return None;
+        };
+        let cut = is_cut(reader.progress()) && self.is_good();
+        let said = self.rule.map(|rule| (rule, reader.answer()));
+        let policy = &turn.gateway.policy;
+        let judged = said.map(|(rule, said)| (rule, Finding::of(policy, rule, &said)));
+        if let Some((rule, finding)) = judged {
+            self.note(turn, rule, finding.verdict);
+            if rule.rejects(finding.verdict) {
+                self.refuse_answer(turn);
+                return Some((ErrorKind::BadAnswer, finding.message(policy, rule)));
+            }
         }
-        turn.effects.metrics.push((Metric::Refused(Refused::Answer), 1));
+        let told = cut && !turn.in_shadow();
+        told.then(|| (ErrorKind::Unavailable, CUT.to_owned()))
+    }
+
+    fn take_held(&mut self) -> Vec<u8> {
+        match &mut self.reader {
+            Reader::Stream(reader) => reader.take_held(),
+            Reader::Json { .. } | Reader::Held(_) | Reader::Opaque => Vec::new(),
+        }
+    }
+
+    /// Drops what is kept back; answers whether an event may follow what went out.
+    fn fail(&mut self) -> bool {
+        match &mut self.reader {
+            Reader::Stream(reader) => {
+                reader.fail();
+                reader.between_events()
+            }
+            Reader::Json { .. } | Reader::Held(_) | Reader::Opaque => false,
+        }
+    }
+
+    fn refuse_answer<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        turn.count(Metric::Refused(Refused::Answer));
         self.record.refused = Refused::Answer.as_str();
-        error_event(
-            self.endpoint,
-            ErrorKind::BadAnswer,
-            &finding.message(&turn.gateway.policy, rule),
-        )
     }
 
     /// Judges an answer that passed already: counted, no more.

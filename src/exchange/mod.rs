@@ -13,6 +13,7 @@
 
 mod admit;
 mod answer;
+mod blame;
 mod gateway;
 mod identify;
 mod refuse;
@@ -21,11 +22,12 @@ mod settle;
 mod step;
 #[cfg(test)]
 mod tests;
+mod tick;
 
+pub use blame::Ending;
 pub use gateway::{Change, Effects, Gateway, Turn};
 pub use identify::{Identified, RequestHead};
 pub use respond::{Responding, ResponseHead};
-pub use settle::Ending;
 pub use step::{Body, Edit, Flow, Reply, Step};
 
 use crate::policy::Bounds;

@@ -8,7 +8,7 @@ use crate::dialect::{Endpoint, JsonFacts, JsonReader, Passed, StreamOptions, Str
 use crate::headers::Headers;
 use crate::headroom::Headroom;
 use crate::ledger::Ticket;
-use crate::policy::{Hop, Mode, OnInvalid, Policy};
+use crate::policy::{Hop, Mode, OnInvalid, Policy, Tokenizer};
 use crate::report::Record;
 use crate::report::metric::{Metric, StatusClass};
 use crate::report::ratelimit::quota_headers;
@@ -18,8 +18,9 @@ use crate::time::Instant;
 
 use super::admit::Admitted;
 use super::answer::Rule;
+use super::blame::{self, Ending};
 use super::refuse::tightest;
-use super::settle::{Ending, observe};
+use super::settle::observe;
 use super::{Body, Edit, Exchange, Flow, Step, Turn};
 
 /// The response's headers, and why it came to be.
@@ -79,7 +80,16 @@ pub struct Responding {
     pub(super) headroom: Option<Headroom>,
     pub(super) reader: Reader,
     pub(super) rule: Option<Rule>,
+    /// Answers asked for.
+    pub(super) choices: u32,
+    /// When its headers came in.
     pub(super) begun: Instant,
+    /// When it went to the provider: the client's upload is no time of the provider's.
+    pub(super) sent: Instant,
+    /// When the answer's headers came.
+    pub(super) headed: Instant,
+    /// Something of the answer's body came.
+    pub(super) seen: bool,
     pub(super) first_token: Option<Duration>,
     pub(super) last_token: Instant,
     pub(super) deltas: u64,
@@ -102,18 +112,15 @@ impl Admitted {
             .filter(|_| (200..300).contains(&status) && self.endpoint.generates());
         let rule = rule.and_then(|at| Rule::of(&turn.gateway.policy, at));
         let reader = self.reader(&turn.gateway.policy, head, rule);
-        let edits = self.response_edits(turn, head, (rule, &reader));
-        let mut state = Box::new(self.responding(status, reader, rule));
+        let edits = self.response_edits(turn, head, &reader);
+        let mut state = Box::new(self.responding(status, (rule, reader), turn.now.monotonic));
         state.headroom = found.headroom;
         state.observe_status(turn, head, &found);
         if matches!(state.reader, Reader::Opaque) {
             turn.count(Metric::Opaque(state.hop.provider));
         }
         if head.end {
-            return (
-                Exchange::Done(state.finish(turn, Ending::Complete)),
-                Step::edited(edits),
-            );
+            return state.bodiless(turn, edits);
         }
         let holds = matches!(state.reader, Reader::Held(_)) && turn.gateway.policy.host.body_pause;
         let flow = if holds { Flow::Hold } else { Flow::Continue };
@@ -127,7 +134,7 @@ impl Admitted {
         )
     }
 
-    fn responding(self: Box<Self>, status: u16, reader: Reader, rule: Option<Rule>) -> Responding {
+    fn responding(self, status: u16, (rule, reader): (Option<Rule>, Reader), now: Instant) -> Responding {
         let mut record = self.record;
         record.status = Some(status);
         Responding {
@@ -142,9 +149,13 @@ impl Admitted {
             headroom: None,
             reader,
             rule,
+            choices: self.choices,
             begun: self.begun,
+            sent: self.sent,
+            headed: now,
+            seen: false,
             first_token: None,
-            last_token: self.begun,
+            last_token: now,
             deltas: 0,
             longest_gap: Duration::ZERO,
             record,
@@ -161,10 +172,8 @@ impl Admitted {
         }
         let kind = head.headers.first("content-type").unwrap_or_default();
         if starts_with(kind, b"text/event-stream") {
-            return Reader::Stream(Box::new(StreamReader::new(
-                self.endpoint,
-                self.stream_options(policy, rule),
-            )));
+            let reader = StreamReader::new(self.endpoint, self.stream_options(policy, rule));
+            return Reader::Stream(Box::new(reader.counting_by(self.tokenizer(policy))));
         }
         if !starts_with(kind, b"application/json") {
             return Reader::Opaque;
@@ -176,6 +185,12 @@ impl Admitted {
                 gathered: rule.map(|_| Vec::new()),
             },
         }
+    }
+
+    fn tokenizer(&self, policy: &Policy) -> Tokenizer {
+        let provider = policy.providers.get(self.hop.provider);
+        let model = provider.and_then(|p| p.models.get(self.hop.model));
+        model.map(|m| m.tokenizer).unwrap_or_default()
     }
 
     fn stream_options(&self, policy: &Policy, rule: Option<Rule>) -> StreamOptions {
@@ -192,7 +207,7 @@ impl Admitted {
         &self,
         turn: &Turn<'_, S>,
         head: &ResponseHead<'_>,
-        (rule, reader): (Option<Rule>, &Reader),
+        reader: &Reader,
     ) -> Vec<Edit> {
         let policy = &turn.gateway.policy;
         let pooled = head
@@ -206,7 +221,7 @@ impl Admitted {
             edits.push(Edit::set("x-spillway-provider", provider.name.clone()));
         }
         let changes = match reader {
-            Reader::Stream(_) => self.strip_usage || rule.is_some(),
+            Reader::Stream(_) => true,
             Reader::Held(_) => !policy.host.body_pause,
             Reader::Json { .. } | Reader::Opaque => false,
         };
@@ -230,11 +245,8 @@ fn starts_with(value: &[u8], prefix: &[u8]) -> bool {
 impl Responding {
     /// Tells the breaker what the status says; a good one waits for its end.
     fn observe_status<S: Store>(&mut self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>, found: &Signals) {
-        let outcome = match self.status {
-            200..400 => return,
-            429 => Outcome::RateLimited { wait: found.wait() },
-            408 | 500.. => Outcome::Failure(failure(self.status, &head.details())),
-            _ => Outcome::Neutral,
+        let Some(outcome) = blame::of_status(self.status, &head.details(), found.wait()) else {
+            return;
         };
         if matches!(outcome, Outcome::Failure(Failure::Connect)) {
             turn.count(Metric::Connect(self.hop.provider));
@@ -244,12 +256,25 @@ impl Responding {
         }
     }
 
+    /// An answer that is its headers alone: nothing of a body, and its end.
+    fn bodiless<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>, mut edits: Vec<Edit>) -> (Exchange, Step) {
+        let nothing = Body {
+            size: 0,
+            end: true,
+            read: &|_, _| Vec::new(),
+        };
+        let (state, step) = self.body(turn, &nothing);
+        edits.extend(step.edits);
+        (state, Step { edits, ..step })
+    }
+
     /// Reads what came, and changes what must be changed.
     pub(super) fn body<S: Store>(
         mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
         body: &Body<'_>,
     ) -> (Exchange, Step) {
+        self.seen |= body.size > 0;
         match &mut self.reader {
             Reader::Opaque => self.passed_on(turn, body),
             Reader::Json { reader, gathered } => {
@@ -314,18 +339,14 @@ impl Responding {
         passed: Passed,
     ) -> (Exchange, Step) {
         self.time_tokens(turn);
-        let Reader::Stream(reader) = &mut self.reader else {
-            return (Exchange::Responding(self), Step::pass());
-        };
         if !body.end {
             return (Exchange::Responding(self), step(passed));
         }
-        let rest = reader.finish();
         let last = self.last_words(turn);
-        let step = if rest.is_empty() && last.is_empty() {
+        let step = if last.is_empty() {
             step(passed)
         } else {
-            appended(passed, body, [rest, last])
+            appended(passed, body, &last)
         };
         (Exchange::Done(self.finish(turn, Ending::Complete)), step)
     }
@@ -339,7 +360,7 @@ impl Responding {
         let (begun, deltas) = (progress.begun, progress.deltas);
         let now = turn.now.monotonic;
         if begun && self.first_token.is_none() {
-            let took = now.since(self.begun);
+            let took = now.since(self.sent);
             self.first_token = Some(took);
             self.record.first_token_ms = Some(milliseconds(took));
             turn.add(Metric::of_hop(self.hop, Metric::FirstToken), milliseconds(took));
@@ -375,26 +396,6 @@ impl Responding {
     }
 }
 
-/// Connect errors are the provider's; so are statuses that it sent, and resets before it answered.
-fn failure(status: u16, details: &[u8]) -> Failure {
-    let details = String::from_utf8_lossy(details);
-    if details.starts_with("upstream_reset_before_response_started") {
-        let connect = details.contains("connection_failure") || details.contains("connection failure");
-        return if connect || details.contains("connection_timeout") {
-            Failure::Connect
-        } else {
-            Failure::Reset
-        };
-    }
-    if details.contains("no_healthy_upstream") {
-        return Failure::Connect;
-    }
-    if details.contains("timeout") || status == 408 {
-        return Failure::Timeout;
-    }
-    Failure::Status(status)
-}
-
 /// Keeps a copy of a passing answer for its verdict, up to the bound; over it, none.
 fn gather(gathered: &mut Option<Vec<u8>>, chunk: &[u8], bound: usize) {
     let Some(bytes) = gathered else { return };
@@ -412,11 +413,11 @@ fn step(passed: Passed) -> Step {
     }
 }
 
-fn appended(passed: Passed, body: &Body<'_>, last: [Vec<u8>; 2]) -> Step {
+fn appended(passed: Passed, body: &Body<'_>, last: &[u8]) -> Step {
     let mut bytes = match passed {
         Passed::Unchanged => body.whole(),
         Passed::Replaced(bytes) => bytes,
     };
-    bytes.extend(last.into_iter().flatten());
+    bytes.extend_from_slice(last);
     Step::replaced(bytes)
 }

@@ -1,7 +1,9 @@
 //! The end of an exchange: the breaker is told, the ticket settled, the numbers counted.
 
-use crate::breaker::{Failure, Latency, Observation, Outcome, Pass};
-use crate::dialect::{JsonFacts, Usage};
+use core::time::Duration;
+
+use crate::breaker::{Failure, Latency, Observation, Observed, Outcome, Pass, Transition};
+use crate::dialect::{JsonFacts, Progress, Usage};
 use crate::ledger::{Actual, Ticket};
 use crate::policy::Hop;
 use crate::report::Record;
@@ -11,35 +13,9 @@ use crate::store::Store;
 
 use super::Turn;
 use super::admit::Admitted;
+use super::blame::Ending;
+use super::gateway::Change;
 use super::respond::{Reader, Responding};
-
-/// How the host says that a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// To its end.
-    Complete,
-    /// The client hung up.
-    ClientAbort,
-    /// The provider broke off.
-    UpstreamReset,
-    /// Nothing moved for as long as the host waits, or it took longer in all than the host allows.
-    Timeout,
-    /// The host itself broke off, or nobody knows who did.
-    Aborted,
-}
-
-impl Ending {
-    /// How a stream ended that never came to its end, by the host's word for it (Envoy's `response.code_details`).
-    #[must_use]
-    pub fn of(details: &[u8]) -> Self {
-        let details = String::from_utf8_lossy(details);
-        if details.starts_with("upstream") || details.contains("timeout") {
-            Self::UpstreamReset
-        } else {
-            Self::ClientAbort
-        }
-    }
-}
 
 /// What an exchange cost.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,14 +57,15 @@ impl Admitted {
     ) -> Box<Record> {
         let outcome = match ending {
             Ending::UpstreamReset => Outcome::Failure(Failure::Reset),
-            Ending::Complete | Ending::ClientAbort | Ending::Timeout | Ending::Aborted => Outcome::Neutral,
+            Ending::Timeout => Outcome::Failure(Failure::Timeout),
+            Ending::Complete | Ending::ClientAbort | Ending::Aborted => Outcome::Neutral,
         };
         observe(turn, self.hop, self.pass, outcome);
         let cost = Cost::estimated(self.estimate, 0);
         settle(turn, self.ticket, cost, None);
         let mut record = self.record;
         record.actual = Some(actual(cost));
-        record.end = end_word(ending);
+        record.end = ending.as_str();
         record.took(turn.now.monotonic.since(self.begun));
         record
     }
@@ -106,12 +83,6 @@ impl Responding {
         } else {
             ending
         };
-        let who = if ending == Ending::ClientAbort {
-            Aborted::Client
-        } else {
-            Aborted::Upstream
-        };
-        turn.count(Metric::StreamAborted(self.hop.provider, who));
         self.unchecked(turn);
         self.finish(turn, ending)
     }
@@ -124,6 +95,10 @@ impl Responding {
     ) -> Box<Record> {
         self.judge_passed(turn);
         let json = self.json_facts();
+        let ending = self.truly(json.as_ref(), ending);
+        if let Some(who) = who_broke_off(ending) {
+            turn.count(Metric::StreamAborted(self.hop.provider, who));
+        }
         let cost = self.cost(turn, json.as_ref(), ending);
         let outcome = self.outcome(turn, json.as_ref(), ending);
         if let Some(pass) = self.pass.take() {
@@ -131,23 +106,40 @@ impl Responding {
         }
         self.note_model(json);
         self.count_tokens(turn, cost);
-        let good = (200..300).contains(&self.status);
-        let learnt =
-            (good && ending == Ending::Complete && cost.source == "usage").then_some(cost.usage.output);
+        let whole = self.is_good() && ending == Ending::Complete && cost.source == "usage";
+        let learnt = whole.then(|| cost.usage.output / u64::from(self.choices.max(1)));
         settle(turn, self.ticket, cost, learnt);
         let took = turn.now.monotonic.since(self.begun);
         turn.add(Metric::of_hop(self.hop, Metric::Duration), milliseconds(took));
         let mut record = self.record;
         record.actual = Some(actual(cost));
-        record.end = end_word(ending);
+        record.end = ending.as_str();
         record.took(took);
         record
+    }
+
+    pub(super) fn is_good(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// An answer that said its end has ended, whoever hung up then; a stream that stopped without one has not.
+    fn truly(&self, json: Option<&JsonFacts>, ending: Ending) -> Ending {
+        let Some(progress) = self.progress() else {
+            let whole = json.is_some_and(|facts| facts.complete);
+            return if whole { Ending::Complete } else { ending };
+        };
+        if progress.done {
+            Ending::Complete
+        } else if ending == Ending::Complete && self.is_good() && is_cut(progress) {
+            Ending::UpstreamReset
+        } else {
+            ending
+        }
     }
 
     /// What it cost: what the provider says; else what was seen of it; else what was set aside.
     fn cost<S: Store>(&self, turn: &mut Turn<'_, S>, json: Option<&JsonFacts>, ending: Ending) -> Cost {
         let provider = self.hop.provider;
-        let good = (200..400).contains(&self.status);
         let fault = json.is_some_and(|j| j.usage_fault) || self.progress().is_some_and(|p| p.usage_fault);
         if fault {
             turn.count(Metric::UsageFault(provider));
@@ -155,13 +147,13 @@ impl Responding {
         if let Some(usage) = json.and_then(|j| j.usage) {
             return Cost::said(usage);
         }
-        if let Some(cost) = self.stream_cost(ending) {
-            if good && ending == Ending::Complete && cost.source != "usage" {
+        if let Some(cost) = self.stream_cost() {
+            if ending == Ending::Complete && cost.source != "usage" {
                 turn.count(Metric::UsageMissing(provider));
             }
             return cost;
         }
-        if !good {
+        if !self.is_good() {
             return Cost::estimated(0, 0);
         }
         turn.count(Metric::UsageMissing(provider));
@@ -172,20 +164,20 @@ impl Responding {
         }
     }
 
-    fn stream_cost(&self, ending: Ending) -> Option<Cost> {
+    fn stream_cost(&self) -> Option<Cost> {
         let progress = self.progress()?;
         let seen = progress.generated.tokens();
         match progress.usage {
-            Some(usage) if ending == Ending::Complete && progress.done => Some(Cost::said(usage)),
+            Some(usage) if progress.finished || progress.done => Some(Cost::said(usage)),
             Some(usage) => Some(Cost::said(Usage {
                 output: usage.output.max(seen),
                 ..usage
             })),
-            None => Some(Cost::estimated(self.estimate, seen)),
+            None => self.is_good().then(|| Cost::estimated(self.estimate, seen)),
         }
     }
 
-    fn progress(&self) -> Option<&crate::dialect::Progress> {
+    fn progress(&self) -> Option<&Progress> {
         match &self.reader {
             Reader::Stream(reader) => Some(reader.progress()),
             Reader::Json { .. } | Reader::Held(_) | Reader::Opaque => None,
@@ -195,40 +187,45 @@ impl Responding {
     /// What the breaker is told of an answer that began well.
     fn outcome<S: Store>(&self, turn: &mut Turn<'_, S>, json: Option<&JsonFacts>, ending: Ending) -> Outcome {
         match ending {
-            Ending::ClientAbort | Ending::Timeout | Ending::Aborted => return Outcome::Neutral,
-            Ending::UpstreamReset => return Outcome::Failure(Failure::Reset),
-            Ending::Complete => {}
-        }
-        let whole = turn.now.monotonic.since(self.begun);
-        let Some(progress) = self.progress() else {
-            let broken = json.is_some_and(|j| j.error && j.usage.is_none());
-            if broken {
-                return Outcome::Failure(Failure::StreamError);
+            Ending::ClientAbort | Ending::Aborted => Outcome::Neutral,
+            Ending::UpstreamReset => Outcome::Failure(Failure::Reset),
+            Ending::Timeout => self.stalled(turn),
+            Ending::Complete if self.progress().is_some_and(|p| p.error) => {
+                turn.count(Metric::StreamError(self.hop.provider));
+                Outcome::Failure(Failure::StreamError)
             }
-            return Outcome::Success {
-                latency: Latency::Whole(whole),
-                headroom: self.headroom,
-            };
-        };
-        if progress.error {
-            turn.effects
-                .metrics
-                .push((Metric::StreamError(self.hop.provider), 1));
-            return Outcome::Failure(Failure::StreamError);
+            Ending::Complete if json.is_some_and(|j| j.error && j.usage.is_none()) => {
+                Outcome::Failure(Failure::StreamError)
+            }
+            Ending::Complete => self.success(turn, self.longest_gap),
         }
-        if !progress.done && progress.usage.is_none() {
-            turn.effects
-                .metrics
-                .push((Metric::StreamAborted(self.hop.provider, Aborted::Upstream), 1));
-            return Outcome::Failure(Failure::Reset);
+    }
+
+    /// Silence before anything came is the provider's. Later on, a client that doesn't read makes the proxy stop reading
+    /// as well, so that silence is slow at worst.
+    fn stalled<S: Store>(&self, turn: &Turn<'_, S>) -> Outcome {
+        let began = self.progress().map_or(self.seen, |_| self.first_token.is_some());
+        if began {
+            let silence = turn.now.monotonic.since(self.last_token);
+            self.success(turn, self.longest_gap.max(silence))
+        } else {
+            Outcome::Failure(Failure::Timeout)
         }
-        let latency = Latency::Gap {
-            first: self.first_token,
-            longest: self.longest_gap,
+    }
+
+    fn success<S: Store>(&self, turn: &Turn<'_, S>, longest: Duration) -> Outcome {
+        let now = turn.now.monotonic;
+        let latency = match self.progress() {
+            Some(_) => Latency::Gap {
+                first: self.first_token,
+                longest,
+            },
+            None => Latency::Whole(now.since(self.sent)),
         };
+        let age = now.since(self.headed);
         Outcome::Success {
             latency,
-            headroom: self.headroom,
+            headroom: self.headroom.and_then(|headroom| headroom.aged(age)),
         }
     }
 
@@ -273,7 +270,7 @@ impl Responding {
     fn count_pace<S: Store>(&self, turn: &mut Turn<'_, S>, cost: Cost) {
         let output = cost.usage.output;
         if let Some(first) = self.first_token.filter(|_| output > 1) {
-            let rest = milliseconds(turn.now.monotonic.since(self.begun)).saturating_sub(milliseconds(first));
+            let rest = milliseconds(turn.now.monotonic.since(self.sent)).saturating_sub(milliseconds(first));
             turn.add(
                 Metric::of_hop(self.hop, Metric::PerOutputToken),
                 rest / (output - 1),
@@ -313,15 +310,19 @@ pub(super) fn observe<S: Store>(turn: &mut Turn<'_, S>, hop: Hop, pass: Pass, ou
         entropy: turn.entropy,
     };
     let observed = breakers.observe(turn.store, pass, outcome, at);
-    for transition in [observed.transition, observed.second].into_iter().flatten() {
-        turn.count(Metric::BreakerTransition(hop.provider, transition.to.as_str()));
+    note_observed(turn, hop, observed);
+}
+
+/// Counts what an observation did, and keeps what it couldn't do.
+pub(super) fn note_observed<S: Store>(turn: &mut Turn<'_, S>, hop: Hop, observed: Observed) {
+    for transition in observed.transitions() {
+        note_transition(turn, hop, transition);
     }
     if observed.dropped {
         turn.count(Metric::BreakerDropped(hop.provider));
     }
-    turn.effects
-        .transitions
-        .extend(observed.pending.map(|pending| (hop.provider, pending)));
+    let pending = observed.pending.map(|pending| (hop.provider, pending));
+    turn.effects.transitions.extend(pending);
 }
 
 fn actual(cost: Cost) -> record::Actual {
@@ -332,12 +333,23 @@ fn actual(cost: Cost) -> record::Actual {
     }
 }
 
-fn end_word(ending: Ending) -> &'static str {
+/// Whether a stream stopped without any sign of its end. Of an event too large to be read nobody knows.
+pub(super) fn is_cut(progress: &Progress) -> bool {
+    !(progress.done || progress.finished || progress.error || progress.oversize)
+}
+
+fn who_broke_off(ending: Ending) -> Option<Aborted> {
     match ending {
-        Ending::Complete => "complete",
-        Ending::ClientAbort => "client_abort",
-        Ending::UpstreamReset => "upstream_reset",
-        Ending::Timeout => "timeout",
-        Ending::Aborted => "aborted",
+        Ending::Complete => None,
+        Ending::ClientAbort => Some(Aborted::Client),
+        Ending::UpstreamReset => Some(Aborted::Upstream),
+        Ending::Timeout => Some(Aborted::Timeout),
+        Ending::Aborted => Some(Aborted::Host),
     }
+}
+
+/// Counts a change of a breaker's state, and has it said.
+pub(super) fn note_transition<S: Store>(turn: &mut Turn<'_, S>, hop: Hop, transition: Transition) {
+    turn.count(Metric::BreakerTransition(hop.provider, transition.to.as_str()));
+    turn.effects.changes.push(Change { hop, transition });
 }

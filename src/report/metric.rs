@@ -161,6 +161,10 @@ pub enum Aborted {
     Client,
     /// The provider did.
     Upstream,
+    /// Nothing moved, or it took too long.
+    Timeout,
+    /// The proxy did, or nobody knows.
+    Host,
 }
 
 /// Everything that is counted.
@@ -360,7 +364,7 @@ words!(Checked {
     Unchecked => "unchecked",
 });
 words!(StatusClass { Good => "2xx", RateLimited => "429", Client => "4xx", Server => "5xx" });
-words!(Aborted { Client => "client", Upstream => "upstream" });
+words!(Aborted { Client => "client", Upstream => "upstream", Timeout => "timeout", Host => "host" });
 
 impl TokenType {
     fn counter(self) -> &'static str {

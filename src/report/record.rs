@@ -61,7 +61,8 @@ pub struct Record {
     /// The verdict on the answer.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub validation: &'static str,
-    /// How it ended: `complete`, `refused`, `client_abort`, `upstream_reset`.
+    /// How it ended: `complete`, `refused`, `client_abort`, `upstream_reset`, `timeout`, `aborted`
+    /// (by the proxy), `uncounted`.
     pub end: &'static str,
     /// Milliseconds to the first token.
     #[serde(skip_serializing_if = "Option::is_none")]

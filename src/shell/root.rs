@@ -67,9 +67,10 @@ fn summary(policy: &Policy) -> String {
 }
 
 impl Context for Root {
-    /// A policy goes when its listener does: what it counted goes to the host first.
+    /// A policy goes when its listener does: what it still has to write and what it counted goes to the host first.
     fn on_done(&mut self) -> bool {
         if let Some(worker) = &self.worker {
+            worker.retry();
             worker.flush_counters();
         }
         true

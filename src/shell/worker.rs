@@ -4,12 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use crate::exchange::{Effects, Gateway, Turn};
-use crate::report::metric::state_code;
 use crate::report::{Kind, Metric};
 use crate::time::{Now, UnixMillis};
 use crate::{breaker, ledger};
 
-use super::host::{self, MetricType};
+use super::host::{self, Level, MetricType};
 use super::store::SharedData;
 
 /// State of a VM. Single-threaded by the nature of proxy-wasm; cells are never borrowed across a host call that could
@@ -54,24 +53,22 @@ impl Worker {
         answer
     }
 
-    /// The tick: tries again what lost its race, and sets the gauges.
+    /// The tick: tries again what lost its race, sets the gauges and hands over the counters.
     pub(super) fn tick(&self) {
         self.wall_offset.set(wall_offset());
-        let now = self.now();
-        let waiting = self.bookings.take();
-        let failed: Vec<_> = waiting
-            .into_iter()
-            .filter_map(|pending| {
-                self.gateway
-                    .ledger
-                    .flush(&SharedData, pending, now.monotonic)
-                    .err()
-            })
-            .collect();
-        self.bookings.borrow_mut().extend(failed);
-        self.flush_transitions(now);
-        self.set_gauges(now);
+        self.retry();
+        self.turn(|turn| turn.set_gauges());
+        let pending = u64::try_from(self.bookings.borrow().len());
+        self.emit(Metric::PendingSettlements, pending.unwrap_or(u64::MAX));
         self.flush_counters();
+    }
+
+    /// Tries again what couldn't be written; what still can't be waits for the next time.
+    pub(super) fn retry(&self) {
+        let (bookings, transitions) = (self.bookings.take(), self.transitions.take());
+        if !(bookings.is_empty() && transitions.is_empty()) {
+            self.turn(|turn| turn.retry(bookings, transitions));
+        }
     }
 
     /// Both clocks, at the price of one.
@@ -93,37 +90,13 @@ impl Worker {
         }
     }
 
-    fn flush_transitions(&self, now: Now) {
-        for (provider, pending) in self.transitions.take() {
-            let Some(breakers) = self.gateway.breakers(provider) else {
-                continue;
-            };
-            let left = breakers.flush(&SharedData, pending, now.monotonic);
-            self.transitions
-                .borrow_mut()
-                .extend(left.map(|pending| (provider, pending)));
-        }
-    }
-
-    fn set_gauges(&self, now: Now) {
-        for (at, provider) in self.gateway.policy.providers.iter().enumerate() {
-            let breakers = breaker::Breakers::of(provider);
-            let view = breakers.view(&SharedData, 0, now.monotonic);
-            self.emit(Metric::BreakerState(at), state_code(view.state));
-            if let Some(headroom) = view.headroom {
-                self.emit(Metric::Headroom(at), u64::from(headroom.share));
-            }
-        }
-        let pending = self.bookings.borrow().len();
-        self.emit(
-            Metric::PendingSettlements,
-            u64::try_from(pending).unwrap_or(u64::MAX),
-        );
-    }
-
     fn see_to(&self, effects: Effects) {
         for (metric, value) in effects.metrics {
             self.emit(metric, value);
+        }
+        for change in effects.changes {
+            let line = change.describe(&self.gateway.policy);
+            host::log(Level::Info, &format!("spillway: {line}"));
         }
         self.bookings.borrow_mut().extend(effects.bookings);
         self.transitions.borrow_mut().extend(effects.transitions);

@@ -98,7 +98,6 @@ fn a_header_cannot_pass_for_a_key() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn what_is_learnt_of_several_choices_is_the_output_of_one() {
     let mut lab =
         Lab::new(json!({"limits": [{"name": "tokens", "per": ["caller"], "tokens": "1000000/min"}]}));

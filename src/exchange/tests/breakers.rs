@@ -62,7 +62,6 @@ fn a_providers_statuses_say_what_they_say() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn what_the_proxy_answers_itself_is_the_providers_fault_only_where_it_is() {
     for (code, details, expected) in [
         (503, "no_healthy_upstream", StateName::Open),
@@ -153,7 +152,6 @@ fn a_reset_in_mid_stream_is_a_failure_and_a_clients_going_is_not() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn a_silence_before_the_first_token_is_the_providers() {
     let mut lab = Lab::new(json!({}));
     let state = twice(&mut lab, |lab, mut call| {
@@ -165,7 +163,6 @@ fn a_silence_before_the_first_token_is_the_providers() {
 
 /// A client that doesn't read makes the proxy stop reading too.
 #[test]
-#[ignore = "a bug that this found"]
 fn a_silence_in_mid_stream_is_slow_at_worst() {
     let mut lab = Lab::new(json!({}));
     let state = twice(&mut lab, |lab, mut call| {
@@ -185,7 +182,6 @@ fn a_silence_in_mid_stream_is_slow_at_worst() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn a_slow_upload_is_not_the_providers() {
     let slow = json!({"providers": {"openai": {"breaker": {"min_requests": 2}}}});
     let mut lab = Lab::new(slow);
@@ -207,7 +203,6 @@ fn a_slow_upload_is_not_the_providers() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn a_stream_that_says_neither_its_end_nor_done_is_cut() {
     let mut lab = Lab::new(json!({}));
     let state = twice(&mut lab, |lab, mut call| {
@@ -230,7 +225,6 @@ fn a_stream_that_says_neither_its_end_nor_done_is_cut() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn a_client_that_goes_when_all_was_said_changes_nothing() {
     let mut lab = Lab::new(json!({"providers": {"openai": {"breaker": {"half_open_successes": 1}}}}));
     for _ in 0..2 {
@@ -272,7 +266,6 @@ fn a_probe_whose_client_goes_is_given_back() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn each_transition_is_told_once_with_its_cause() {
     let mut lab = Lab::new(json!({}));
     for _ in 0..2 {
@@ -296,7 +289,6 @@ fn each_transition_is_told_once_with_its_cause() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn an_ending_is_read_from_the_hosts_own_words() {
     for (details, ending) in [
         ("downstream_remote_disconnect", Ending::ClientAbort),
@@ -333,7 +325,6 @@ fn an_ending_is_read_from_the_hosts_own_words() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn headroom_told_at_the_start_of_a_long_stream_is_old_at_its_end() {
     let mut lab = Lab::new(json!({}));
     let headers = [
@@ -357,4 +348,15 @@ fn headroom_told_at_the_start_of_a_long_stream_is_old_at_its_end() {
         Some("openai"),
         "and not a moment longer"
     );
+}
+
+#[test]
+fn the_gauges_show_the_worst_of_a_providers_models() {
+    let mut lab = Lab::new(json!({}));
+    let mut call = lab.send(&chat(json!({"model": "gpt-4o-mini"})));
+    call.respond(&mut lab, 429, &[("retry-after", "7")], true);
+    lab.effects.metrics.clear();
+    lab.turn(|turn| turn.set_gauges());
+    assert_eq!(lab.metric("spillway.breaker.state.provider=openai"), 2);
+    assert_eq!(lab.metric("spillway.breaker.state.provider=backup"), 0);
 }

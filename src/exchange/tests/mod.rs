@@ -49,7 +49,7 @@ fn document(changes: Value) -> Value {
             "openai": {
                 "cluster": "openai", "dialect": "openai", "authority": "api.openai.com",
                 "credential": {"env": "OPENAI_API_KEY"},
-                "models": {"gpt-4o": {"context": 128_000}, "gpt-4o-mini": {"context": 128_000}},
+                "models": {"gpt-4o": {"tokenizer": "o200k", "context": 128_000}, "gpt-4o-mini": {"context": 128_000}},
                 "breaker": {"consecutive": 2},
             },
             "backup": {

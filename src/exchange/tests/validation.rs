@@ -177,7 +177,6 @@ fn what_is_no_answer_has_a_verdict_of_its_own_and_passes() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn an_empty_body_is_no_answer() {
     let mut lab = Lab::new(rule("reject"));
     let mut call = lab.send(&request());
