@@ -9,10 +9,12 @@
 //! The invariant: a ticket that was taken is settled exactly once, whichever way the exchange ends.
 
 mod admit;
+mod ahead;
 mod answer;
 mod blame;
 mod gateway;
 mod identify;
+mod plan;
 mod refuse;
 mod respond;
 mod settle;
@@ -21,6 +23,7 @@ mod step;
 mod tests;
 mod tick;
 
+pub use ahead::Uncounted;
 pub use blame::Ending;
 pub use gateway::{Change, Effects, Gateway, Turn};
 pub use identify::{Identified, RequestHead};
@@ -39,6 +42,8 @@ pub enum Exchange {
     Start,
     /// Not ours to judge: passes untouched.
     Bypassed,
+    /// Passes uncounted, as the policy says.
+    Uncounted(Box<Uncounted>),
     /// The caller is known; the body is being gathered.
     Identified(Box<Identified>),
     /// Sent to a provider, its tokens set aside.
@@ -56,6 +61,7 @@ impl Exchange {
         match self {
             Self::Start => identify::identify(turn, head),
             Self::Bypassed
+            | Self::Uncounted(_)
             | Self::Identified(_)
             | Self::Admitted(_)
             | Self::Responding(_)
@@ -68,9 +74,12 @@ impl Exchange {
     pub fn request_body<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
         match self {
             Self::Identified(state) => state.body(turn, body),
-            Self::Start | Self::Bypassed | Self::Admitted(_) | Self::Responding(_) | Self::Done(_) => {
-                (self, Step::pass())
-            }
+            Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Admitted(_)
+            | Self::Responding(_)
+            | Self::Done(_) => (self, Step::pass()),
         }
     }
 
@@ -79,9 +88,12 @@ impl Exchange {
     pub fn request_trailers<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
         match self {
             Self::Identified(state) => state.trailers(turn),
-            Self::Start | Self::Bypassed | Self::Admitted(_) | Self::Responding(_) | Self::Done(_) => {
-                (self, Step::pass())
-            }
+            Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Admitted(_)
+            | Self::Responding(_)
+            | Self::Done(_) => (self, Step::pass()),
         }
     }
 
@@ -91,6 +103,7 @@ impl Exchange {
         match self {
             Self::Admitted(state) => state.respond(turn, head),
             Self::Identified(state) => (state.answered_by_host(turn, head), Step::pass()),
+            Self::Uncounted(state) => state.respond(head),
             Self::Start | Self::Bypassed | Self::Responding(_) | Self::Done(_) => (self, Step::pass()),
         }
     }
@@ -100,9 +113,12 @@ impl Exchange {
     pub fn response_body<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
         match self {
             Self::Responding(state) => state.body(turn, body),
-            Self::Start | Self::Bypassed | Self::Identified(_) | Self::Admitted(_) | Self::Done(_) => {
-                (self, Step::pass())
-            }
+            Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Identified(_)
+            | Self::Admitted(_)
+            | Self::Done(_) => (self, Step::pass()),
         }
     }
 
@@ -111,9 +127,12 @@ impl Exchange {
     pub fn response_trailers<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
         match self {
             Self::Responding(state) => (state.trailers(turn), Step::pass()),
-            Self::Start | Self::Bypassed | Self::Identified(_) | Self::Admitted(_) | Self::Done(_) => {
-                (self, Step::pass())
-            }
+            Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Identified(_)
+            | Self::Admitted(_)
+            | Self::Done(_) => (self, Step::pass()),
         }
     }
 
@@ -122,6 +141,7 @@ impl Exchange {
     pub fn end<S: Store>(self, turn: &mut Turn<'_, S>, ending: Ending) -> Option<Box<Record>> {
         match self {
             Self::Start | Self::Bypassed => None,
+            Self::Uncounted(state) => Some(state.ended(turn)),
             Self::Identified(state) => Some(state.abandoned(turn)),
             Self::Admitted(state) => Some(state.unanswered(turn, ending)),
             Self::Responding(state) => Some(state.broken_off(turn, ending)),

@@ -85,7 +85,8 @@ fn edit(edits: &[Edit], target: &Target<'_>) {
 }
 
 fn edited(edits: &[Edit], read: &Headers) -> Vec<u8> {
-    let (mut set, mut removed): (Vec<(&[u8], &[u8])>, Vec<&[u8]>) = (Vec::new(), Vec::new());
+    let mut set: Vec<(&[u8], &[u8])> = Vec::new();
+    let mut removed: Vec<&[u8]> = Vec::new();
     for edit in edits {
         match edit {
             Edit::Set(name, value) => {
