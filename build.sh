@@ -145,7 +145,13 @@ build_module() {
 }
 
 build_mock() { step mock 'Mock provider' cargo build --profile quick -p mock-provider; }
-export SPILLWAY_MOCK=$TARGET/quick/mock-provider
+# What end-to-end tests run beside Envoy: the native tool, of the profile that the native tests have built, and the load.
+build_tools() {
+  step tool 'Native tool' cargo build -p spillway --bin spillway
+  step load 'Load generator' cargo build --profile quick -p bench-load
+}
+export SPILLWAY_MOCK=$TARGET/quick/mock-provider SPILLWAY_LOAD=$TARGET/quick/bench-load
+export SPILLWAY_TOOL=$TARGET/debug/spillway
 
 format_check() { step format 'Formatting' cargo fmt --all -- --check --color never; }
 
@@ -219,6 +225,7 @@ tests() {
   build_module release
   build_mock
   native_tests
+  build_tools
   suites
   end_to_end "$ENVOY" "$VENV/bin/envoy"
 }

@@ -8,6 +8,9 @@
 //! Each callback of the host consumes the state and answers the next one with a [`Step`]: what the shell has to do.
 //! The invariant: a ticket that was taken is settled exactly once, whichever way the exchange ends.
 
+// States move between callbacks as one pointer, not by their size.
+#![allow(clippy::boxed_local)]
+
 mod admit;
 mod ahead;
 mod answer;
@@ -30,6 +33,7 @@ pub use identify::{Identified, RequestHead};
 pub use respond::{Responding, ResponseHead};
 pub use step::{Body, Edit, Flow, Reply, Step};
 
+use crate::policy::Bounds;
 use crate::report::Record;
 use crate::store::Store;
 use admit::Admitted;
@@ -133,6 +137,16 @@ impl Exchange {
             | Self::Identified(_)
             | Self::Admitted(_)
             | Self::Done(_) => (self, Step::pass()),
+        }
+    }
+
+    /// Whether a body of this size that goes on can only be waited for.
+    #[must_use]
+    pub fn only_waits(&self, bounds: &Bounds, size: usize) -> bool {
+        match self {
+            Self::Identified(_) => size <= bounds.request_body,
+            Self::Responding(state) => state.holds() && size <= bounds.response_body,
+            Self::Start | Self::Bypassed | Self::Admitted(_) | Self::Done(_) => false,
         }
     }
 

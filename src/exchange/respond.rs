@@ -381,6 +381,11 @@ impl Responding {
         Exchange::Done(self.finish(turn, Ending::Complete))
     }
 
+    /// Whether the answer is held for its verdict.
+    pub(super) fn holds(&self) -> bool {
+        matches!(self.reader, Reader::Held(_))
+    }
+
     /// What a JSON answer turned out to be.
     pub(super) fn json_facts(&mut self) -> Option<JsonFacts> {
         match core::mem::replace(&mut self.reader, Reader::Opaque) {

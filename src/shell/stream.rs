@@ -33,6 +33,12 @@ impl Stream {
         }
     }
 
+    /// Whether this callback changes nothing: the commonest ones needn't read a clock.
+    fn only_waits(&self, size: usize) -> bool {
+        let bounds = self.worker.as_ref().map(|worker| worker.gateway.policy.bounds);
+        bounds.is_some_and(|bounds| self.exchange.only_waits(&bounds, size))
+    }
+
     fn step(
         &mut self,
         run: impl FnOnce(Exchange, &mut Turn<'_, SharedData>) -> (Exchange, Step),
@@ -161,6 +167,9 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        if !end && self.only_waits(size) {
+            return Action::Pause;
+        }
         let read = |start, max| host::read_buffer(Buffer::RequestBody, start, max).unwrap_or_default();
         let body = Body {
             size,
@@ -220,6 +229,9 @@ impl HttpContext for Stream {
         if !matches!(self.exchange, Exchange::Responding(_)) {
             return Action::Continue;
         }
+        if !end && self.only_waits(size) {
+            return Action::Pause;
+        }
         let read = |start, max| host::read_buffer(Buffer::ResponseBody, start, max).unwrap_or_default();
         let body = Body {
             size,
@@ -251,13 +263,12 @@ impl HttpContext for Stream {
 
     fn on_log(&mut self) {
         let Some(worker) = self.worker.clone() else { return };
-        let exchange = core::mem::take(&mut self.exchange);
-        let ending = if matches!(exchange, Exchange::Admitted(_) | Exchange::Responding(_)) {
-            ending()
-        } else {
-            Ending::Complete
+        let record = match core::mem::take(&mut self.exchange) {
+            Exchange::Start | Exchange::Bypassed => None,
+            Exchange::Done(record) => Some(record),
+            open => worker.turn(|turn| open.end(turn, ending())),
         };
-        if let Some(record) = worker.turn(|turn| exchange.end(turn, ending)) {
+        if let Some(record) = record {
             report(host::set_property(RECORD, &record.to_json()));
         }
     }

@@ -6,7 +6,6 @@ policy.
 
 import copy
 import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -66,8 +65,7 @@ def render(file, mocks, directory, policy=None):
     plugin = wasm_plugin(config)
     plugin["vm_config"]["code"]["local"]["filename"] = module()
     plugin["vm_config"]["environment_variables"]["host_env_keys"] = sorted(environment())
-    shipped = json.loads(plugin["configuration"]["value"])
-    plugin["configuration"]["value"] = json.dumps(merged(shipped, policy or {}))
+    plugin["configuration"]["value"] = merged(plugin["configuration"]["value"], policy or {})
     clusters = config["static_resources"]["clusters"]
     config["static_resources"]["clusters"] = [_at(clusters[0], name, port) for name, port in mocks.items()]
     return config

@@ -1,17 +1,15 @@
 """The mock provider (examples/mock-provider) as a process, and its control API."""
 
 import json
-import os
 import subprocess
-from pathlib import Path
 
 from .client import Client
-from .process import ROOT, Process
+from .process import Process, tool
 
 
 def binary():
     """The mock provider's binary: SPILLWAY_MOCK, or what `./build.sh demo` builds."""
-    return Path(os.environ.get("SPILLWAY_MOCK", ROOT / "target/quick/mock-provider"))
+    return tool("mock-provider", "SPILLWAY_MOCK")
 
 
 class Mock:

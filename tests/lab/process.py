@@ -18,6 +18,11 @@ def _die_with_parent():
         pass
 
 
+def tool(name, variable, profile="quick"):
+    """A program of this repository: where the variable says, or where `./build.sh` builds it."""
+    return Path(os.environ.get(variable, ROOT / "target" / profile / name))
+
+
 class Process:
     """A child with its output in a file or on a pipe; ended by its id."""
 

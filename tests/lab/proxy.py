@@ -33,6 +33,9 @@ def validate(file):
                           text=True, env={**os.environ, **environment()}, timeout=60, check=False)
     return done.returncode == 0, done.stdout + done.stderr
 
+#: A tick of the filter, and some.
+TICK_S = 1.2
+
 
 class Envoy:
     """A running Envoy. `client()` talks to its listener, `admin()` to its admin interface."""
@@ -93,7 +96,8 @@ class Envoy:
         return {name: int(value) for name, value in lines if re.fullmatch(r"-?\d+", value)}
 
     def metrics(self):
-        """The Prometheus page: {(name, frozenset of labels): value}."""
+        """The Prometheus page: {(name, frozenset of labels): value}. Counters reach Envoy on the filter's tick."""
+        time.sleep(TICK_S)
         page = {}
         for line in self.admin("/stats/prometheus").splitlines():
             if match := re.fullmatch(r'([a-zA-Z_:][\w:]*)\{(.*)\} (\S+)', line):

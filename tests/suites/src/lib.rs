@@ -210,3 +210,10 @@ pub fn sample(name: &str) -> Vec<u8> {
         .join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
+
+/// A counter by its name. Counters reach the host on the filter's tick.
+#[must_use]
+pub fn counted(proxy: &Proxy, name: &str) -> Option<u64> {
+    proxy.tick();
+    proxy.metric(name)
+}

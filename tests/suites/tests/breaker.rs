@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spillway_suites::{answer, chat, chat_with, events, full, number, policy, record, used};
+use spillway_suites::{answer, chat, chat_with, counted, events, full, number, policy, record, used};
 use spillway_test_host::{Exchange, Headers, Proxy, UpstreamRequest, UpstreamResponse};
 
 /// Breakers that open for 15 s without jitter to speak of: 3 permits, 2 successes.
@@ -49,7 +49,7 @@ fn five_failures_in_a_row_move_the_traffic_of_all_workers() {
         assert_eq!(record(&exchange)["passed_over"][0]["candidate"], "openai/gpt-4o");
     }
     assert_eq!(
-        proxy.metric("spillway.breaker.transition.provider=openai.state=open"),
+        counted(&proxy, "spillway.breaker.transition.provider=openai.state=open"),
         Some(1)
     );
 }

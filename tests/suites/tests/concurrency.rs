@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use spillway_suites::{answer, chat, chat_with, full, number, policy, record, used};
+use spillway_suites::{answer, chat, chat_with, counted, full, number, policy, record, used};
 use spillway_test_host::{Exchange, Outcome, Proxy};
 
 fn ten_an_hour() -> String {
@@ -147,7 +147,7 @@ fn contention_allows_and_counts() {
     proxy.conflict_on_every_set();
     let exchange = proxy.worker(0).request(chat("hello"), |_| answer("fine", 1, 1));
     assert_eq!(exchange.status(), 200);
-    assert_eq!(proxy.metric("spillway.ledger.contended"), Some(1));
+    assert_eq!(counted(&proxy, "spillway.ledger.contended"), Some(1));
 }
 
 #[test]

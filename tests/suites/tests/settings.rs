@@ -1,6 +1,8 @@
 //! What each host setting allows: the table of DESIGN.md, row by row, in both columns.
 
-use spillway_suites::{answer, chat, chat_with, error, events, full, headers_first, message, policy, record};
+use spillway_suites::{
+    answer, chat, chat_with, counted, error, events, full, headers_first, message, policy, record,
+};
 use spillway_test_host::{End, Exchange, Outcome, Proxy, UpstreamRequest, UpstreamResponse};
 
 /// Full: headers wait for the body.
@@ -277,7 +279,7 @@ fn shadow_decides_and_reports_but_lets_everything_pass() {
         assert_eq!(exchange.status(), 200);
         assert_eq!(record(&exchange)["limits_shadow"].as_array().is_some(), at > 0);
     }
-    assert_eq!(proxy.metric("spillway.limit.limit=r.decision=shadow"), Some(2));
+    assert_eq!(counted(&proxy, "spillway.limit.limit=r.decision=shadow"), Some(2));
 }
 
 #[test]
