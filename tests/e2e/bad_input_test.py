@@ -3,6 +3,7 @@
 That nothing trapped is asserted for every lab in the end (conftest.py).
 """
 
+import base64
 import json
 
 import pytest
@@ -11,7 +12,8 @@ from lab import TENANTS
 
 from conftest import FULL, HEADERS_FIRST
 
-CAPACITY = 1_000_000
+#: Refilled by less than a token in eight seconds.
+CAPACITY = 10_000
 BUDGET = {"limits": [{"name": "budget", "per": ["caller"], "tokens": f"{CAPACITY}/day", "reserve": "max"}]}
 #: Failures on purpose are not to move traffic here.
 STEADY = {"providers": {"openai": {"breaker": {"force": "closed"}}}}
@@ -98,50 +100,117 @@ def test_a_get_and_an_unknown_path_pass_by_uncounted(lab, client):
     assert spent(client) == 0
 
 
-#: canned body of the mock → whether the provider said what it cost.
+def records(lab, count=1):
+    return [line["spillway"] for line in lab.envoy.records(count)]
+
+
+def is_charged_as_reserved(left, max_tokens):
+    """Of the prompt 5 % more is set aside than estimated; what isn't input counts as output."""
+    reserved = left["estimate"] + -(-left["estimate"] // 20) + max_tokens
+    actual = {"input": left["estimate"], "output": reserved - left["estimate"], "source": "reserved"}
+    return (left["reserved"], left["actual"]) == (reserved, actual)
+
+
+#: Canned bodies of the mock, all of which say nothing that can be believed about their cost.
 ANSWERS = ["html", "not-json", "truncated", "empty", "deep", "no-usage", "null-usage", "negative-usage",
            "absurd-usage", "text-usage"]
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_a_bad_answer_reaches_the_client_and_is_charged(lab, client, name):
+def test_a_bad_answer_reaches_the_client_and_is_charged_as_reserved(lab, client, name):
+    lab.envoy.skip_records()
     answer = client.chat(max_tokens=500, headers={"x-mock-body": name})
     assert answer.status == 200
-    # By its usage where that can be believed, else as estimated or reserved; never nothing, never more than there is.
-    assert 0 < spent(client) <= CAPACITY
+    (left,) = records(lab)
+    assert is_charged_as_reserved(left, 500) and spent(client) == left["reserved"]
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_a_bad_stream_reaches_the_client_and_is_charged(lab, client, name):
+def test_a_stream_that_is_none_reaches_the_client_and_is_charged_for_the_prompt(lab, client, name):
+    lab.envoy.skip_records()
     answer = client.chat(max_tokens=500, stream=True, headers={"x-mock-body": name})
     assert answer.status == 200
-    assert 0 < spent(client) <= CAPACITY
+    (left,) = records(lab)
+    assert left["actual"] == {"input": left["estimate"], "output": 0, "source": "estimate"}
+    assert spent(client) == left["estimate"]
+
+
+#: usage of a stream's last chunk → its cost, where that can be believed.
+STREAM_USAGES = {
+    "missing": (None, None), "null": ("null", None), "negative": ('{"prompt_tokens":-5,"completion_tokens":-7}', None),
+    "absurd": ('{"prompt_tokens":1e300,"completion_tokens":99999999999999999999}', None),
+    "text": ('{"prompt_tokens":"many","completion_tokens":[]}', None), "a list": ("[1,2]", None),
+    "good": ('{"prompt_tokens":30,"completion_tokens":20}', (30, 20)),
+}
+
+
+def canned_stream(usage):
+    delta = '{"id":"c","choices":[{"index":0,"delta":{"content":"twelve words of an answer that a client has really got from it"}}]}'
+    chunks = [delta, '{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}']
+    chunks += [f'{{"id":"c","choices":[],"usage":{usage}}}'] if usage else []
+    stream = "".join(f"data: {chunk}\n\n" for chunk in [*chunks, "[DONE]"])
+    return "base64:" + base64.b64encode(stream.encode()).decode()
+
+
+@pytest.mark.parametrize("name", STREAM_USAGES)
+def test_a_stream_is_charged_by_its_usage_or_for_what_passed(lab, client, name):
+    usage, cost = STREAM_USAGES[name]
+    lab.envoy.skip_records()
+    answer = client.chat(max_tokens=500, stream=True, headers={"x-mock-body": canned_stream(usage)})
+    assert answer.events()[-1] == "[DONE]" and "really got" in answer.text
+    (left,) = records(lab)
+    actual = left["actual"]
+    if cost:
+        assert (actual["input"], actual["output"], actual["source"]) == (*cost, "usage")
+    else:
+        assert (actual["input"], actual["source"]) == (left["estimate"], "estimate")
+        assert 10 <= actual["output"] <= 18, "thirteen words"
+    assert spent(client) == actual["input"] + actual["output"]
 
 
 def test_an_encoded_answer_is_passed_on_and_charged_as_reserved(lab, client):
+    lab.envoy.skip_records()
     answer = client.chat(max_tokens=500, headers={"x-mock-encoding": "gzip", "x-mock-usage": "30,20"})
     assert answer.status == 200 and answer.body[:2] == b"\x1f\x8b"
-    assert 500 <= spent(client) <= 540
+    (left,) = records(lab)
+    assert is_charged_as_reserved(left, 500) and spent(client) == left["reserved"]
 
 
 def test_a_stream_that_breaks_off_is_charged_for_what_came(lab, client):
+    lab.envoy.skip_records()
     answer = client.chat(max_tokens=5000, stream=True, headers={"x-mock-reset-after": "4"})
     assert answer.events()[-1] != "[DONE]"
-    assert 0 < spent(client) < 1000
+    (left,) = records(lab)
+    actual = left["actual"]
+    assert (left["end"], actual["input"], actual["source"]) == ("upstream_reset", left["estimate"], "estimate")
+    assert 5 <= actual["output"] <= 25 and spent(client) == actual["input"] + actual["output"]
 
 
 def test_an_answer_that_breaks_off_is_charged_and_ends(lab, client):
-    answer = client.chat(max_tokens=500, headers={"x-mock-reset-after": "1"})
-    assert answer.broken or answer.status >= 500
-    assert 0 < spent(client) <= 600
+    lab.envoy.skip_records()
+    assert client.chat(max_tokens=500, headers={"x-mock-reset-after": "1"}).broken
+    (left,) = records(lab)
+    assert left["end"] == "upstream_reset"
+    assert is_charged_as_reserved(left, 500) and spent(client) == left["reserved"]
 
 
 def test_no_answer_at_all_ends_as_a_provider_s_failure(lab, client):
     answer = client.chat(max_tokens=500, headers={"x-mock-reset-after": "0"})
-    assert answer.status in (502, 503)
+    assert answer.status in (502, 503) and spent(client) == 0
 
 
-def test_a_line_of_a_mebibyte_in_a_stream_arrives_whole(lab, client):
-    # A header can't carry it: the mock repeats its content in one event by its number of events instead.
-    answer = client.chat(stream=True, headers={"x-mock-events": "1", "x-mock-content": "w" * 30_000})
-    assert answer.events()[-1] == "[DONE]" and len(answer.body) > 30_000
+@pytest.mark.parametrize("size", [1 << 20, 3 << 20], ids=["1 MiB", "3 MiB"])
+def test_a_line_of_a_mebibyte_in_a_stream_arrives_whole_and_is_charged(lab, client, size):
+    # The line's bound is 1 MiB: under it usage and text are read, over it the line passes unread. No header can carry
+    # it, so the mock has it from its control port.
+    lab.openai.faults(content="w" * (size - 1000), events=1, usage="30,20")
+    lab.envoy.skip_records()
+    answer = client.chat(stream=True, max_tokens=500)
+    assert answer.events()[-1] == "[DONE]"
+    longest = max(len(line) for line in answer.body.splitlines())
+    assert size - 1000 < longest <= size
+    assert answer.body.count(b"w" * (size - 1000)) == 1, "not a byte is missing"
+    (left,) = records(lab)
+    assert (left["end"], left["actual"]) == ("complete", {"input": 30, "output": 20, "source": "usage"})
+    lab.openai.faults()
+    assert spent(client) == 50

@@ -24,14 +24,17 @@ PROVIDERS = ("openai", "anthropic", "backup")
 
 
 class Lab:
-    """Mock providers behind one Envoy: `mocks` by the name of their cluster, those of PROVIDERS as attributes too."""
+    """Mock providers behind one Envoy: `mocks` by the name of their cluster, those of PROVIDERS as attributes too.
 
-    def __init__(self, directory, *patches, file="standalone.yaml", providers=PROVIDERS, concurrency=2):
+    `change` may turn Envoy's configuration into what a test needs beside the policy.
+    """
+
+    def __init__(self, directory, *patches, file="standalone.yaml", providers=PROVIDERS, concurrency=2, change=None):
         self.policy = {}
         for patch in patches:
             self.policy = merged(self.policy, patch)
         self.directory, self.file, self.concurrency = directory, file, concurrency
-        self.providers, self.mocks = providers, {}
+        self.providers, self.mocks, self.change = providers, {}, change
         self._stack = ExitStack()
 
     def __enter__(self):
@@ -39,6 +42,8 @@ class Lab:
             self.mocks = {name: stack.enter_context(Mock()) for name in self.providers}
             ports = {name: mock.port for name, mock in self.mocks.items()}
             config = render(self.file, ports, self.directory, self.policy)
+            if self.change:
+                self.change(config)
             self.envoy = stack.enter_context(Envoy(config, self.directory, self.concurrency))
             self._stack = stack.pop_all()
         return self

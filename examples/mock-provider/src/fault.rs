@@ -9,7 +9,7 @@ use crate::http::Request;
 use crate::wire::unpercent;
 
 /// The names understood.
-pub(crate) const NAMES: [&str; 20] = [
+pub(crate) const NAMES: [&str; 21] = [
     "status",
     "retry-after",
     "retry-after-ms",
@@ -28,6 +28,7 @@ pub(crate) const NAMES: [&str; 20] = [
     "encoding",
     "remaining",
     "set",
+    "trailer",
     "k",
     "n",
 ];

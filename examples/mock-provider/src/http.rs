@@ -141,7 +141,13 @@ impl Connection {
         self.writer.write_all(bytes)
     }
 
-    /// Sends one chunk; an empty one ends the answer.
+    /// Ends a chunked answer with these lines as its trailers.
+    pub(crate) fn trailers<'a>(&mut self, lines: impl Iterator<Item = &'a str>) -> io::Result<()> {
+        let lines: String = lines.map(|line| format!("{line}\r\n")).collect();
+        self.write(format!("0\r\n{lines}\r\n").as_bytes())
+    }
+
+    /// Sends one chunk, which isn't empty.
     pub(crate) fn chunk(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut frame = format!("{:x}\r\n", bytes.len()).into_bytes();
         frame.extend_from_slice(bytes);

@@ -89,6 +89,7 @@ fn send(connection: &mut Connection, answer: &Answer, fault: &Fault) -> io::Resu
             match fault.number("reset-after") {
                 Some(0) => Ok(Sent::Cut),
                 Some(_) => half(connection, answer, body),
+                None if fault.text("trailer").is_some() => chunked(connection, answer, body, fault),
                 None => whole(connection, answer.status, &answer.headers, body),
             }
         }
@@ -127,12 +128,10 @@ fn stream(
     events: &[String],
     fault: &Fault,
 ) -> io::Result<Sent> {
-    let mut headers = answer.headers.clone();
-    headers.push(("transfer-encoding".to_owned(), "chunked".to_owned()));
     let cut_at = fault
         .number("reset-after")
         .and_then(|count| usize::try_from(count).ok());
-    connection.write(&head(answer.status, &headers))?;
+    connection.write(&head(answer.status, &in_chunks(&answer.headers)))?;
     for (number, event) in events.iter().enumerate() {
         if cut_at == Some(number) {
             return Ok(Sent::Cut);
@@ -144,5 +143,18 @@ fn stream(
         });
         connection.chunk(event.as_bytes())?;
     }
-    connection.chunk(b"").map(|()| Sent::Whole)
+    connection.trailers(fault.texts("trailer")).map(|()| Sent::Whole)
+}
+
+/// A whole body as one chunk, with trailers after it.
+fn chunked(connection: &mut Connection, answer: &Answer, body: &[u8], fault: &Fault) -> io::Result<Sent> {
+    connection.write(&head(answer.status, &in_chunks(&answer.headers)))?;
+    connection.chunk(body)?;
+    connection.trailers(fault.texts("trailer")).map(|()| Sent::Whole)
+}
+
+fn in_chunks(headers: &[(String, String)]) -> Vec<(String, String)> {
+    let mut headers = headers.to_vec();
+    headers.push(("transfer-encoding".to_owned(), "chunked".to_owned()));
+    headers
 }
