@@ -160,14 +160,10 @@ lint() {
   step clippy-wasm 'Clippy, wasm32-wasip1' cargo clippy -p spillway --lib --target wasm32-wasip1 -- -D warnings
 }
 
-native_tests() {
-  step native 'Native tests' cargo test --workspace --exclude spillway-suites
-  count_cargo native 'native tests'
-}
-
-suites() {
-  step suites 'Suites: the module on the test host' cargo test -p spillway-suites
-  count_cargo suites "the module's suites"
+# One command for both: cargo chooses features for the packages it is asked for, and asked twice it builds wasmtime twice.
+cargo_tests() {
+  step cargo 'Native tests, and the suites: the module on the test host' cargo test --workspace
+  count_cargo cargo 'native tests and suites'
 }
 
 end_to_end() {
@@ -224,9 +220,8 @@ tests() {
   need_python
   build_module release
   build_mock
-  native_tests
+  cargo_tests
   build_tools
-  suites
   end_to_end "$ENVOY" "$VENV/bin/envoy"
 }
 

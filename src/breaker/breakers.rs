@@ -5,6 +5,7 @@
 
 use core::hash::Hasher as _;
 use core::time::Duration;
+use std::borrow::Cow;
 
 use siphasher::sip::SipHasher13;
 
@@ -31,7 +32,26 @@ pub struct Breakers<'p> {
     rules: &'p Rules,
     models: usize,
     record: u64,
+    key: Cow<'p, str>,
+}
+
+/// What a provider's breakers are known by in the store; taken once, it needn't be hashed for each call.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    record: u64,
     key: String,
+}
+
+impl Identity {
+    /// Of a provider.
+    #[must_use]
+    pub fn of(provider: &Provider) -> Self {
+        let record = record(provider);
+        Self {
+            record,
+            key: format!("spillway/b/{record:016x}"),
+        }
+    }
 }
 
 /// A record as it was read.
@@ -74,14 +94,28 @@ impl<'p> Breakers<'p> {
     /// The breakers of this provider, in whatever store.
     #[must_use]
     pub fn of(provider: &'p Provider) -> Self {
-        let record = record(provider);
-        let key = format!("spillway/b/{record:016x}");
-        let models = provider.models.len();
+        let Identity { record, key } = Identity::of(provider);
+        Self {
+            key: Cow::Owned(key),
+            ..Self::shell(provider, record)
+        }
+    }
+
+    /// As [`Breakers::of`], for a provider whose identity was taken before.
+    #[must_use]
+    pub fn known(provider: &'p Provider, identity: &'p Identity) -> Self {
+        Self {
+            key: Cow::Borrowed(&identity.key),
+            ..Self::shell(provider, identity.record)
+        }
+    }
+
+    fn shell(provider: &'p Provider, record: u64) -> Self {
         Self {
             rules: &provider.breaker,
-            models,
+            models: provider.models.len(),
             record,
-            key,
+            key: Cow::Borrowed(""),
         }
     }
 

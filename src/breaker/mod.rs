@@ -33,7 +33,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use self::breakers::Breakers;
+pub use self::breakers::{Breakers, Identity};
 pub use self::outcome::{Cause, Failure, Latency, Outcome};
 pub use self::state::Observation;
 

@@ -2,18 +2,19 @@
 
 use crate::breaker::{Outcome, Pass};
 use crate::dialect::{Edits, Endpoint, RequestFacts, rewrite, scan};
-use crate::ledger::{Admission, Demand, Level, Request, Ticket};
-use crate::policy::{Hop, ModelRoute, Policy, Validation};
+use crate::ledger::{Admission, Level, Request, Ticket};
+use crate::policy::{Hop, ModelRoute};
 use crate::report::Record;
 use crate::report::metric::{Booking, Decision, LimitRef, Metric, PassedOver};
 use crate::report::record::outside_name;
-use crate::route::{Found, Need, Search};
+use crate::route::{Found, Search};
 use crate::store::Store;
-use crate::time::{Instant, Now};
-use crate::tokens;
+use crate::time::Instant;
 
+use super::ahead::{Routed, route_edits};
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
+use super::plan::{Plan, misrouted, nobody, too_long, unknown};
 use super::refuse::{Refusal, refuse, sourced, wait_until};
 use super::settle::{note_transition, observe};
 use super::{Body, Edit, Exchange, Step, Turn};
@@ -36,55 +37,9 @@ pub struct Admitted {
     pub(super) rule: Option<usize>,
     /// Answers asked for.
     pub(super) choices: u32,
-    pub(super) begun: Instant,
     /// When it went to the provider.
     pub(super) sent: Instant,
     pub(super) record: Box<Record>,
-}
-
-/// A place chosen before the body is known.
-#[derive(Debug)]
-pub(super) struct Routed {
-    pub(super) hop: Hop,
-    place: usize,
-    pass: Pass,
-}
-
-impl Routed {
-    /// Chooses by a model's name from the headers, or by the catch-all.
-    pub(super) fn by_headers<S: Store>(
-        turn: &mut Turn<'_, S>,
-        state: &mut Identified,
-        model: Option<&str>,
-    ) -> Result<Self, Refusal> {
-        let gateway = turn.gateway;
-        let route = match model {
-            Some(name) => gateway.route(name),
-            None => gateway.policy.any_model.as_ref(),
-        };
-        let Some(route) = route else {
-            return Err(Refusal::unknown_model(unroutable(&gateway.policy)));
-        };
-        let need = Need {
-            dialect: state.endpoint.dialect(),
-            prompt: 0,
-        };
-        let mut search = Search::new(&gateway.policy, route, need);
-        let found = search.next(turn.store, turn.now.monotonic, turn.entropy);
-        note_passed(turn, &search, &mut state.record);
-        let found = found.ok_or_else(|| nobody(&search, &route.name, 0, turn.now))?;
-        note_chosen(turn, &found, &mut state.record);
-        Ok(Self {
-            hop: found.hop,
-            place: found.place,
-            pass: found.pass,
-        })
-    }
-
-    /// Not used after all: the breaker gets its probe back.
-    pub(super) fn give_back<S: Store>(self, turn: &mut Turn<'_, S>) {
-        observe(turn, self.hop, self.pass, Outcome::Neutral);
-    }
 }
 
 impl Identified {
@@ -112,14 +67,13 @@ impl Identified {
     }
 
     /// A request that ends in trailers was never judged: it can't go on.
-    pub(super) fn trailers<S: Store>(mut self, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
-        self.give_back(turn);
+    pub(super) fn trailers<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
         let refusal = Refusal::bad_request("request trailers aren't accepted here", "trailers");
-        refuse(turn, self.endpoint, self.record, refusal)
+        self.refuse_or_pass(turn, refusal)
     }
 
     fn judge<S: Store>(
-        mut self: Box<Self>,
+        mut self,
         turn: &mut Turn<'_, S>,
         bytes: &[u8],
         facts: &RequestFacts<'_>,
@@ -133,11 +87,7 @@ impl Identified {
             return refuse(turn, self.endpoint, self.record, refusal);
         };
         self.record.model.clone_from(&route.name);
-        let plan = Plan {
-            route,
-            facts,
-            estimate: estimate(&gateway.policy, route, facts),
-        };
+        let plan = Plan::new(&gateway.policy, route, facts);
         self.record.estimate = plan.estimate;
         match self.admit(turn, &plan) {
             Ok(granted) => self.send(turn, &plan, granted, bytes),
@@ -146,16 +96,25 @@ impl Identified {
     }
 
     fn admit<S: Store>(&mut self, turn: &mut Turn<'_, S>, plan: &Plan<'_>) -> Result<Granted, Refusal> {
-        let mut search = Search::new(&turn.gateway.policy, plan.route, plan.need(self.endpoint));
-        let granted = match self.routed.take() {
+        match self.routed.take() {
             Some(routed) => self.admit_routed(turn, plan, routed),
-            None => self.admit_first(turn, plan, &mut search),
-        };
+            None => self.admit_along(turn, plan, plan.route),
+        }
+    }
+
+    /// Tries a chain's candidates until one is admitted, or a limit of the caller says no.
+    fn admit_along<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        plan: &Plan<'_>,
+        route: &ModelRoute,
+    ) -> Result<Granted, Refusal> {
+        let mut search = turn.gateway.search(route, plan.need(self.endpoint));
+        let granted = self.admit_first(turn, plan, &mut search);
         note_passed(turn, &search, &mut self.record);
         granted
     }
 
-    /// Tries candidates until one is admitted, or a limit of the caller says no.
     fn admit_first<S: Store>(
         &mut self,
         turn: &mut Turn<'_, S>,
@@ -163,28 +122,27 @@ impl Identified {
         search: &mut Search<'_>,
     ) -> Result<Granted, Refusal> {
         while let Some(found) = search.next(turn.store, turn.now.monotonic, turn.entropy) {
-            note_chosen(turn, &found, &mut self.record);
-            match self.book(turn, plan, found.hop) {
-                Booked::Granted(ticket, levels) => {
-                    return Ok(Granted {
-                        hop: found.hop,
-                        place: found.place,
-                        pass: found.pass,
-                        ticket,
-                        levels,
-                    });
-                }
-                Booked::ProviderFull(retry_at) => {
-                    observe(turn, found.hop, found.pass, Outcome::Neutral);
-                    search.skip(found.hop, PassedOver::Limit, retry_at);
-                }
-                Booked::Refused(refusal) => {
-                    observe(turn, found.hop, found.pass, Outcome::Neutral);
-                    return Err(refusal);
+            note_turned(turn, &found);
+            let booked = self.book(turn, plan, found.hop);
+            if let Booked::Granted(ticket, levels) = booked {
+                note_chosen(turn, (found.hop, found.state), &mut self.record);
+                return Ok(Granted {
+                    hop: found.hop,
+                    fallback: found.fallback,
+                    pass: found.pass,
+                    ticket,
+                    levels,
+                });
+            }
+            observe(turn, found.hop, found.pass, Outcome::Neutral);
+            match booked {
+                Booked::Refused(refusal) => return Err(refusal),
+                Booked::ProviderFull(at) => search.skip(found.hop, PassedOver::Limit, Some(at)),
+                Booked::ProviderNever | Booked::Granted(..) => {
+                    search.skip(found.hop, PassedOver::Context, None);
                 }
             }
         }
-        self.record.provider.clear();
         Err(nobody(search, &plan.route.name, plan.estimate, turn.now))
     }
 
@@ -197,28 +155,45 @@ impl Identified {
     ) -> Result<Granted, Refusal> {
         let Some(hop) = plan.on_provider(routed.hop) else {
             routed.give_back(turn);
-            return Err(Refusal::unknown_model(misrouted(
-                &turn.gateway.policy,
-                &self.record.model,
-            )));
+            let message = misrouted(&turn.gateway.policy, &self.record.model);
+            return Err(Refusal::unknown_model(message));
         };
-        match self.book(turn, plan, hop) {
-            Booked::Granted(ticket, levels) => Ok(Granted {
-                hop,
-                place: routed.place,
-                pass: routed.pass,
-                ticket,
-                levels,
-            }),
-            Booked::ProviderFull(retry_at) => {
-                routed.give_back(turn);
-                Err(Refusal::unavailable(wait_until(Some(retry_at), turn.now)))
-            }
-            Booked::Refused(refusal) => {
-                routed.give_back(turn);
-                Err(refusal)
-            }
+        if hop != routed.hop {
+            return self.admit_other(turn, plan, (hop, routed));
         }
+        let refusal = match self.book(turn, plan, hop) {
+            Booked::Granted(ticket, levels) => {
+                return Ok(Granted {
+                    hop,
+                    fallback: routed.fallback,
+                    pass: routed.pass,
+                    ticket,
+                    levels,
+                });
+            }
+            Booked::ProviderFull(retry_at) => Refusal::unavailable(wait_until(Some(retry_at), turn.now)),
+            Booked::ProviderNever => plan.too_long_for_all(),
+            Booked::Refused(refusal) => refusal,
+        };
+        routed.give_back(turn);
+        Err(refusal)
+    }
+
+    /// Another model of the provider than the one its headers went for: that one's breaker decides.
+    fn admit_other<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        plan: &Plan<'_>,
+        (hop, routed): (Hop, Routed),
+    ) -> Result<Granted, Refusal> {
+        let fallback = routed.fallback;
+        routed.give_back(turn);
+        let only = ModelRoute {
+            chain: vec![hop],
+            ..plan.route.clone()
+        };
+        let granted = self.admit_along(turn, plan, &only)?;
+        Ok(Granted { fallback, ..granted })
     }
 
     /// Sets the tokens aside with every limit that applies.
@@ -251,7 +226,8 @@ impl Identified {
                 }
                 Booked::Refused(Refusal::limited(&claims, &refusal))
             }
-            Admission::Never(never) => Booked::Refused(Refusal::never(too_long(&claims, &never))),
+            Admission::Never(never) if never.group == PROVIDERS => Booked::ProviderNever,
+            Admission::Never(never) => Booked::Refused(too_long(&claims, &never)),
         }
     }
 
@@ -293,16 +269,15 @@ impl Identified {
         let admitted = Admitted {
             endpoint: self.endpoint,
             hop: granted.hop,
-            fallback: granted.place > 0,
+            fallback: granted.fallback,
             retry: self.retry,
             pass: granted.pass,
             ticket: granted.ticket,
             levels: granted.levels,
             estimate: plan.estimate,
             strip_usage: inject && facts.include_usage != Some(true),
-            rule: applying_rule(policy, &self.rules, &plan.route.name),
+            rule: plan.rule(policy, &self.rules),
             choices: facts.choices,
-            begun: self.begun,
             sent: turn.now.monotonic,
             record: self.record,
         };
@@ -324,22 +299,21 @@ impl Identified {
     ) -> Exchange {
         self.give_back(turn);
         self.record.status = head.status();
-        self.record.end = "refused";
+        self.record.close("refused", turn.now.monotonic);
         Exchange::Done(self.record)
     }
 
     /// The client went before the request was whole.
     pub(super) fn abandoned<S: Store>(mut self, turn: &mut Turn<'_, S>) -> Box<Record> {
         self.give_back(turn);
-        self.record.end = "client_abort";
-        self.record.took(turn.now.monotonic.since(self.begun));
+        self.record.close("client_abort", turn.now.monotonic);
         self.record
     }
 }
 
 struct Granted {
     hop: Hop,
-    place: usize,
+    fallback: bool,
     pass: Pass,
     ticket: Ticket,
     levels: Vec<(LimitRef, Level)>,
@@ -347,120 +321,32 @@ struct Granted {
 
 enum Booked {
     Granted(Ticket, Vec<(LimitRef, Level)>),
+    /// A limit of the provider's is used up until then.
     ProviderFull(Instant),
+    /// The prompt is over what a limit of the provider's can ever admit.
+    ProviderNever,
     Refused(Refusal),
 }
 
-/// What is asked for, and where it may go.
-struct Plan<'a> {
-    route: &'a ModelRoute,
-    facts: &'a RequestFacts<'a>,
-    estimate: u64,
-}
-
-impl<'a> Plan<'a> {
-    fn need(&self, endpoint: Endpoint) -> Need {
-        Need {
-            dialect: endpoint.dialect(),
-            prompt: self.estimate,
-        }
-    }
-
-    fn demand(&self, endpoint: Endpoint) -> Demand {
-        Demand {
-            prompt: self.estimate,
-            max_output: self.facts.max_tokens,
-            choices: self.facts.choices,
-            generates: endpoint.generates(),
-        }
-    }
-
-    /// The model of this chain at a provider chosen already.
-    fn on_provider(&self, chosen: Hop) -> Option<Hop> {
-        let same = |hop: &&Hop| hop.provider == chosen.provider;
-        let exact = self.route.chain.iter().find(|hop| **hop == chosen);
-        exact.or_else(|| self.route.chain.iter().find(same)).copied()
-    }
-
-    /// The provider's name of the model, where it differs from the client's.
-    fn renamed<'p>(&self, policy: &'p Policy, hop: Hop) -> Option<&'p str> {
-        let model = policy.providers.get(hop.provider)?.models.get(hop.model)?;
-        (model.name != *self.facts.model).then_some(model.name.as_str())
-    }
-
-    fn injects_usage(&self, policy: &Policy, hop: Hop, endpoint: Endpoint) -> bool {
-        let wanted = policy
-            .providers
-            .get(hop.provider)
-            .is_some_and(|p| p.include_usage);
-        let speaks = matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
-        wanted && speaks && self.facts.stream && self.facts.include_usage != Some(true)
-    }
-}
-
-/// Why no candidate was left.
-fn nobody(search: &Search<'_>, name: &str, tokens: u64, now: Now) -> Refusal {
-    if search.all(PassedOver::Dialect) {
-        return Refusal::unknown_model(format!("model {name:?} isn't served by this API"));
-    }
-    let unfit = |why: &PassedOver| matches!(why, PassedOver::Dialect | PassedOver::Context);
-    if search.passed.iter().all(|(_, why)| unfit(why)) {
-        return Refusal::never(format!(
-            "the prompt's about {tokens} tokens are more than any context of model {name:?} holds"
-        ));
-    }
-    Refusal::unavailable(wait_until(search.earliest, now))
-}
-
-fn estimate(policy: &Policy, route: &ModelRoute, facts: &RequestFacts<'_>) -> u64 {
-    let first = route.chain.first();
-    let model = first.and_then(|hop| policy.providers.get(hop.provider)?.models.get(hop.model));
-    tokens::estimate(&facts.prompt, model.map(|m| m.tokenizer).unwrap_or_default()).tokens
-}
-
-/// What sends a request to a provider: cluster, authority, path and credential.
-pub(super) fn route_edits(policy: &Policy, hop: Hop, path: &str) -> Vec<Edit> {
-    let Some(provider) = policy.providers.get(hop.provider) else {
-        return Vec::new();
-    };
-    let mut edits = vec![Edit::set("x-spillway-cluster", provider.cluster.clone())];
-    edits.extend(
-        provider
-            .authority
-            .as_ref()
-            .map(|authority| Edit::set(":authority", authority.clone())),
-    );
-    if !provider.path_prefix.is_empty() {
-        edits.push(Edit::set(":path", format!("{}{path}", provider.path_prefix)));
-    }
-    edits.extend(
-        provider
-            .credential
-            .as_ref()
-            .map(|c| Edit::set(c.header.clone(), c.value.clone())),
-    );
-    edits
-}
-
-fn applying_rule(policy: &Policy, rules: &[usize], model: &str) -> Option<usize> {
-    let applies = |rule: &Validation| rule.models.is_empty() || rule.models.iter().any(|m| m == model);
-    rules
-        .iter()
-        .copied()
-        .find(|at| policy.validate.get(*at).is_some_and(applies))
-}
-
-fn note_chosen<S: Store>(turn: &mut Turn<'_, S>, found: &Found, record: &mut Record) {
-    if let Some(provider) = turn.gateway.policy.providers.get(found.hop.provider) {
-        record.provider.clone_from(&provider.name);
-    }
-    record.breaker = found.state;
+/// The breakers that changed their state by being asked.
+pub(super) fn note_turned<S: Store>(turn: &mut Turn<'_, S>, found: &Found) {
     for transition in found.pass.transitions() {
         note_transition(turn, found.hop, transition);
     }
 }
 
-fn note_passed<S: Store>(turn: &mut Turn<'_, S>, search: &Search<'_>, record: &mut Record) {
+pub(super) fn note_chosen<S: Store>(
+    turn: &Turn<'_, S>,
+    (hop, state): (Hop, &'static str),
+    record: &mut Record,
+) {
+    if let Some(provider) = turn.gateway.policy.providers.get(hop.provider) {
+        record.provider.clone_from(&provider.name);
+    }
+    record.breaker = state;
+}
+
+pub(super) fn note_passed<S: Store>(turn: &mut Turn<'_, S>, search: &Search<'_>, record: &mut Record) {
     for (hop, why) in &search.passed {
         record.pass_over(&turn.gateway.policy, *hop, *why);
         turn.count(Metric::PassedOver(hop.provider, *why));
@@ -489,37 +375,4 @@ fn note_granted<S: Store>(
     if ticket.overflowed() > 0 {
         turn.count(Metric::Overflow);
     }
-}
-
-fn unknown(policy: &Policy, asked: &str) -> String {
-    let names: Vec<&str> = policy.models.iter().map(|m| m.name.as_str()).collect();
-    format!(
-        "model {asked:?} isn't served here; served are {}",
-        names.join(", ")
-    )
-}
-
-fn unroutable(policy: &Policy) -> String {
-    match &policy.host.model_header {
-        Some(header) => format!("header {header:?} names no model that is served here"),
-        None => "no route is set for requests whose model isn't known from their headers".into(),
-    }
-}
-
-fn misrouted(policy: &Policy, model: &str) -> String {
-    let header = policy.host.model_header.as_deref().unwrap_or("x-model");
-    format!(
-        "model {model:?} isn't served by the provider that this request's headers chose; name it in {header:?}"
-    )
-}
-
-fn too_long(claims: &Claims<'_>, never: &crate::ledger::Never) -> String {
-    let name = claims
-        .claims
-        .get(never.claim)
-        .map_or("", |c| c.limit.name.as_str());
-    format!(
-        "the prompt's about {} tokens are more than limit {name:?} can ever admit at once ({})",
-        never.needed, never.capacity
-    )
 }

@@ -2,9 +2,10 @@
 
 use crate::breaker::{self, Breakers, Scope, Transition};
 use crate::ledger::{self, Claim, Ledger};
-use crate::policy::{Hop, Limit, Mode, ModelRoute, Per, Policy};
+use crate::policy::{CallerRule, Hop, Limit, Mode, ModelRoute, Per, Policy};
 use crate::report::Metric;
 use crate::report::metric::LimitRef;
+use crate::route::{Need, Search};
 use crate::store::Store;
 use crate::time::Now;
 
@@ -17,7 +18,16 @@ pub struct Gateway {
     pub policy: Policy,
     /// The ledger of this policy's size.
     pub ledger: Ledger,
+    /// Lower-case names of headers that name callers, or carry credentials; sorted.
+    identities: Vec<String>,
+    /// A limit counts by the host's route.
+    counts_routes: bool,
+    /// What the providers' breakers are known by, index for index.
+    breakers: Vec<breaker::Identity>,
 }
+
+/// Credentials of both dialects: whatever of them a client sends stops here.
+const CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
 
 /// What a callback leaves behind for the shell: counted, or to be tried again by the tick.
 #[derive(Debug, Default)]
@@ -97,7 +107,13 @@ impl Gateway {
     /// Derives what a policy's exchanges need again and again.
     #[must_use]
     pub fn new(policy: Policy, ledger: Ledger) -> Self {
-        Self { policy, ledger }
+        Self {
+            identities: identities(&policy),
+            counts_routes: policy.limits.iter().any(|l| l.per.contains(&Per::Route)),
+            breakers: policy.providers.iter().map(breaker::Identity::of).collect(),
+            policy,
+            ledger,
+        }
     }
 
     /// The policy's entry for a model that a client names.
@@ -115,7 +131,26 @@ impl Gateway {
     /// The breakers of a provider.
     #[must_use]
     pub fn breakers(&self, provider: usize) -> Option<Breakers<'_>> {
-        self.policy.providers.get(provider).map(Breakers::of)
+        let found = self.policy.providers.get(provider)?;
+        Some(Breakers::known(found, self.breakers.get(provider)?))
+    }
+
+    /// A walk along a chain of candidates.
+    pub(super) fn search<'g>(&'g self, route: &'g ModelRoute, need: Need) -> Search<'g> {
+        Search::new(&self.policy, &self.breakers, route, need)
+    }
+
+    /// Whether a header names the caller or carries a credential, so that it stops here.
+    pub(super) fn is_identity(&self, name: &[u8]) -> bool {
+        let found = self
+            .identities
+            .binary_search_by(|other| other.as_bytes().cmp(name));
+        found.is_ok()
+    }
+
+    /// Whether a limit counts by the host's route.
+    pub(super) fn counts_routes(&self) -> bool {
+        self.counts_routes
     }
 
     /// The callers' limits that apply. A limit per model or provider is left out while that isn't known.
@@ -181,6 +216,23 @@ impl Gateway {
             found.sources.push(LimitRef::Provider(provider, at));
         }
     }
+}
+
+fn identities(policy: &Policy) -> Vec<String> {
+    let rules = policy.callers.iter().filter_map(|rule| match rule {
+        CallerRule::Header(name) => Some(name.as_str()),
+        CallerRule::Bearer(_) | CallerRule::Jwt { .. } => None,
+    });
+    let attributes = policy.attributes.iter().map(|a| a.header.as_str());
+    let credentials = policy.providers.iter().filter_map(|p| p.credential.as_ref());
+    let names = CREDENTIALS.into_iter().chain(rules).chain(attributes);
+    let mut names: Vec<String> = names
+        .chain(credentials.map(|c| c.header.as_str()))
+        .map(str::to_owned)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 impl<S: Store> Turn<'_, S> {

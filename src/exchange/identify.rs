@@ -3,26 +3,22 @@
 //! An identity that the client can choose is no identity: only known keys, headers that the policy trusts and claims
 //! that the host verified name a caller. None of them travels on to a provider.
 
-use std::borrow::Cow;
-
 use crate::dialect::Endpoint;
 use crate::headers::Headers;
 use crate::ledger::{Demand, Request};
-use crate::policy::{Anonymous, CallerRule, OnUnreadable, Policy, known};
+use crate::policy::{Anonymous, CallerRule, Policy, known};
 use crate::report::Record;
 use crate::report::metric::{Metric, Refused};
 use crate::report::record::outside_name;
 use crate::store::Store;
-use crate::time::Instant;
 
-use super::admit::{Routed, route_edits};
+use super::ahead::Routed;
+use super::gateway::Gateway;
 use super::refuse::{Refusal, refuse};
 use super::{Edit, Exchange, Step, Turn};
 
 /// Prefix of the headers that are ours alone.
 const OURS: &[u8] = b"x-spillway-";
-/// Credentials of both dialects: whatever of them a client sends stops here.
-const CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
 /// A body larger than this is worth a look at the ledger before it is uploaded.
 const LARGE_BODY: usize = 64 * 1024;
 
@@ -57,7 +53,8 @@ pub struct Identified {
     pub(super) rules: Vec<usize>,
     /// The client says that it tries again.
     pub(super) retry: bool,
-    pub(super) begun: Instant,
+    /// The model by the policy's header.
+    pub(super) asked: Option<String>,
     /// What headers need before they go out.
     pub(super) edits: Vec<Edit>,
     /// Where it went already, when the body can't choose.
@@ -76,6 +73,7 @@ pub(super) fn identify<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>)
     turn.count(Metric::Exchange(endpoint));
     let record = Box::new(Record {
         endpoint: endpoint.as_str(),
+        begun: turn.now.monotonic,
         ..Record::default()
     });
     let Some(who) = name_caller(turn, head) else {
@@ -111,8 +109,8 @@ fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) ->
             .headers
             .first("x-stainless-retry-count")
             .is_some_and(|count| count != b"0"),
-        begun: turn.now.monotonic,
-        edits: outgoing_edits(&turn.gateway.policy, head.headers),
+        asked: model_header(&turn.gateway.policy, head.headers),
+        edits: outgoing_edits(turn.gateway, head.headers),
         routed: None,
         who: known.who,
         record,
@@ -135,7 +133,7 @@ impl Identified {
         if turn.gateway.policy.host.body_pause {
             return (Exchange::Identified(self), Step::hold());
         }
-        self.route_first(turn, head)
+        self.route_first(turn)
     }
 
     fn unreadable<S: Store>(&self, turn: &Turn<'_, S>, head: &RequestHead<'_>) -> Option<Refusal> {
@@ -164,9 +162,7 @@ impl Identified {
         if policy.host.body_pause && small {
             return None;
         }
-        let model = model_header(policy, head.headers)
-            .map(|name| turn.gateway.route(&name))
-            .unwrap_or_default();
+        let model = self.asked.as_ref().and_then(|name| turn.gateway.route(name));
         let claims = turn
             .gateway
             .claims(&self.who, model.map(|m| m.name.as_str()), None);
@@ -187,81 +183,6 @@ impl Identified {
             .ledger
             .peek(turn.store, &request, turn.now.monotonic)?;
         Some(Refusal::limited(&claims, &refusal))
-    }
-
-    /// Chooses the provider before the body is known: by a header, or the catch-all.
-    fn route_first<S: Store>(
-        mut self: Box<Self>,
-        turn: &mut Turn<'_, S>,
-        head: &RequestHead<'_>,
-    ) -> (Exchange, Step) {
-        let name = model_header(&turn.gateway.policy, head.headers);
-        let routed = Routed::by_headers(turn, &mut self, name.as_deref());
-        match routed {
-            Err(refusal) => refuse(turn, self.endpoint, self.record, refusal),
-            Ok(routed) => {
-                let mut edits = core::mem::take(&mut self.edits);
-                edits.extend(route_edits(&turn.gateway.policy, routed.hop, &self.path));
-                // The body may be changed after these headers have gone.
-                edits.push(Edit::remove("content-length"));
-                self.routed = Some(routed);
-                (Exchange::Identified(self), Step::edited(edits))
-            }
-        }
-    }
-
-    /// Refuses what can't be read, or passes it uncounted where the policy says so.
-    pub(super) fn refuse_or_pass<S: Store>(
-        mut self: Box<Self>,
-        turn: &mut Turn<'_, S>,
-        refusal: Refusal,
-    ) -> (Exchange, Step) {
-        if !self.may_pass_uncounted(turn, refusal.reason) {
-            self.give_back(turn);
-            return refuse(turn, self.endpoint, self.record, refusal);
-        }
-        let step = match self.routed.take() {
-            Some(routed) => {
-                routed.give_back(turn);
-                Step::pass()
-            }
-            None => match Routed::by_headers(turn, &mut self, None) {
-                Err(refusal) => return refuse(turn, self.endpoint, self.record, refusal),
-                Ok(routed) => {
-                    let mut edits = core::mem::take(&mut self.edits);
-                    edits.extend(route_edits(&turn.gateway.policy, routed.hop, &self.path));
-                    routed.give_back(turn);
-                    Step::edited(edits)
-                }
-            },
-        };
-        turn.count(Metric::Uncounted);
-        if turn.in_shadow() {
-            turn.count(Metric::ShadowRefused(refusal.reason));
-        }
-        (Exchange::Bypassed, step)
-    }
-
-    fn may_pass_uncounted<S: Store>(&self, turn: &Turn<'_, S>, reason: Refused) -> bool {
-        let policy = &turn.gateway.policy;
-        match reason {
-            Refused::Encoded => turn.in_shadow() || policy.on_encoded == OnUnreadable::Pass,
-            Refused::Oversize => turn.in_shadow() || policy.on_oversize == OnUnreadable::Pass,
-            Refused::BadRequest => turn.in_shadow(),
-            Refused::Anonymous
-            | Refused::Model
-            | Refused::Never
-            | Refused::Limit
-            | Refused::Unavailable
-            | Refused::Answer => false,
-        }
-    }
-
-    /// Gives a probe back that was taken before the body was known.
-    pub(super) fn give_back<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
-        if let Some(routed) = self.routed.take() {
-            routed.give_back(turn);
-        }
     }
 }
 
@@ -295,11 +216,7 @@ fn name_caller<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>) -> Opti
         }
         turn.count(Metric::ShadowRefused(Refused::Anonymous));
     }
-    let wants_route = policy
-        .limits
-        .iter()
-        .any(|l| l.per.contains(&crate::policy::Per::Route));
-    let route = if wants_route {
+    let route = if turn.gateway.counts_routes() {
         (head.property)(&["xds", "route_name"])
     } else {
         None
@@ -366,40 +283,16 @@ fn matching_rules(policy: &Policy, path: &str, headers: &Headers) -> Vec<usize> 
 }
 
 /// What must change before anything goes to a provider: identities out, our own headers out, no compression.
-fn outgoing_edits(policy: &Policy, headers: &Headers) -> Vec<Edit> {
-    let mut edits = without_ours(headers);
-    let rules = policy.callers.iter().filter_map(|rule| match rule {
-        CallerRule::Header(name) => Some(name.as_str()),
-        CallerRule::Bearer(_) | CallerRule::Jwt { .. } => None,
-    });
-    let attributes = policy.attributes.iter().map(|a| a.header.as_str());
-    let credentials = policy
-        .providers
+fn outgoing_edits(gateway: &Gateway, headers: &Headers) -> Vec<Edit> {
+    let stops = |name: &[u8]| name.starts_with(OURS) || gateway.is_identity(name);
+    let mut edits: Vec<Edit> = headers
         .iter()
-        .filter_map(|p| p.credential.as_ref())
-        .map(|c| c.header.as_str());
-    let mut names: Vec<&str> = CREDENTIALS
-        .into_iter()
-        .chain(rules)
-        .chain(attributes)
-        .chain(credentials)
+        .filter(|(name, _)| stops(name))
+        .map(|(name, _)| Edit::remove(name))
         .collect();
-    names.sort_unstable();
-    names.dedup();
-    edits.extend(
-        names
-            .into_iter()
-            .filter(|name| headers.first(name).is_some())
-            .map(Edit::remove),
-    );
-    if headers
-        .first("accept-encoding")
-        .is_none_or(|encoding| encoding != b"identity")
-    {
-        edits.push(Edit::Set(
-            Cow::Borrowed("accept-encoding"),
-            Cow::Borrowed("identity"),
-        ));
+    let encoding = headers.first("accept-encoding");
+    if encoding.is_none_or(|encoding| encoding != b"identity") {
+        edits.push(Edit::set("accept-encoding", "identity"));
     }
     edits
 }

@@ -12,10 +12,12 @@
 #![allow(clippy::boxed_local)]
 
 mod admit;
+mod ahead;
 mod answer;
 mod blame;
 mod gateway;
 mod identify;
+mod plan;
 mod refuse;
 mod respond;
 mod settle;
@@ -24,6 +26,7 @@ mod step;
 mod tests;
 mod tick;
 
+pub use ahead::Uncounted;
 pub use blame::Ending;
 pub use gateway::{Change, Effects, Gateway, Turn};
 pub use identify::{Identified, RequestHead};
@@ -43,6 +46,8 @@ pub enum Exchange {
     Start,
     /// Not ours to judge: passes untouched.
     Bypassed,
+    /// Passes uncounted, as the policy says.
+    Uncounted(Box<Uncounted>),
     /// The caller is known; the body is being gathered.
     Identified(Box<Identified>),
     /// Sent to a provider, its tokens set aside.
@@ -60,6 +65,7 @@ impl Exchange {
         match self {
             Self::Start => identify::identify(turn, head),
             Self::Bypassed
+            | Self::Uncounted(_)
             | Self::Identified(_)
             | Self::Admitted(_)
             | Self::Responding(_)
@@ -72,9 +78,12 @@ impl Exchange {
     pub fn request_body<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
         match self {
             Self::Identified(state) => state.body(turn, body),
-            Self::Start | Self::Bypassed | Self::Admitted(_) | Self::Responding(_) | Self::Done(_) => {
-                (self, Step::pass())
-            }
+            Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Admitted(_)
+            | Self::Responding(_)
+            | Self::Done(_) => (self, Step::pass()),
         }
     }
 
@@ -83,9 +92,12 @@ impl Exchange {
     pub fn request_trailers<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
         match self {
             Self::Identified(state) => state.trailers(turn),
-            Self::Start | Self::Bypassed | Self::Admitted(_) | Self::Responding(_) | Self::Done(_) => {
-                (self, Step::pass())
-            }
+            Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Admitted(_)
+            | Self::Responding(_)
+            | Self::Done(_) => (self, Step::pass()),
         }
     }
 
@@ -95,6 +107,7 @@ impl Exchange {
         match self {
             Self::Admitted(state) => state.respond(turn, head),
             Self::Identified(state) => (state.answered_by_host(turn, head), Step::pass()),
+            Self::Uncounted(state) => state.respond(head),
             Self::Start | Self::Bypassed | Self::Responding(_) | Self::Done(_) => (self, Step::pass()),
         }
     }
@@ -104,9 +117,12 @@ impl Exchange {
     pub fn response_body<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
         match self {
             Self::Responding(state) => state.body(turn, body),
-            Self::Start | Self::Bypassed | Self::Identified(_) | Self::Admitted(_) | Self::Done(_) => {
-                (self, Step::pass())
-            }
+            Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Identified(_)
+            | Self::Admitted(_)
+            | Self::Done(_) => (self, Step::pass()),
         }
     }
 
@@ -115,9 +131,12 @@ impl Exchange {
     pub fn response_trailers<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
         match self {
             Self::Responding(state) => (state.trailers(turn), Step::pass()),
-            Self::Start | Self::Bypassed | Self::Identified(_) | Self::Admitted(_) | Self::Done(_) => {
-                (self, Step::pass())
-            }
+            Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Identified(_)
+            | Self::Admitted(_)
+            | Self::Done(_) => (self, Step::pass()),
         }
     }
 
@@ -136,6 +155,7 @@ impl Exchange {
     pub fn end<S: Store>(self, turn: &mut Turn<'_, S>, ending: Ending) -> Option<Box<Record>> {
         match self {
             Self::Start | Self::Bypassed => None,
+            Self::Uncounted(state) => Some(state.ended(turn)),
             Self::Identified(state) => Some(state.abandoned(turn)),
             Self::Admitted(state) => Some(state.unanswered(turn, ending)),
             Self::Responding(state) => Some(state.broken_off(turn, ending)),

@@ -12,7 +12,7 @@ use crate::report::ratelimit::{Quota, quota_headers, retry_headers};
 use crate::store::Store;
 use crate::time::{Instant, Now};
 
-use super::gateway::Claims;
+use super::gateway::{CALLERS, Claims};
 use super::step::{Flow, Reply};
 use super::{Exchange, Step, Turn};
 
@@ -128,12 +128,11 @@ impl Refusal {
     pub(super) fn limited(claims: &Claims<'_>, refusal: &ledger::Refusal) -> Self {
         let levels = sourced(claims, &refusal.levels);
         let tightest = claims.sources.get(refusal.claim).copied();
-        let name = claims
-            .claims
-            .get(refusal.claim)
-            .map_or("", |c| c.limit.name.as_str());
+        // What a provider grants us is nobody's business, its limits' names included.
+        let own = claims.claims.get(refusal.claim).filter(|c| c.group == CALLERS);
+        let name = own.map_or_else(|| "a limit".into(), |c| format!("limit {:?}", c.limit.name));
         let message = format!(
-            "limit {name:?} is used up for now; it has room again in {} s",
+            "{name} is used up for now; it has room again in {} s",
             whole_seconds(refusal.retry_after)
         );
         let refused = Self::new(
@@ -206,7 +205,7 @@ pub(super) fn refuse<S: Store>(
     let reply = refusal.reply(policy, endpoint.dialect(), turn.now);
     record.refused = refusal.reason.as_str();
     record.status = Some(refusal.status);
-    record.end = "refused";
+    record.close("refused", turn.now.monotonic);
     (
         Exchange::Done(record),
         Step {

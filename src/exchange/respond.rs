@@ -82,8 +82,6 @@ pub struct Responding {
     pub(super) rule: Option<Rule>,
     /// Answers asked for.
     pub(super) choices: u32,
-    /// When its headers came in.
-    pub(super) begun: Instant,
     /// When it went to the provider: the client's upload is no time of the provider's.
     pub(super) sent: Instant,
     /// When the answer's headers came.
@@ -100,7 +98,7 @@ pub struct Responding {
 impl Admitted {
     /// Reads the status, tells the breaker what is known already, and chooses the reader.
     pub(super) fn respond<S: Store>(
-        self: Box<Self>,
+        self,
         turn: &mut Turn<'_, S>,
         head: &ResponseHead<'_>,
     ) -> (Exchange, Step) {
@@ -150,7 +148,6 @@ impl Admitted {
             reader,
             rule,
             choices: self.choices,
-            begun: self.begun,
             sent: self.sent,
             headed: now,
             seen: false,
@@ -210,11 +207,7 @@ impl Admitted {
         reader: &Reader,
     ) -> Vec<Edit> {
         let policy = &turn.gateway.policy;
-        let pooled = head
-            .headers
-            .iter()
-            .filter(|(name, _)| is_rate_limit_header(name) || ours(name));
-        let mut edits: Vec<Edit> = pooled.map(|(name, _)| Edit::remove(name)).collect();
+        let mut edits = private_edits(head.headers);
         let quotas = quota_headers(self.endpoint.dialect(), &tightest(policy, &self.levels), turn.now);
         edits.extend(quotas.into_iter().map(|(name, value)| Edit::set(name, value)));
         if let Some(provider) = policy.providers.get(self.hop.provider) {
@@ -230,6 +223,15 @@ impl Admitted {
         }
         edits
     }
+}
+
+/// Takes out what a provider says of its own limits, and what only we may say.
+pub(super) fn private_edits(headers: &Headers) -> Vec<Edit> {
+    let fields = headers.iter();
+    fields
+        .filter(|(name, _)| is_rate_limit_header(name) || ours(name))
+        .map(|(name, _)| Edit::remove(name))
+        .collect()
 }
 
 fn ours(name: &[u8]) -> bool {

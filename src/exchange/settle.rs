@@ -50,11 +50,7 @@ impl Cost {
 
 impl Admitted {
     /// The stream ended before any answer: the provider may well have read the prompt.
-    pub(super) fn unanswered<S: Store>(
-        self: Box<Self>,
-        turn: &mut Turn<'_, S>,
-        ending: Ending,
-    ) -> Box<Record> {
+    pub(super) fn unanswered<S: Store>(self, turn: &mut Turn<'_, S>, ending: Ending) -> Box<Record> {
         let outcome = match ending {
             Ending::UpstreamReset => Outcome::Failure(Failure::Reset),
             Ending::Timeout => Outcome::Failure(Failure::Timeout),
@@ -65,8 +61,7 @@ impl Admitted {
         settle(turn, self.ticket, cost, None);
         let mut record = self.record;
         record.actual = Some(actual(cost));
-        record.end = ending.as_str();
-        record.took(turn.now.monotonic.since(self.begun));
+        record.close(ending.as_str(), turn.now.monotonic);
         record
     }
 }
@@ -109,12 +104,10 @@ impl Responding {
         let whole = self.is_good() && ending == Ending::Complete && cost.source == "usage";
         let learnt = whole.then(|| cost.usage.output / u64::from(self.choices.max(1)));
         settle(turn, self.ticket, cost, learnt);
-        let took = turn.now.monotonic.since(self.begun);
-        turn.add(Metric::of_hop(self.hop, Metric::Duration), milliseconds(took));
         let mut record = self.record;
         record.actual = Some(actual(cost));
-        record.end = ending.as_str();
-        record.took(took);
+        record.close(ending.as_str(), turn.now.monotonic);
+        turn.add(Metric::of_hop(self.hop, Metric::Duration), record.duration_ms);
         record
     }
 

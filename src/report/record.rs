@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::policy::Policy;
 use crate::report::metric::{LimitRef, PassedOver};
+use crate::time::Instant;
 
 /// Longest model name that is repeated from a client or a provider.
 const MODEL_NAME: usize = 64;
@@ -15,6 +16,9 @@ const MODEL_NAME: usize = 64;
 /// What is known of an exchange, gathered as it goes.
 #[derive(Debug, Default, Serialize)]
 pub struct Record {
+    /// When it began.
+    #[serde(skip)]
+    pub begun: Instant,
     /// Keyed hash of the caller, or `anonymous`.
     pub caller: String,
     /// The API asked for.
@@ -122,9 +126,10 @@ impl Record {
             .extend(limit.of(policy).map(|l| l.name.clone()));
     }
 
-    /// Notes how long it took.
-    pub fn took(&mut self, duration: Duration) {
-        self.duration_ms = milliseconds(duration);
+    /// Ends it: how, and when.
+    pub fn close(&mut self, end: &'static str, now: Instant) {
+        self.end = end;
+        self.duration_ms = milliseconds(now.since(self.begun));
     }
 }
 

@@ -3,7 +3,7 @@
 //! A candidate must speak the client's dialect, have room for the prompt, and be let through by its breaker. Whoever
 //! searches decides about limits, and comes back for the next.
 
-use crate::breaker::{Breakers, Pass, Permit, StateName};
+use crate::breaker::{Breakers, Identity, Pass, Permit, StateName};
 use crate::policy::{Hop, Mode, ModelRoute, Policy, ProviderDialect, WhenAllOpen};
 use crate::report::metric::PassedOver;
 use crate::store::Store;
@@ -23,8 +23,8 @@ pub struct Need {
 pub struct Found {
     /// Where.
     pub hop: Hop,
-    /// Its place in the chain; not the first means a fallback.
-    pub place: usize,
+    /// One that speaks the dialect was passed over before it.
+    pub fallback: bool,
     /// The breaker's leave, to be handed back with what came of it.
     pub pass: Pass,
     /// The breaker's state, for the record.
@@ -35,6 +35,7 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Search<'p> {
     policy: &'p Policy,
+    identities: &'p [Identity],
     route: &'p ModelRoute,
     need: Need,
     place: usize,
@@ -46,11 +47,12 @@ pub struct Search<'p> {
 }
 
 impl<'p> Search<'p> {
-    /// Starts at the head of the chain.
+    /// Starts at the head of the chain. `identities` are those of the policy's providers, index for index.
     #[must_use]
-    pub fn new(policy: &'p Policy, route: &'p ModelRoute, need: Need) -> Self {
+    pub fn new(policy: &'p Policy, identities: &'p [Identity], route: &'p ModelRoute, need: Need) -> Self {
         Self {
             policy,
+            identities,
             route,
             need,
             place: 0,
@@ -67,11 +69,14 @@ impl<'p> Search<'p> {
             self.place += 1;
             if let Some(why) = self.unfit(hop) {
                 self.passed.push((hop, why));
-                continue;
+                // In shadow a prompt that seems too long goes all the same.
+                if why == PassedOver::Dialect || self.policy.mode == Mode::Enforce {
+                    continue;
+                }
             }
-            let breakers = Breakers::of(self.policy.providers.get(hop.provider)?);
+            let breakers = self.breakers(hop)?;
             match breakers.ask(store, hop.model, now, entropy) {
-                Permit::Go(pass) => return Some(found(hop, place, pass)),
+                Permit::Go(pass) => return Some(self.found(hop, place, pass)),
                 Permit::NotNow {
                     state,
                     retry_at,
@@ -87,7 +92,7 @@ impl<'p> Search<'p> {
                         },
                     );
                     if self.policy.mode == Mode::Shadow {
-                        return Some(unasked(hop, place, &breakers));
+                        return Some(self.unasked(hop, place, &breakers));
                     }
                 }
             }
@@ -95,10 +100,10 @@ impl<'p> Search<'p> {
         self.least_bad()
     }
 
-    /// Notes that a candidate found was not taken, and when it may be asked again.
-    pub fn skip(&mut self, hop: Hop, why: PassedOver, retry_at: Instant) {
+    /// Notes that a candidate found was not taken, and when it may be asked again, if ever.
+    pub fn skip(&mut self, hop: Hop, why: PassedOver, retry_at: Option<Instant>) {
         self.passed.push((hop, why));
-        self.earliest = Some(self.earliest.map_or(retry_at, |e| e.min(retry_at)));
+        self.earliest = [self.earliest, retry_at].into_iter().flatten().min();
     }
 
     /// Whether every candidate fell for this reason.
@@ -135,8 +140,36 @@ impl<'p> Search<'p> {
             return None;
         }
         let (place, hop, _) = self.least_bad.take()?;
-        let breakers = Breakers::of(self.policy.providers.get(hop.provider)?);
-        Some(unasked(hop, place, &breakers))
+        let breakers = self.breakers(hop)?;
+        Some(self.unasked(hop, place, &breakers))
+    }
+
+    fn breakers(&self, hop: Hop) -> Option<Breakers<'p>> {
+        let provider = self.policy.providers.get(hop.provider)?;
+        Some(Breakers::known(provider, self.identities.get(hop.provider)?))
+    }
+
+    fn found(&self, hop: Hop, place: usize, pass: Pass) -> Found {
+        let state = if pass.is_probe() {
+            StateName::HalfOpen
+        } else {
+            StateName::Closed
+        };
+        let mut before = self.passed.iter();
+        let fallback = place > 0 && before.any(|(_, why)| *why != PassedOver::Dialect);
+        Found {
+            hop,
+            fallback,
+            pass,
+            state: state.as_str(),
+        }
+    }
+
+    fn unasked(&self, hop: Hop, place: usize, breakers: &Breakers<'_>) -> Found {
+        Found {
+            state: "passed_by",
+            ..self.found(hop, place, breakers.force_pass(hop.model))
+        }
     }
 }
 
@@ -155,26 +188,5 @@ impl Refused {
         } else {
             PassedOver::Open
         }
-    }
-}
-
-fn found(hop: Hop, place: usize, pass: Pass) -> Found {
-    let state = if pass.is_probe() {
-        StateName::HalfOpen
-    } else {
-        StateName::Closed
-    };
-    Found {
-        hop,
-        place,
-        pass,
-        state: state.as_str(),
-    }
-}
-
-fn unasked(hop: Hop, place: usize, breakers: &Breakers<'_>) -> Found {
-    Found {
-        state: "passed_by",
-        ..found(hop, place, breakers.force_pass(hop.model))
     }
 }

@@ -35,7 +35,6 @@ fn a_request_given_up_before_it_was_whole_costs_nothing() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn a_request_answered_by_the_host_costs_nothing() {
     let mut lab = Lab::new(json!({}));
     let mut call = Call::begin(&mut lab, &chat(json!({})));

@@ -66,7 +66,6 @@ fn a_body_whose_model_lives_elsewhere_is_refused() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn another_model_of_the_provider_has_its_own_breaker() {
     let mut lab = Lab::headers_first(json!({"models": {"*": {"chain": ["openai/gpt-4o"]}}}));
     let mini = chat(json!({"model": "gpt-4o-mini"}));
@@ -116,7 +115,6 @@ fn a_probe_taken_at_the_headers_is_given_back_when_the_body_is_refused() {
 }
 
 #[test]
-#[ignore = "a bug that this found"]
 fn an_encoded_body_that_may_pass_goes_where_its_header_says() {
     let mut lab = Lab::headers_first(json!({"on_encoded": "pass"}));
     let request = chat(json!({}))

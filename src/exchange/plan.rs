@@ -1,0 +1,137 @@
+//! What a request asks for and where it may go, once its body is read; and what it is told when that is nowhere.
+
+use crate::dialect::{Endpoint, RequestFacts};
+use crate::ledger::{self, Demand};
+use crate::policy::{Hop, ModelRoute, Policy, Validation};
+use crate::report::metric::PassedOver;
+use crate::route::{Need, Search};
+use crate::time::Now;
+use crate::tokens;
+
+use super::gateway::Claims;
+use super::refuse::{Refusal, wait_until};
+
+/// What is asked for, and where it may go.
+pub(super) struct Plan<'a> {
+    pub(super) route: &'a ModelRoute,
+    pub(super) facts: &'a RequestFacts<'a>,
+    pub(super) estimate: u64,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(policy: &Policy, route: &'a ModelRoute, facts: &'a RequestFacts<'a>) -> Self {
+        let estimate = estimate(policy, route, facts);
+        Self {
+            route,
+            facts,
+            estimate,
+        }
+    }
+
+    pub(super) fn need(&self, endpoint: Endpoint) -> Need {
+        Need {
+            dialect: endpoint.dialect(),
+            prompt: self.estimate,
+        }
+    }
+
+    pub(super) fn demand(&self, endpoint: Endpoint) -> Demand {
+        Demand {
+            prompt: self.estimate,
+            max_output: self.facts.max_tokens,
+            choices: self.facts.choices,
+            generates: endpoint.generates(),
+        }
+    }
+
+    /// The model of this chain at a provider chosen already.
+    pub(super) fn on_provider(&self, chosen: Hop) -> Option<Hop> {
+        let same = |hop: &&Hop| hop.provider == chosen.provider;
+        let exact = self.route.chain.iter().find(|hop| **hop == chosen);
+        exact.or_else(|| self.route.chain.iter().find(same)).copied()
+    }
+
+    /// The provider's name of the model, where it differs from the client's.
+    pub(super) fn renamed<'p>(&self, policy: &'p Policy, hop: Hop) -> Option<&'p str> {
+        let model = policy.providers.get(hop.provider)?.models.get(hop.model)?;
+        (model.name != *self.facts.model).then_some(model.name.as_str())
+    }
+
+    pub(super) fn injects_usage(&self, policy: &Policy, hop: Hop, endpoint: Endpoint) -> bool {
+        let provider = policy.providers.get(hop.provider);
+        let wanted = provider.is_some_and(|p| p.include_usage);
+        let speaks = matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
+        wanted && speaks && self.facts.stream && self.facts.include_usage != Some(true)
+    }
+
+    /// The rule of those that match the request's headers which its answer must meet.
+    pub(super) fn rule(&self, policy: &Policy, rules: &[usize]) -> Option<usize> {
+        let named = |model: &String| *model == self.route.name;
+        let applies = |rule: &Validation| rule.models.is_empty() || rule.models.iter().any(named);
+        let applies = |at: &usize| policy.validate.get(*at).is_some_and(applies);
+        rules.iter().copied().find(applies)
+    }
+
+    /// Over what any provider ever takes.
+    pub(super) fn too_long_for_all(&self) -> Refusal {
+        too_long_for_all(self.estimate, &self.route.name)
+    }
+}
+
+fn estimate(policy: &Policy, route: &ModelRoute, facts: &RequestFacts<'_>) -> u64 {
+    let first = route.chain.first();
+    let model = first.and_then(|hop| policy.providers.get(hop.provider)?.models.get(hop.model));
+    tokens::estimate(&facts.prompt, model.map(|m| m.tokenizer).unwrap_or_default()).tokens
+}
+
+/// Why no candidate was left.
+pub(super) fn nobody(search: &Search<'_>, name: &str, tokens: u64, now: Now) -> Refusal {
+    if search.all(PassedOver::Dialect) {
+        return Refusal::unknown_model(format!("model {name:?} isn't served by this API"));
+    }
+    let unfit = |why: &PassedOver| matches!(why, PassedOver::Dialect | PassedOver::Context);
+    if search.passed.iter().all(|(_, why)| unfit(why)) {
+        return too_long_for_all(tokens, name);
+    }
+    Refusal::unavailable(wait_until(search.earliest, now))
+}
+
+fn too_long_for_all(tokens: u64, name: &str) -> Refusal {
+    Refusal::never(format!(
+        "the prompt's about {tokens} tokens are more than any context of model {name:?} holds"
+    ))
+}
+
+/// Over what a limit of the caller's can ever admit.
+pub(super) fn too_long(claims: &Claims<'_>, never: &ledger::Never) -> Refusal {
+    let name = claims
+        .claims
+        .get(never.claim)
+        .map_or("", |c| c.limit.name.as_str());
+    Refusal::never(format!(
+        "the prompt's about {} tokens are more than limit {name:?} can ever admit at once ({})",
+        never.needed, never.capacity
+    ))
+}
+
+pub(super) fn unknown(policy: &Policy, asked: &str) -> String {
+    let names: Vec<&str> = policy.models.iter().map(|m| m.name.as_str()).collect();
+    format!(
+        "model {asked:?} isn't served here; served are {}",
+        names.join(", ")
+    )
+}
+
+pub(super) fn unroutable(policy: &Policy) -> String {
+    match &policy.host.model_header {
+        Some(header) => format!("header {header:?} names no model that is served here"),
+        None => "no route is set for requests whose model isn't known from their headers".into(),
+    }
+}
+
+pub(super) fn misrouted(policy: &Policy, model: &str) -> String {
+    let header = policy.host.model_header.as_deref().unwrap_or("x-model");
+    format!(
+        "model {model:?} isn't served by the provider that this request's headers chose; name it in {header:?}"
+    )
+}
