@@ -1,5 +1,6 @@
 """HTTP/2 clients, whose bodies have no length and end where they like, and trailers in both directions."""
 
+import base64
 import json
 
 import pytest
@@ -153,6 +154,18 @@ def test_an_answer_with_trailers_arrives_with_them_and_is_charged_by_its_usage(c
     else:
         assert answer.json()["choices"]
     assert caller.record()[1]["end"] == "complete" and caller.spent() == 50
+
+
+@pytest.mark.parametrize("trailer", [
+    {}, pytest.param({"x_mock_trailer": "x-checksum: 7"}, marks=pytest.mark.xfail(
+        strict=True, reason="a last line without an end of line is lost when trailers follow")),
+], ids=["no trailers", "trailers"])
+def test_a_last_line_without_an_end_of_line_arrives(caller, trailer):
+    sent = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"hi"}}]}\n\ndata: [DONE]'
+    canned = "base64:" + base64.b64encode(sent).decode()
+    with caller.open(x_mock_body=canned, **trailer) as stream:
+        answer = stream.data(body(stream=True), end=True).answer()
+    assert answer.body == sent and caller.record()[1]["end"] == "complete"
 
 
 @pytest.mark.xfail(strict=True, reason="an answer that ends in trailers passes unjudged")

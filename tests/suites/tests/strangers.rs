@@ -84,6 +84,10 @@ fn keys_bytes_and_memory_are_the_same_after_ten_thousand_and_after_ten_times_as_
     let before = size(&proxy);
     let names = proxy.metrics().len();
     strangers(&proxy, 10_000..thousands() * 1_000);
+    println!(
+        "{} thousand strangers: keys, bytes, memory {before:?}",
+        thousands()
+    );
     assert_eq!(size(&proxy), before);
     assert_eq!(proxy.metrics().len(), names, "no metric per stranger");
     assert!(before.1 < 200_000, "1,024 keys: {} bytes", before.1);
