@@ -322,3 +322,15 @@ fn an_answer_of_forty_seconds_arrives_whole() {
     );
     assert_eq!(exchange.status(), 200);
 }
+
+#[test]
+fn an_observation_that_the_store_will_not_take_is_dropped_and_counted() {
+    let proxy = started(1);
+    let exchange = proxy.worker(0).send(chat("hi"));
+    proxy.conflict_on_every_set();
+    exchange.answer(fails(&exchange.upstream().unwrap()));
+    proxy.no_more_conflicts();
+    assert_eq!(exchange.status(), 500);
+    proxy.tick();
+    assert_eq!(proxy.metric("spillway.breaker.dropped.provider=openai"), Some(1));
+}

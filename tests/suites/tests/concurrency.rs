@@ -36,11 +36,24 @@ fn of_a_hundred_at_once_over_two_workers_exactly_ten_are_answered() {
         let (waiting, refused): (Vec<_>, Vec<_>) = exchanges.into_iter().partition(Exchange::is_open);
         assert_eq!((waiting.len(), refused.len()), (10, 90), "repeat {repeat}");
         assert!(refused.iter().all(|exchange| exchange.status() == 429));
-        for (at, exchange) in waiting.iter().enumerate() {
-            exchange.answer(answer("fine", 20, 30 + at as u64));
-        }
+        let spent: u64 = waiting.iter().enumerate().map(answered).sum();
         assert!(waiting.iter().all(|exchange| exchange.status() == 200));
+        proxy.tick();
+        let told = proxy.worker(1).send(chat("one too many"));
+        let left = number(&told, "x-ratelimit-remaining-tokens");
+        assert_eq!(
+            (told.status(), left),
+            (429, Some(1_000_000 - spent)),
+            "repeat {repeat}: the clock stands still, so the ledger is the sum of their usage"
+        );
     }
+}
+
+/// Answers the exchange with usage of its own, now above and now below what was reserved; how much it was.
+fn answered((at, exchange): (usize, &Exchange)) -> u64 {
+    let (input, output) = (20 + at as u64, if at % 3 == 0 { 4_000 } else { 30 + at as u64 });
+    exchange.answer(answer("fine", input, output));
+    input + output
 }
 
 #[test]
