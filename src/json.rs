@@ -11,7 +11,7 @@ mod number;
 
 use std::borrow::Cow;
 
-pub use find::line_end;
+pub use find::{line_end, string_special};
 pub use lexer::{Fault, Lexer, MAX_DEPTH, Value};
 pub use machine::{Machine, Mark};
 pub use number::unsigned;
@@ -31,8 +31,31 @@ pub fn name(raw: &[u8]) -> Cow<'_, [u8]> {
 pub fn text(raw: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(raw) {
         Ok(plain) if !raw.contains(&b'\\') => Cow::Borrowed(plain),
-        Ok(_) | Err(_) => Cow::Owned(chars(raw).collect()),
+        Ok(escaped) => Cow::Owned(decoded(escaped)),
+        Err(_) => Cow::Owned(chars(raw).collect()),
     }
+}
+
+/// What [`chars`] yields, with what stands between escapes copied as it is.
+fn decoded(escaped: &str) -> String {
+    let mut found = String::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some((plain, escape)) =
+        find::backslash(rest.as_bytes()).and_then(|at| rest.split_at_checked(at))
+    {
+        found.push_str(plain);
+        let mut decoding = chars(escape.as_bytes());
+        found.extend(decoding.next());
+        let used = escape.len().saturating_sub(decoding.rest.len());
+        let Some(after) = escape.get(used..) else {
+            // A broken escape took a part of a longer sequence.
+            found.extend(decoding);
+            return found;
+        };
+        rest = after;
+    }
+    found.push_str(rest);
+    found
 }
 
 /// As [`text`], but no longer than `bound` bytes: what is over is cut off between characters.
@@ -168,6 +191,37 @@ mod tests {
         assert_eq!(decode(r"\ud83d x"), "\u{fffd} x");
         assert_eq!(decode(r"\"), "\u{fffd}");
         assert_eq!(decode(r"\u12"), "\u{fffd}12");
+    }
+
+    #[test]
+    fn a_text_is_its_characters() {
+        let pieces = [
+            "",
+            "a",
+            "long enough for a word",
+            "é😀",
+            r"\n",
+            r#"\""#,
+            r"\u0041",
+            r"\ud83d\ude00",
+            r"\ud83d",
+            r"\q",
+            r"\u12",
+            r"\é",
+            "\\",
+        ];
+        for one in pieces {
+            for two in pieces {
+                for three in pieces {
+                    let raw = [one, two, three].concat();
+                    assert_eq!(
+                        text(raw.as_bytes()),
+                        chars(raw.as_bytes()).collect::<String>(),
+                        "{raw}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

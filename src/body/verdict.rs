@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::json;
+
 /// Whether an answer matches its schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -111,13 +113,12 @@ impl Extent {
 
     pub(super) fn of(text: &str) -> Self {
         let mut extent = Self::default();
-        let (mut open, mut quoted, mut escaped) = (0_usize, false, false);
-        for byte in text.bytes() {
+        let mut open = 0_usize;
+        let mut rest = text.as_bytes();
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
             match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = quoted,
-                b'"' => quoted = !quoted,
-                _ if quoted => {}
+                b'"' => rest = after_string(after),
                 b'{' | b'[' => {
                     open = open.saturating_add(1);
                     extent.nesting = extent.nesting.max(open);
@@ -143,6 +144,19 @@ impl Extent {
     }
 }
 
+/// What follows a string, given what follows its opening quote; nothing if it isn't closed.
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = json::string_special(rest) {
+        let special = rest.get(at..).unwrap_or_default();
+        rest = match special {
+            [b'"', after @ ..] => return after,
+            [b'\\', _, after @ ..] | [_, after @ ..] => after,
+            [] => b"",
+        };
+    }
+    b""
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -155,6 +169,8 @@ mod tests {
             ("", (0, 0)),
             ("7", (0, 0)),
             (r#""a,[{\",[""#, (0, 0)),
+            ("[\"\t,\\\\\",\",", (1, 2)),
+            (r#"["\"#, (1, 1)),
             (r#"{"a": [1, 2, {}], "b": "\\"}"#, (3, 6)),
             ("]]]][[", (2, 2)),
         ];

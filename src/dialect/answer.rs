@@ -34,7 +34,7 @@ pub enum Answer {
 /// What the assistant said in a complete JSON answer.
 #[must_use]
 pub fn answer(endpoint: Endpoint, body: &[u8]) -> Answer {
-    let mut tally = Tally::new(endpoint, Some(body.len()));
+    let mut tally = Tally::of_body(endpoint, body.len());
     match tally.body(body) {
         Ok(()) => tally.notes.answer(),
         Err(_) => Answer::NotJson,
@@ -73,6 +73,8 @@ impl Notes {
         let piece = json::text(raw);
         if self.text.len().saturating_add(piece.len()) > bound {
             self.give_up();
+        } else if self.text.is_empty() {
+            self.text = piece.into_owned();
         } else {
             self.text.push_str(&piece);
         }
@@ -121,7 +123,7 @@ impl Notes {
         }
     }
 
-    pub(super) fn answer(&self) -> Answer {
+    pub(super) fn answer(self) -> Answer {
         if self.error {
             Answer::Error
         } else if self.choices > 1 {
@@ -139,7 +141,7 @@ impl Notes {
         } else if self.text.is_empty() {
             Answer::Empty
         } else {
-            Answer::Text(self.text.clone())
+            Answer::Text(self.text)
         }
     }
 }

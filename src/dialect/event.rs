@@ -135,6 +135,8 @@ pub(super) struct Tally {
     report: Report,
     /// The event being read has content.
     spoke: bool,
+    /// What is generated is counted. A complete answer says itself what it cost.
+    counting: bool,
 }
 
 impl Tally {
@@ -146,6 +148,15 @@ impl Tally {
             notes: Notes::new(gather),
             report: Report::default(),
             spoke: false,
+            counting: true,
+        }
+    }
+
+    /// For [`Tally::body`], of so many bytes: only notes are taken.
+    pub(super) fn of_body(endpoint: Endpoint, bytes: usize) -> Self {
+        Self {
+            counting: false,
+            ..Self::new(endpoint, Some(bytes))
         }
     }
 
@@ -204,7 +215,9 @@ impl Tally {
         }
         self.spoke = true;
         self.progress.begun = true;
-        self.progress.generated.push(raw);
+        if self.counting {
+            self.progress.generated.push(raw);
+        }
     }
 
     /// A piece of the assistant's text, still escaped.

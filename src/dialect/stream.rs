@@ -177,7 +177,7 @@ impl StreamReader {
     /// What the assistant said, as far as the stream has come.
     #[must_use]
     pub fn answer(&self) -> Answer {
-        self.tally.notes.answer()
+        self.tally.notes.clone().answer()
     }
 
     /// Whether what goes out may differ from what comes in.

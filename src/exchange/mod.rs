@@ -146,7 +146,7 @@ impl Exchange {
         match self {
             Self::Identified(_) => size <= bounds.request_body,
             Self::Responding(state) => state.holds() && size <= bounds.response_body,
-            Self::Start | Self::Bypassed | Self::Admitted(_) | Self::Done(_) => false,
+            Self::Start | Self::Bypassed | Self::Uncounted(_) | Self::Admitted(_) | Self::Done(_) => false,
         }
     }
 

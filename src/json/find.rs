@@ -7,9 +7,15 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// Offset of the first byte that ends a run of plain characters in a string: `"`, `\` or a control character.
-pub(super) fn string_special(bytes: &[u8]) -> Option<usize> {
+#[must_use]
+pub fn string_special(bytes: &[u8]) -> Option<usize> {
     let hit = |word| equal(word, b'"') | equal(word, b'\\') | below_space(word);
     first(bytes, hit, |byte| byte < 0x20 || byte == b'"' || byte == b'\\')
+}
+
+/// Offset of the first `\`.
+pub(super) fn backslash(bytes: &[u8]) -> Option<usize> {
+    first(bytes, |word| equal(word, b'\\'), |byte| byte == b'\\')
 }
 
 /// Offset of the first CR or LF.

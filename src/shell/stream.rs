@@ -60,9 +60,17 @@ struct Target<'a> {
 /// Does what the core asks for, in its order: edits, body, flow.
 fn apply(step: Option<Step>, target: &Target<'_>, body: Option<(Buffer, usize)>) -> Action {
     let Some(step) = step else { return Action::Continue };
-    edit(&step.edits, target);
-    if let (Some(bytes), Some((buffer, size))) = (&step.body, body) {
-        report(host::replace_buffer(buffer, size, bytes));
+    let edited = edit(&step.edits, target);
+    let replaced = match (&step.body, body) {
+        (Some(bytes), Some((buffer, size))) => host::replace_buffer(buffer, size, bytes),
+        (Some(_) | None, _) => Ok(()),
+    };
+    let done = edited.and(replaced);
+    report(done);
+    if let (Err(_), Map::Request) = (done, target.map) {
+        // It would go with its caller's identity, without a credential, or at a wrong length.
+        send(&unchanged());
+        return Action::Pause;
     }
     match step.flow {
         Flow::Continue => Action::Continue,
@@ -74,19 +82,34 @@ fn apply(step: Option<Step>, target: &Target<'_>, body: Option<(Buffer, usize)>)
     }
 }
 
-/// Several edits are one call: each call costs a crossing, and on requests another choice of the route.
-fn edit(edits: &[Edit], target: &Target<'_>) {
+/// What a client is told when its request couldn't be changed as it must be.
+fn unchanged() -> Reply {
+    let body = br#"{"error":{"type":"server_error","message":"the proxy can't prepare this request"}}"#;
+    Reply {
+        status: 500,
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: body.to_vec(),
+        details: "spillway_host",
+    }
+}
+
+/// Several edits are one call: each call costs a crossing, and on requests another choice of the route. All are tried;
+/// the first failure is answered.
+fn edit(edits: &[Edit], target: &Target<'_>) -> Result<(), host::Status> {
     match (edits, target.read) {
-        ([], _) => {}
-        ([_, _, ..], Some(read)) if !read.is_empty() => {
-            report(host::set_headers(target.map, &edited(edits, read)))
+        ([], _) => Ok(()),
+        ([_, _, ..], Some(read)) if !read.is_empty() => host::set_headers(target.map, &edited(edits, read)),
+        (edits, _) => {
+            let done: Vec<_> = edits.iter().map(|edit| edit_one(edit, target.map)).collect();
+            done.into_iter().collect()
         }
-        (edits, _) => edits.iter().for_each(|edit| {
-            report(match edit {
-                Edit::Set(name, value) => host::set_header(target.map, name.as_bytes(), value.as_bytes()),
-                Edit::Remove(name) => host::remove_header(target.map, name),
-            });
-        }),
+    }
+}
+
+fn edit_one(edit: &Edit, map: Map) -> Result<(), host::Status> {
+    match edit {
+        Edit::Set(name, value) => host::set_header(map, name.as_bytes(), value.as_bytes()),
+        Edit::Remove(name) => host::remove_header(map, name),
     }
 }
 

@@ -74,7 +74,7 @@ pub const OTHER: u8 = 31;
 /// Code points of a block of the basic plane's table: the finest grain at which scripts change.
 const BLOCK: u32 = 32;
 
-const ASCII: [u8; 256] = ascii();
+pub(super) const ASCII: [u8; 256] = ascii();
 const BASIC: [u8; 2048] = basic();
 
 /// The class of an ASCII byte; [`OTHER`] for any other byte.
@@ -101,14 +101,14 @@ pub fn of_point(point: u32) -> u8 {
 /// Whether both classes are letters of the same kind of word, so that a word goes on from one to the other.
 #[inline]
 #[must_use]
-pub fn same_word(one: u8, other: u8) -> bool {
+pub const fn same_word(one: u8, other: u8) -> bool {
     one == other || (is_in(LATIN_LETTERS, one) & is_in(LATIN_LETTERS, other))
 }
 
 /// Whether a repetition of one character of this class is cheaper than a run of different ones (`----`, `,,,,`).
 #[inline]
 #[must_use]
-pub fn repeats_cheaply(class: u8) -> bool {
+pub const fn repeats_cheaply(class: u8) -> bool {
     !is_in(DEAR_TO_REPEAT, class)
 }
 
@@ -117,7 +117,7 @@ const LATIN_LETTERS: u32 = 1 << LOWER | 1 << UPPER | 1 << LATIN;
 const DEAR_TO_REPEAT: u32 = 1 << LOWER | 1 << UPPER | 1 << DIGIT | 1 << SPACE | 1 << NEWLINE;
 
 #[inline]
-fn is_in(set: u32, class: u8) -> bool {
+const fn is_in(set: u32, class: u8) -> bool {
     set >> (class & 31) & 1 == 1
 }
 

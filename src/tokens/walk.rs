@@ -21,9 +21,9 @@ const RUNS: usize = class::COUNT * class::COUNT;
 const REPEATS: usize = RUNS + class::COUNT * POSITIONS;
 /// Positions in a run that are told apart; longer runs go round the last three, as both tokenizers group digits by three.
 const POSITIONS: usize = 16;
-const LAST_POSITION: u8 = 15;
+const LAST_POSITION: u32 = 15;
 /// From here on a repeated character is a ruler or padding, of which tokenizers know long ones.
-const LONG_REPEAT: u8 = 4;
+const LONG_REPEAT: u32 = 4;
 
 /// What one character adds to the sum: an index into either table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +38,10 @@ pub struct Feature {
 /// What the next character's feature depends on. `Default` is the start of a text.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Walk {
-    class: u8,
-    position: u8,
-    letter: u8,
+    /// Where the last character's class begins in [`JOINS`].
+    row: usize,
+    position: u32,
+    letter: usize,
     point: u32,
 }
 
@@ -51,13 +52,17 @@ impl Walk {
     pub fn over(&mut self, raw: &[u8], from: usize, to: usize, mut see: impl FnMut(Feature)) -> usize {
         let mut walk = *self;
         let mut at = from;
-        while at < to {
-            let Some(&byte) = raw.get(at) else { break };
-            let known = class::of_ascii(byte);
-            if byte != b'\\' && known != class::OTHER {
-                see(walk.ascii(byte, known));
+        let end = to.min(raw.len());
+        while let Some(rest) = raw.get(at..end).filter(|rest| !rest.is_empty()) {
+            for &byte in rest {
+                let plain = plain(byte);
+                if plain == SPECIAL {
+                    break;
+                }
+                see(walk.ascii(byte, plain));
                 at += 1;
-            } else {
+            }
+            if at < end {
                 let (point, length) = decode(raw.get(at..).unwrap_or_default());
                 see(walk.point(point));
                 at += length;
@@ -67,14 +72,14 @@ impl Walk {
         at
     }
 
+    /// `plain` is the byte's entry in [`PLAIN`], or what it would be if it weren't special.
     #[inline]
-    fn ascii(&mut self, byte: u8, class: u8) -> Feature {
-        // Both cases of a letter end in its place in the alphabet.
-        let letter = if class <= class::UPPER { byte & 0x1f } else { 0 };
-        let letters = usize::from(self.letter) * 32 + usize::from(letter);
+    fn ascii(&mut self, byte: u8, plain: u16) -> Feature {
+        let letter = usize::from(plain >> 5) & 31;
+        let letters = (self.letter << 5 | letter) & (GROUPS - 1);
         self.letter = letter;
         Feature {
-            class: self.join(class, u32::from(byte)),
+            class: self.join(usize::from(plain) & 31, u32::from(byte), plain & CHEAP != 0),
             letters,
         }
     }
@@ -82,12 +87,12 @@ impl Walk {
     #[inline]
     fn point(&mut self, point: u32) -> Feature {
         match u8::try_from(point) {
-            Ok(byte) if byte < 0x80 => self.ascii(byte, class::of_ascii(byte)),
+            Ok(byte) if byte < 0x80 => self.ascii(byte, plain_of(byte, class::of_ascii(byte))),
             Ok(_) | Err(_) => {
                 let class = class::of_point(point);
                 self.letter = 0;
                 Feature {
-                    class: self.join(class, point),
+                    class: self.join(usize::from(class), point, class::repeats_cheaply(class)),
                     letters: group(class, point),
                 }
             }
@@ -95,30 +100,89 @@ impl Walk {
     }
 
     /// How the next character joins what came before. Written so that it compiles to selections, not jumps: where words
-    /// end can't be predicted, and a jump taken wrongly costs more than all the rest.
+    /// end can't be predicted, and a jump taken wrongly costs more than all the rest. Only the repetition, which is
+    /// rare, is a jump.
     #[inline]
-    fn join(&mut self, class: u8, point: u32) -> usize {
-        let (here, before) = (usize::from(class), usize::from(self.class));
+    fn join(&mut self, class: usize, point: u32, cheap: bool) -> usize {
+        let join = JOINS.get((self.row | class) & (RUNS - 1)).copied().unwrap_or(0);
         let next = if self.position == LAST_POSITION {
             LAST_POSITION - 2
         } else {
             self.position + 1
         };
-        let position = if class::same_word(class, self.class) {
-            next
-        } else {
-            0
-        };
-        let run = RUNS + here * POSITIONS + usize::from(position);
-        let repeat = REPEATS + usize::from(position >= LONG_REPEAT) * class::COUNT + here;
-        let repeated = point == self.point && class::repeats_cheaply(class);
-        let going_on = if repeated { repeat } else { run };
-        let pair = PAIRS + before * class::COUNT + here;
-        self.class = class;
-        self.position = position;
+        self.position = next & join >> IN_WORD;
+        self.row = class << 5;
+        if (point == self.point) & cheap & (join >> IN_RUN != 0) {
+            return REPEATS + usize::from(self.position >= LONG_REPEAT) * class::COUNT + (class & 31);
+        }
         self.point = point;
-        if here == before { going_on } else { pair }
+        let place = join & 0xffff | self.position & join >> IN_RUN;
+        usize::try_from(place).unwrap_or(0) & (CLASS_FEATURES - 1)
     }
+}
+
+/// What a byte is that stands for itself in a JSON string: its class, its letter from bit 5, and whether it is
+/// [`CHEAP`] to repeat; [`SPECIAL`] for a backslash and for every byte of a longer sequence.
+const PLAIN: [u16; 256] = plains();
+const SPECIAL: u16 = 0;
+const CHEAP: u16 = 1 << 15;
+
+#[inline]
+fn plain(byte: u8) -> u16 {
+    PLAIN.get(usize::from(byte)).copied().unwrap_or(SPECIAL)
+}
+
+const fn plain_of(byte: u8, class: u8) -> u16 {
+    // Both cases of a letter end in its place in the alphabet.
+    let letter = if class <= class::UPPER { byte & 0x1f } else { 0 };
+    let cheap = if class::repeats_cheaply(class) { CHEAP } else { 0 };
+    class as u16 | (letter as u16) << 5 | cheap
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a table made by the compiler"
+)]
+const fn plains() -> [u16; 256] {
+    let mut table = [SPECIAL; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        if byte != b'\\' as usize {
+            table[byte] = plain_of(byte as u8, class::ASCII[byte]);
+        }
+        byte += 1;
+    }
+    table
+}
+
+/// For each pair of classes the place of its feature (of the run's first position, where both are one), and two masks
+/// for the position in the run: whether the word goes on, and whether the position tells the feature.
+const JOINS: [u32; RUNS] = joins();
+const IN_WORD: u32 = 16;
+const IN_RUN: u32 = 24;
+const ANY_POSITION: u32 = 0xf;
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a table made by the compiler"
+)]
+const fn joins() -> [u32; RUNS] {
+    let mut table = [0; RUNS];
+    let mut pair = 0;
+    while pair < RUNS {
+        let (before, here) = (pair / class::COUNT, pair % class::COUNT);
+        if here == before {
+            table[pair] = (RUNS + here * POSITIONS) as u32 | ANY_POSITION << IN_WORD | ANY_POSITION << IN_RUN;
+        } else if class::same_word(here as u8, before as u8) {
+            table[pair] = (PAIRS + pair) as u32 | ANY_POSITION << IN_WORD;
+        } else {
+            table[pair] = (PAIRS + pair) as u32;
+        }
+        pair += 1;
+    }
+    table
 }
 
 /// Which group of its class a character beyond ASCII is in: by its low bits, so that the letters of one alphabet part and
