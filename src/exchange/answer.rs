@@ -200,7 +200,7 @@ impl Responding {
     fn take_held(&mut self) -> Vec<u8> {
         match &mut self.reader {
             Reader::Stream(reader) => reader.take_held(),
-            Reader::Json { .. } | Reader::Held(_) | Reader::Opaque => Vec::new(),
+            Reader::Json { .. } | Reader::Held { .. } | Reader::Opaque => Vec::new(),
         }
     }
 
@@ -211,7 +211,7 @@ impl Responding {
                 reader.fail();
                 reader.between_events()
             }
-            Reader::Json { .. } | Reader::Held(_) | Reader::Opaque => false,
+            Reader::Json { .. } | Reader::Held { .. } | Reader::Opaque => false,
         }
     }
 

@@ -130,7 +130,7 @@ impl Exchange {
     #[must_use]
     pub fn response_trailers<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
         match self {
-            Self::Responding(state) => (state.trailers(turn), Step::pass()),
+            Self::Responding(state) => state.trailers(turn),
             Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)
@@ -145,8 +145,12 @@ impl Exchange {
     pub fn only_waits(&self, bounds: &Bounds, size: usize) -> bool {
         match self {
             Self::Identified(_) => size <= bounds.request_body,
-            Self::Responding(state) => state.holds() && size <= bounds.response_body,
-            Self::Start | Self::Bypassed | Self::Uncounted(_) | Self::Admitted(_) | Self::Done(_) => false,
+            Self::Responding(_)
+            | Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Admitted(_)
+            | Self::Done(_) => false,
         }
     }
 

@@ -21,7 +21,7 @@ use super::answer::Rule;
 use super::blame::{self, Ending};
 use super::refuse::tightest;
 use super::settle::observe;
-use super::{Body, Edit, Exchange, Flow, Step, Turn};
+use super::{Body, Edit, Exchange, Flow, Reply, Step, Turn};
 
 /// The response's headers, and why it came to be.
 pub struct ResponseHead<'a> {
@@ -58,7 +58,11 @@ pub(super) enum Reader {
         gathered: Option<Vec<u8>>,
     },
     /// A JSON answer that the host holds until its verdict.
-    Held(Rule),
+    Held {
+        rule: Rule,
+        /// What the host holds of it, as far as it was read.
+        gathered: Vec<u8>,
+    },
     /// An event stream.
     Stream(Box<StreamReader>),
     /// Encoded, or something else: can't be read.
@@ -120,7 +124,7 @@ impl Admitted {
         if head.end {
             return state.bodiless(turn, edits);
         }
-        let holds = matches!(state.reader, Reader::Held(_)) && turn.gateway.policy.host.body_pause;
+        let holds = matches!(state.reader, Reader::Held { .. }) && turn.gateway.policy.host.body_pause;
         let flow = if holds { Flow::Hold } else { Flow::Continue };
         (
             Exchange::Responding(state),
@@ -176,7 +180,10 @@ impl Admitted {
             return Reader::Opaque;
         }
         match rule {
-            Some(rule) if rule.holds(policy) => Reader::Held(rule),
+            Some(rule) if rule.holds(policy) => Reader::Held {
+                rule,
+                gathered: Vec::new(),
+            },
             _ => Reader::Json {
                 reader: JsonReader::new(self.endpoint),
                 gathered: rule.map(|_| Vec::new()),
@@ -215,7 +222,7 @@ impl Admitted {
         }
         let changes = match reader {
             Reader::Stream(_) => true,
-            Reader::Held(_) => !policy.host.body_pause,
+            Reader::Held { .. } => !policy.host.body_pause,
             Reader::Json { .. } | Reader::Opaque => false,
         };
         if changes && head.headers.first("content-length").is_some() {
@@ -285,9 +292,9 @@ impl Responding {
                 gather(gathered, &chunk, turn.gateway.policy.bounds.response_body);
                 self.passed_on(turn, body)
             }
-            Reader::Held(rule) => {
-                let rule = *rule;
-                self.held(turn, body, rule)
+            Reader::Held { gathered, .. } => {
+                gathered.extend(body.from(gathered.len()));
+                self.held(turn, body)
             }
             Reader::Stream(reader) => {
                 let passed = if body.size == 0 {
@@ -309,22 +316,13 @@ impl Responding {
     }
 
     /// Holds a JSON answer until it is whole, then lets its rule decide.
-    fn held<S: Store>(
-        mut self: Box<Self>,
-        turn: &mut Turn<'_, S>,
-        body: &Body<'_>,
-        rule: Rule,
-    ) -> (Exchange, Step) {
+    fn held<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Exchange, Step) {
         let bound = turn.gateway.policy.bounds.response_body;
         if body.size <= bound && !body.end {
             return (Exchange::Responding(self), Step::hold());
         }
-        let whole = body.whole();
-        let mut reader = JsonReader::new(self.endpoint);
-        reader.push(&whole);
-        self.reader = Reader::Json {
-            reader,
-            gathered: None,
+        let Some((rule, whole)) = self.held_answer() else {
+            return self.passed_on(turn, body);
         };
         if body.size > bound {
             self.unchecked(turn);
@@ -332,6 +330,21 @@ impl Responding {
         }
         let step = self.judge_json(turn, rule, &whole);
         (Exchange::Done(self.finish(turn, Ending::Complete)), step)
+    }
+
+    /// The answer held, which is read like any other from here on.
+    fn held_answer(&mut self) -> Option<(Rule, Vec<u8>)> {
+        let Reader::Held { rule, gathered } = &mut self.reader else {
+            return None;
+        };
+        let (rule, whole) = (*rule, core::mem::take(gathered));
+        let mut reader = JsonReader::new(self.endpoint);
+        reader.push(&whole);
+        self.reader = Reader::Json {
+            reader,
+            gathered: None,
+        };
+        Some((rule, whole))
     }
 
     fn streamed<S: Store>(
@@ -375,15 +388,16 @@ impl Responding {
         }
     }
 
-    /// The response ended in trailers: what is held can't be changed any more.
-    pub(super) fn trailers<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> Exchange {
-        self.unchecked(turn);
-        Exchange::Done(self.finish(turn, Ending::Complete))
-    }
-
-    /// Whether the answer is held for its verdict.
-    pub(super) fn holds(&self) -> bool {
-        matches!(self.reader, Reader::Held(_))
+    /// The response ended in trailers: a held answer gets its verdict, but no body can be changed any more.
+    pub(super) fn trailers<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
+        let step = match self.held_answer() {
+            Some((rule, whole)) => unreplaced(self.judge_json(turn, rule, &whole)),
+            None => {
+                self.unchecked(turn);
+                Step::pass()
+            }
+        };
+        (Exchange::Done(self.finish(turn, Ending::Complete)), step)
     }
 
     /// What a JSON answer turned out to be.
@@ -422,4 +436,17 @@ fn appended(passed: Passed, body: &Body<'_>, last: &[u8]) -> Step {
     };
     bytes.extend_from_slice(last);
     Step::replaced(bytes)
+}
+
+/// Where a body would be replaced too late, a reply: with the headers gone, hosts reset the stream by it.
+fn unreplaced(step: Step) -> Step {
+    match step.body {
+        Some(body) => Step::reply(Reply {
+            status: 502,
+            headers: Vec::new(),
+            body,
+            details: "spillway_invalid_answer",
+        }),
+        None => step,
+    }
 }

@@ -173,7 +173,7 @@ impl Responding {
     fn progress(&self) -> Option<&Progress> {
         match &self.reader {
             Reader::Stream(reader) => Some(reader.progress()),
-            Reader::Json { .. } | Reader::Held(_) | Reader::Opaque => None,
+            Reader::Json { .. } | Reader::Held { .. } | Reader::Opaque => None,
         }
     }
 

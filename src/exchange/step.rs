@@ -118,6 +118,17 @@ pub struct Body<'a> {
 }
 
 impl Body<'_> {
+    /// The bytes from a position on.
+    #[must_use]
+    pub fn from(&self, start: usize) -> Vec<u8> {
+        let more = self.size.saturating_sub(start);
+        if more == 0 {
+            Vec::new()
+        } else {
+            (self.read)(start, more)
+        }
+    }
+
     /// All bytes.
     #[must_use]
     pub fn whole(&self) -> Vec<u8> {

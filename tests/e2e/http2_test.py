@@ -168,7 +168,6 @@ def test_a_last_line_without_an_end_of_line_arrives(caller, trailer):
     assert answer.body == sent and caller.record()[1]["end"] == "complete"
 
 
-@pytest.mark.xfail(strict=True, reason="an answer that ends in trailers passes unjudged")
 def test_an_answer_with_trailers_is_judged_like_any_other(caller):
     answers = []
     for content in (GOOD, BAD):
@@ -178,7 +177,8 @@ def test_an_answer_with_trailers_is_judged_like_any_other(caller):
             answers.append(stream.answer())
     good, bad = answers
     assert good.json()["choices"][0]["message"]["content"] == GOOD
-    assert "lake" not in bad.text and "/id" in bad.json()["error"]["message"]
+    # Where headers have gone, what is held can't be replaced any more once trailers are here: the stream is reset.
+    assert "lake" not in bad.text and (bad.broken or "/id" in bad.json()["error"]["message"])
     assert caller.spent() == 100
 
 

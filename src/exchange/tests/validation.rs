@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DONE, Ending, Lab, Request, answered, chat, delta, usage};
+use super::{DONE, Ending, Flow, Lab, Request, answered, chat, delta, usage};
 
 fn rule(on_invalid: &str) -> Value {
     let schema = json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}});
@@ -220,4 +220,15 @@ fn an_answer_broken_off_is_unchecked() {
         (&record["validation"], &record["actual"]["source"]),
         (&json!("unchecked"), &json!("reserved"))
     );
+}
+
+#[test]
+fn an_answer_that_ends_in_trailers_is_judged_like_any_other() {
+    let mut lab = Lab::new(rule("reject"));
+    let mut call = lab.send(&request());
+    call.respond(&mut lab, 200, &[("content-type", "application/json")], false);
+    call.chunk(&mut lab, &answered(r#"{"id": "private"}"#, 9, 41), false);
+    let step = call.run(&mut lab, |exchange, turn| exchange.response_trailers(turn));
+    assert!(matches!(step.flow, Flow::Reply(reply) if reply.status == 502));
+    assert_eq!(lab.used("acme"), 50);
 }
