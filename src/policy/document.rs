@@ -4,9 +4,9 @@ use super::field::{Field, Reading, Section};
 use super::names;
 use super::quantity::{self, BYTES};
 use super::types::{Anonymous, Bounds, Host, Mode, OnUnreadable, Policy};
-use super::{callers, limit, model, provider, validation};
+use super::{callers, guard, limit, model, provider, validation};
 
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "version",
     "mode",
     "host",
@@ -17,6 +17,7 @@ const FIELDS: [&str; 14] = [
     "models",
     "limits",
     "validate",
+    "guards",
     "tracked_keys",
     "bounds",
     "on_encoded",
@@ -44,6 +45,10 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         .get("validate")
         .map(|f| validation::rules(&f, &routes, r))
         .unwrap_or_default();
+    let guards = s
+        .get("guards")
+        .map(|f| guard::guards(&f, &routes, r))
+        .unwrap_or_default();
     Policy {
         mode: s.or("mode", Mode::default(), |f| limit::mode(&f, r)),
         host: host(&s, r),
@@ -61,6 +66,7 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         models,
         any_model,
         validate,
+        guards,
         tracked_keys: s.or("tracked_keys", 16_384, |f| f.small(r, 16..=1_048_576)),
         bounds: bounds(&s, r),
         on_encoded: s.or("on_encoded", OnUnreadable::default(), |f| {

@@ -17,6 +17,7 @@ mod document;
 mod environment;
 mod error;
 mod field;
+mod guard;
 mod limit;
 mod model;
 mod names;
