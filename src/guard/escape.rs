@@ -97,9 +97,9 @@ fn escape_len(raw: &[u8]) -> usize {
             b'\\',
             b'u',
             b'd' | b'D',
-            third,
+            b'c'..=b'f' | b'C'..=b'F',
             ..,
-        ] if matches!(third, b'c'..=b'f' | b'C'..=b'F') => 12,
+        ] => 12,
         [b'\\', b'u', ..] => 6,
         _ => 2,
     };

@@ -96,20 +96,30 @@ impl Scanner {
     }
 
     fn number(&self, text: Text<'_>, start: usize) -> Option<Found> {
-        if digit(text.before(start)) {
+        let before = text.before(start);
+        if digit(before) {
             return None;
         }
-        type Look = fn(Text<'_>, usize) -> Option<(usize, usize)>;
-        const LOOKS: [(Kind, Look); 5] = [
-            (Kind::Ip, ip::v4),
-            (Kind::Ssn, ssn::at),
-            (Kind::Card, card::at),
-            (Kind::Iban, iban::at),
-            (Kind::Phone, phone::prefixed),
-        ];
-        let wanted = LOOKS.iter().filter(|(kind, _)| self.kinds.has(*kind));
-        let mut hits = wanted.filter_map(|(kind, look)| look(text, start).map(|hit| (*kind, hit)));
-        hits.next().map(|(kind, (start, end))| value(kind, start, end))
+        if before.is_ascii_alphabetic() {
+            return self.look(Kind::Iban, || iban::at(text, start));
+        }
+        let length = text.run(start, 20, digit) - start;
+        let trunk = matches!(text.at(start), b'0' | b'1');
+        let dotted = length <= 3 && text.at(start + length) == b'.';
+        let address = dotted.then(|| self.look(Kind::Ip, || ip::v4(text, start)));
+        let security = matches!(length, 3 | 9).then(|| self.look(Kind::Ssn, || ssn::at(text, start)));
+        let paid = matches!(length, 4 | 13..=19).then(|| self.look(Kind::Card, || card::at(text, start)));
+        let found = address.flatten().or(security.flatten()).or(paid.flatten());
+        found.or_else(|| {
+            trunk
+                .then(|| self.look(Kind::Phone, || phone::prefixed(text, start)))
+                .flatten()
+        })
+    }
+
+    fn look(&self, kind: Kind, look: impl FnOnce() -> Option<(usize, usize)>) -> Option<Found> {
+        let (start, end) = self.kinds.has(kind).then(look)??;
+        Some(value(kind, start, end))
     }
 
     fn sign(&self, text: Text<'_>, at: usize, byte: u8) -> Option<Found> {
@@ -148,11 +158,13 @@ fn followed(text: Text<'_>, found: Found, mut tail: Tail) -> Found {
     }
 }
 
+/// The key whose prefix has its first `-` or `_` at this place, or begins there with an `A`.
 fn secret(text: Text<'_>, at: usize) -> Option<Found> {
-    if text.at(at) != b'A' && !key::may_end_prefix(text.before(at)) {
-        return None;
-    }
-    let (start, end) = key::at(text, at)?;
+    let start = match text.at(at) {
+        b'A' => at,
+        _ => text.run_back(at, key::STEM + 1, |byte| byte.is_ascii_alphabetic()),
+    };
+    let end = key::at(text, start)?;
     let tail = if text
         .slice(start, end)
         .iter()

@@ -3,6 +3,9 @@
 //! `cargo test --test guards -- --nocapture` prints the tables; with GUARD_MISSES=1 also what went wrong on the lines that
 //! the detectors are tuned on. What is held out is only counted.
 
+// A label that can't be read should stop the test where it stands.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -157,13 +160,12 @@ fn there_are_enough_labels_and_hard_negatives() {
 fn what_the_detectors_are_tuned_on_is_found_and_nothing_else() {
     let scores = scores(&lines(), false);
     print("tuned on", &scores);
-    assert_floor(&scores, [0.90, 0.95]);
+    assert_floor(&scores, [0.98, 0.99]);
 }
 
 #[test]
-#[ignore = "looked at last"]
 fn what_was_held_out_is_found_and_little_else() {
     let scores = scores(&lines(), true);
     print("held out", &scores);
-    assert_floor(&scores, [0.90, 0.95]);
+    assert_floor(&scores, [0.97, 0.99]);
 }

@@ -13,4 +13,6 @@ for (const { module: from, name } of WebAssembly.Module.imports(module)) {
   imports[from] ??= {};
   imports[from][name] ??= () => 0;
 }
-process.exitCode = wasi.start(new WebAssembly.Instance(module, imports));
+const { memory, _start } = new WebAssembly.Instance(module, imports).exports;
+// A module with both entry points: proxy-wasm's is for a host.
+process.exitCode = wasi.start({ exports: { memory, _start } });

@@ -75,6 +75,10 @@ fn numbered(text: Text<'_>, start: usize) -> bool {
 
 /// The IPv6 address around the `:` at this place, or where the search may go on.
 pub(in crate::guard) fn v6(text: Text<'_>, at: usize) -> Result<(usize, usize), usize> {
+    let (before, after) = (text.before(at), text.at(at + 1));
+    if !(after == b':' || after.is_ascii_hexdigit()) || (alnum(before) && !before.is_ascii_hexdigit()) {
+        return Err(at + 1);
+    }
     let part = |b: u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
     let start = text.run_back(at, V6, part);
     let label = text.at(start) == b':' && text.at(start + 1) != b':';

@@ -65,53 +65,18 @@ const fn shape(prefix: &'static [u8], body: Body) -> Shape {
 /// A private key's first line is no longer.
 const HEADER: usize = 48;
 
-/// The key whose prefix ends its first part (up to the first `-` or `_`, or the `A` it begins with) at this place.
-pub(in crate::guard) fn at(text: Text<'_>, trigger: usize) -> Option<(usize, usize)> {
-    let found = match text.at(trigger) {
-        b'A' => starting(text, trigger),
-        byte => SHAPES.iter().find_map(|shape| {
-            let offset = shape.prefix.iter().position(|b| *b == byte)?;
-            let start = trigger.checked_sub(offset)?;
-            text.has(start, shape.prefix).then_some((start, shape))
-        }),
-    };
-    let (start, shape) = found?;
-    let before = text.before(start);
+/// The longest prefix up to its first `-` or `_`.
+pub(in crate::guard) const STEM: usize = 6;
+
+/// Where the key ends that begins here.
+pub(in crate::guard) fn at(text: Text<'_>, start: usize) -> Option<usize> {
+    let (first, before) = (text.at(start), text.before(start));
     if alnum(before) || matches!(before, b'-' | b'_') {
         return None;
     }
-    let body = start + shape.prefix.len();
-    shape.body.end(text, body).map(|end| (start, end))
-}
-
-fn starting(text: Text<'_>, start: usize) -> Option<(usize, &'static Shape)> {
-    if !matches!(text.at(start + 1), b'K' | b'S' | b'I') {
-        return None;
-    }
-    let shape = SHAPES.iter().find(|shape| text.has(start, shape.prefix))?;
-    Some((start, shape))
-}
-
-/// Whether the byte before `-` or `_` can end a prefix: what most text fails at.
-pub(in crate::guard) fn may_end_prefix(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'k' | b'p'
-            | b'o'
-            | b'u'
-            | b's'
-            | b'r'
-            | b'b'
-            | b'c'
-            | b't'
-            | b'f'
-            | b'm'
-            | b'i'
-            | b'x'
-            | b'X'
-            | b'a'
-            | b'e'
-    )
+    let mut alike = SHAPES.iter().filter(|shape| shape.prefix.first() == Some(&first));
+    let shape = alike.find(|shape| text.has(start, shape.prefix))?;
+    shape.body.end(text, start + shape.prefix.len())
 }
 
 /// Where the first line of a private key ends that begins with these hyphens.
