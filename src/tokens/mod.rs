@@ -8,6 +8,7 @@
 
 pub mod class;
 pub mod coefficients;
+pub mod exact;
 mod running;
 pub mod sample;
 pub mod shape;

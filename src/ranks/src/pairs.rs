@@ -1,0 +1,163 @@
+//! What two tokens merge to: a perfect hash over the pairs that merge, whose slots hold the pair itself, so that a pair
+//! that doesn't merge is told for certain.
+
+use crate::hash;
+
+/// A token: its rank and, below it, hints as to which tokens it can merge with. Of two tokens the one of lower rank is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(u32);
+
+impl Token {
+    /// Its rank, which is its id: merges happen in the order of what they make.
+    #[inline]
+    #[must_use]
+    pub const fn rank(self) -> u32 {
+        self.0 >> HINTS
+    }
+
+    /// As a number below 2^28.
+    #[inline]
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// What [`Token::bits`] told.
+    #[inline]
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// Whether it is a single byte.
+    #[inline]
+    const fn is_byte(self) -> bool {
+        self.rank() >> 8 == 0
+    }
+
+    /// False for nearly all pairs that don't merge: then no table needs to be read.
+    #[inline]
+    const fn may_precede(self, right: Self) -> bool {
+        self.0 >> (right.rank() & 3) & right.0 >> (4 + (self.rank() & 3)) & 1 == 1
+    }
+}
+
+/// Bits of a token for its hints, of which eight are used.
+const HINTS: u32 = 10;
+const BYTES: usize = 256;
+const GRID: usize = BYTES * BYTES;
+const CROSSINGS: usize = 64 * 64;
+
+/// Sizes of the parts of the table that differ between encodings.
+struct Layout {
+    slots: usize,
+    twos: usize,
+    buckets: usize,
+}
+
+/// The merges of an encoding.
+#[derive(Debug)]
+pub struct Pairs {
+    /// left:18, right:18, merged:28.
+    slots: &'static [[u8; 8]],
+    /// The token of each byte.
+    bytes: &'static [[u8; 4]],
+    /// The tokens of two bytes.
+    twos: &'static [[u8; 4]],
+    /// For two ids of bytes: 1 + an index into `twos`, or 0.
+    grid: &'static [[u8; 2]],
+    /// See [`Pairs::crossing`].
+    crossings: &'static [[u8; 2]],
+    pilots: &'static [[u8; 2]],
+    slot_count: u32,
+    pilot_count: u32,
+}
+
+#[cfg(feature = "o200k")]
+/// `o200k_base`.
+pub static O200K: Pairs = Pairs::of(
+    include_bytes!(concat!(env!("OUT_DIR"), "/o200k.bin")),
+    &include!(concat!(env!("OUT_DIR"), "/o200k.rs")),
+);
+
+#[cfg(feature = "cl100k")]
+/// `cl100k_base`.
+pub static CL100K: Pairs = Pairs::of(
+    include_bytes!(concat!(env!("OUT_DIR"), "/cl100k.bin")),
+    &include!(concat!(env!("OUT_DIR"), "/cl100k.rs")),
+);
+
+impl Pairs {
+    #[allow(dead_code, reason = "without any feature")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "evaluated when compiled; below 2^18"
+    )]
+    const fn of(file: &'static [u8], layout: &Layout) -> Self {
+        let (slots, file) = file.split_at(layout.slots * 8);
+        let (bytes, file) = file.split_at(BYTES * 4);
+        let (twos, file) = file.split_at(layout.twos * 4);
+        let (grid, file) = file.split_at(GRID * 2);
+        let (crossings, pilots) = file.split_at(CROSSINGS * 2);
+        assert!(pilots.len() == layout.buckets * 2, "the file is of this layout");
+        Self {
+            slots: slots.as_chunks().0,
+            bytes: bytes.as_chunks().0,
+            twos: twos.as_chunks().0,
+            grid: grid.as_chunks().0,
+            crossings: crossings.as_chunks().0,
+            pilots: pilots.as_chunks().0,
+            slot_count: layout.slots as u32,
+            pilot_count: layout.buckets as u32,
+        }
+    }
+
+    /// The token of a byte.
+    #[inline]
+    #[must_use]
+    pub fn byte(&self, byte: u8) -> Token {
+        let bits = self.bytes.get(usize::from(byte)).copied().unwrap_or_default();
+        Token(u32::from_le_bytes(bits))
+    }
+
+    /// What `left` and `right` merge to.
+    #[inline]
+    #[must_use]
+    pub fn merged(&self, left: Token, right: Token) -> Option<Token> {
+        if !left.may_precede(right) {
+            return None;
+        }
+        if left.is_byte() && right.is_byte() {
+            return self.two(left, right);
+        }
+        let scrambled = hash::scramble(left.rank(), right.rank());
+        let pilot = self.pilots.get(hash::bucket(scrambled, self.pilot_count))?;
+        let slot = hash::slot(scrambled, u16::from_le_bytes(*pilot), self.slot_count);
+        let entry = u64::from_le_bytes(*self.slots.get(slot)?);
+        let pair = u64::from(left.rank()) << 18 | u64::from(right.rank());
+        (entry >> 28 == pair).then_some(Token((entry & 0xfff_ffff) as u32))
+    }
+
+    /// What two tokens of bytes merge to. These pairs, where all merging begins, lie close together.
+    #[inline]
+    #[must_use]
+    fn two(&self, left: Token, right: Token) -> Option<Token> {
+        let cell = (left.rank() << 8 | right.rank()) as usize;
+        let index = usize::from(u16::from_le_bytes(*self.grid.get(cell)?));
+        let bits = self.twos.get(index.wrapping_sub(1))?;
+        Some(Token(u32::from_le_bytes(*bits)))
+    }
+
+    /// Between a character beyond ASCII that ends in the byte `last` and one that begins with `first`: no merge that
+    /// involves a part of either is of a rank lower than this.
+    #[inline]
+    #[must_use]
+    pub fn crossing(&self, last: u8, first: u8) -> u32 {
+        let cell = usize::from(last & 63) << 6 | usize::from(first & 63);
+        let fours = self
+            .crossings
+            .get(cell)
+            .map_or(0, |cell| u16::from_le_bytes(*cell));
+        u32::from(fours) * 4
+    }
+}
