@@ -7,6 +7,7 @@
 
 mod answer;
 mod chat;
+mod choice;
 mod error;
 mod event;
 mod image;

@@ -1,7 +1,7 @@
 //! Tables of requests, good and bad.
 
 use super::super::{Endpoint, RequestFacts, ScanError, scan};
-use crate::tokens::Image;
+use crate::tokens::{Detail, Image, ToolChoice, Tools};
 
 use Endpoint::{ChatCompletions as Chat, Completions, Embeddings, Messages, Responses};
 
@@ -252,7 +252,17 @@ fn images_are_images_and_never_text() {
     let size = Some((640, 480));
     assert_eq!(
         found.prompt.images,
-        [Image::High { size }, Image::Low, Image::High { size: None }]
+        [
+            Image {
+                detail: Detail::High,
+                size
+            },
+            Image {
+                detail: Detail::Low,
+                size
+            },
+            Image::default()
+        ]
     );
 
     let body = format!(
@@ -263,7 +273,13 @@ fn images_are_images_and_never_text() {
     assert_eq!((texts(&found), found.pinned), (vec!["user", "look"], true));
     assert_eq!(
         found.prompt.images,
-        [Image::High { size }, Image::High { size: None }]
+        [
+            Image {
+                detail: Detail::Auto,
+                size
+            },
+            Image::default()
+        ]
     );
 }
 
@@ -288,6 +304,7 @@ fn anthropic_system_tools_and_blocks_are_read() {
         "city",
         "Rome",
         "n",
+        "1",
         "x",
         "user",
         "15",
@@ -299,7 +316,8 @@ fn anthropic_system_tools_and_blocks_are_read() {
     assert_eq!(texts(&found), expected);
     assert_eq!(
         found.prompt.images,
-        [Image::High {
+        [Image {
+            detail: Detail::Auto,
             size: Some((640, 480))
         }]
     );
@@ -308,7 +326,7 @@ fn anthropic_system_tools_and_blocks_are_read() {
             found.max_tokens,
             found.structured,
             found.tools,
-            found.prompt.functions
+            found.prompt.tools.functions
         ),
         (Some(100), true, true, 1)
     );
@@ -322,15 +340,107 @@ fn tools_are_counted_by_their_shape() {
         {"type":"function","function":{"name":"g","parameters":{"type":"object","properties":{}}}}]"#,
     );
     let found = facts(Chat, &body);
-    let p = &found.prompt;
-    assert_eq!(
-        (p.functions, p.property_sets, p.properties, p.enums, p.enum_items),
-        (2, 2, 3, 1, 2)
-    );
+    let expected = Tools {
+        functions: 2,
+        parameters: 1,
+        nested: 1,
+        properties: 3,
+        descriptions: 2,
+        enums: 1,
+        enum_items: 2,
+        choice: ToolChoice::Auto,
+    };
+    assert_eq!(found.prompt.tools, expected);
     let expected = [
         "user", "hi", "f", "D", "a", "string", "x", "y", "A", "type", "object", "b", "number", "null", "g",
     ];
     assert_eq!((texts(&found), found.tools), (expected.to_vec(), true));
+}
+
+#[test]
+fn a_history_of_calls_is_counted_by_its_shape() {
+    let body = r#"{"model":"m","messages":[{"role":"developer","content":"S"},{"role":"user","content":"u"},
+        {"role":"assistant","content":null,"function_call":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}},
+        {"id":"2","type":"custom","custom":{"name":"g","input":"x"}}]},
+        {"role":"tool","tool_call_id":"1","content":"r"},{"name":"f","content":"q","role":"function"},
+        {"role":"assistant","content":"","function_call":{"name":"h","arguments":"[]"}}]}"#;
+    let prompt = facts(Chat, body).prompt;
+    assert_eq!((prompt.messages, prompt.calls, prompt.names), (6, 3, 0));
+    assert_eq!((prompt.system, prompt.json), (true, 0));
+    let found = facts(Chat, body);
+    let expected = [
+        "developer",
+        "S",
+        "user",
+        "u",
+        "assistant",
+        "f",
+        "{}",
+        "g",
+        "x",
+        "tool",
+        "r",
+        "f",
+        "q",
+        "assistant",
+        "h",
+        "[]",
+    ];
+    assert_eq!(texts(&found), expected);
+
+    let body = r#"{"model":"m","max_tokens":1,"system":"S","messages":[{"role":"assistant","content":[
+        {"type":"tool_use","name":"f","input":{"a":[1.5,true,"b"],"c":null}}]}]}"#;
+    let found = facts(Messages, body);
+    assert_eq!(texts(&found), ["S", "assistant", "f", "a", "1.5", "b", "c"]);
+    let prompt = found.prompt;
+    assert_eq!((prompt.messages, prompt.calls, prompt.json), (1, 1, 4 + 2 * 2));
+}
+
+#[test]
+fn a_format_is_json_without_what_is_not_shown() {
+    let schema = r#"{"$schema":"s","type":"object","properties":{"a":{"type":"number","minimum":0,"nullable":true}},"required":["a"],"additionalProperties":false}"#;
+    let chat_format = format!(
+        r#","response_format":{{"type":"json_schema","json_schema":{{"name":"n","strict":true,"schema":{schema}}}}}"#
+    );
+    let body = chat(&chat_format);
+    let found = facts(Chat, &body);
+    let shown = [
+        "type",
+        "object",
+        "properties",
+        "a",
+        "type",
+        "number",
+        "minimum",
+        "0",
+        "nullable",
+    ];
+    assert_eq!(texts(&found), [&["user", "hi", "n"][..], &shown[..]].concat());
+    assert_eq!((found.prompt.formats, found.prompt.json), (1, 9 + 2));
+    assert_eq!(found.prompt.tools, Tools::default());
+    let body = format!(
+        r#"{{"model":"m","input":"hi","text":{{"format":{{"type":"json_schema","name":"n","schema":{schema}}}}}}}"#
+    );
+    let found = facts(Responses, &body);
+    assert_eq!(texts(&found), [&["hi", "n"][..], &shown[..]].concat());
+    assert_eq!((found.prompt.formats, found.prompt.json), (1, 9 + 2));
+}
+
+#[test]
+fn a_tool_that_must_be_called_is_named_where_it_is_charged_by_name() {
+    let tools = r#","tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"g"}}"#;
+    let body = chat(tools);
+    let found = facts(Chat, &body);
+    assert_eq!(
+        (texts(&found), found.prompt.tools.choice),
+        (vec!["user", "hi", "f", "g"], ToolChoice::Named)
+    );
+    let body = r#"{"model":"m","max_tokens":1,"messages":[],"tools":[{"name":"f"}],"tool_choice":{"type":"tool","name":"f"}}"#;
+    let found = facts(Messages, body);
+    assert_eq!(
+        (texts(&found), found.prompt.tools.choice),
+        (vec!["f"], ToolChoice::Named)
+    );
 }
 
 #[test]
@@ -341,12 +451,24 @@ fn responses_input_is_text_or_items() {
     );
     assert_eq!(
         (texts(&found), found.prompt.messages, found.max_tokens),
-        (vec!["hi", "I"], 1, Some(7))
+        (vec!["hi", "I"], 2, Some(7))
     );
     let body = r#"{"model":"m","input":[{"role":"user","content":"a"},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},
         {"type":"function_call_output","call_id":"c","output":"b"}],"text":{"format":{"type":"json_schema","name":"s","schema":{"properties":{"k":{"type":"string"}}}}}}"#;
     let found = facts(Responses, body);
-    assert_eq!(texts(&found), ["user", "a", "f", "{}", "b", "s", "k", "string"]);
+    let expected = [
+        "user",
+        "a",
+        "f",
+        "{}",
+        "b",
+        "s",
+        "properties",
+        "k",
+        "type",
+        "string",
+    ];
+    assert_eq!(texts(&found), expected);
     assert_eq!(
         (found.prompt.messages, found.structured, found.pinned),
         (3, true, false)

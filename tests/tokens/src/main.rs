@@ -1,11 +1,13 @@
 //! `fit` writes `src/tokens/coefficients.rs` from `tests/tokens/fit`; `report` prints how far off the estimate is on
 //! `tests/tokens/held-out`, whose texts come from other sources and which `fit` never opens; `tune` compares strengths of
-//! regularization by cross-validation inside the fitting set; `cost` measures the time of an estimate.
+//! regularization by cross-validation inside the fitting set; `cost` measures the time of an estimate; `published` compares
+//! the formulas for what isn't text with every published count.
 
 mod corpus;
 mod cost;
 mod encoding;
 mod fit;
+mod published;
 mod report;
 mod rows;
 mod solve;
@@ -20,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("report") => report::table()?,
         Some("cost") => cost::table()?,
         Some("tune") => fit::tune()?,
-        _ => return Err("one of: fit, report, cost, tune".into()),
+        Some("published") => published::table()?,
+        _ => return Err("one of: fit, report, cost, tune, published".into()),
     };
     print!("{answer}");
     Ok(())
