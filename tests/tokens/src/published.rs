@@ -38,7 +38,7 @@ pub fn table() -> Result<String, Box<dyn Error>> {
             source.clone_from(&row.source);
             write!(
                 table,
-                "\n{source}\n\n| example | ours | published | error |\n|---|--:|--:|--:|\n"
+                "\n{source}\n\n| example | ours | published | error | stated |\n|---|--:|--:|--:|--:|\n"
             )?;
         }
         let (ours, published, error, stated) = (row.ours, row.published, row.error(), row.allowed);
