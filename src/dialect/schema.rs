@@ -5,6 +5,7 @@
 
 use super::prompt::{Found, string};
 use crate::json::{self, Fault, Lexer, Value};
+use crate::tokens::tariff;
 
 /// What of a format's schema isn't shown.
 const HIDDEN: &[&[u8]] = &[b"required", b"additionalProperties", b"$schema"];
@@ -82,6 +83,7 @@ impl<'b> Found<'b> {
         while let Some(name) = json.member()? {
             match &*json::name(name) {
                 b"function" | b"custom" => self.tool(json)?,
+                b"type" => self.kind(json)?,
                 b"name" => self.content(json)?,
                 b"description" => self.description(json)?,
                 b"parameters" | b"input_schema" => self.schema(json, Place::Root)?,
@@ -93,6 +95,15 @@ impl<'b> Found<'b> {
                 _ => json.skip()?,
             }
         }
+        Ok(())
+    }
+
+    /// A tool's type: some are defined by their provider.
+    fn kind(&mut self, json: &mut Lexer<'b>) -> Result<(), Fault> {
+        let mut kind: &[u8] = b"";
+        string(json, &mut kind)?;
+        let provided = &mut self.prompt.tools.provided;
+        *provided = provided.saturating_add(tariff::provided(&json::name(kind)));
         Ok(())
     }
 

@@ -12,8 +12,8 @@ const UNKNOWN_SIZE: (u32, u32) = (1024, 1024);
 /// How a model counts images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// A base, and so much for each tile of 512 pixels, once the image was shrunk into a square of 2048 and to a shorter
-    /// side of 768. At low detail the base alone.
+    /// A base, and so much for each tile of 512 pixels, once the image was shrunk into a square of 2048 and to a
+    /// shorter side of 768. At low detail the base alone.
     Tiles {
         /// For any image.
         base: u32,

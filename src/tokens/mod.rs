@@ -69,6 +69,8 @@ pub struct Tools {
     pub enums: u32,
     /// Items of those.
     pub enum_items: u32,
+    /// Tokens of those that the provider defines and the request only names, see [`tariff::provided`].
+    pub provided: u32,
     /// How free the model is to call them.
     pub choice: ToolChoice,
 }

@@ -102,6 +102,7 @@ fn declared(tools: &Tools) -> u64 {
         + u64::from(tools.properties) * PER_PROPERTY
         + u64::from(tools.descriptions) * PER_DESCRIPTION
         + enums.saturating_sub(u64::from(tools.enums) * ENUM_REBATE)
+        + u64::from(tools.provided)
 }
 
 fn images(prompt: &Prompt<'_>, tariff: &Tariff) -> u64 {
@@ -197,6 +198,7 @@ mod tests {
             descriptions: most,
             enums: 0,
             enum_items: most,
+            provided: most,
             choice: ToolChoice::Named,
         };
         let prompt = Prompt {

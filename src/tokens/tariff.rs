@@ -44,6 +44,21 @@ impl Tariff {
     }
 }
 
+/// What a tool adds that its provider defines, by its `type` (Anthropic's guides of each tool); nothing for a client's
+/// own, and for those whose cost isn't published (searching, running code).
+#[must_use]
+pub fn provided(kind: &[u8]) -> u32 {
+    let row = PROVIDED.iter().find(|(prefix, _)| kind.starts_with(prefix));
+    row.map_or(0, |(_, tokens)| *tokens)
+}
+
+const PROVIDED: &[(&[u8], u32)] = &[
+    (b"bash_", 245),
+    (b"text_editor_", 700),
+    // 735, and a system prompt of 466 to 499.
+    (b"computer_20", 735 + 499),
+];
+
 fn openai(name: &str) -> Tariff {
     let row = OPENAI.iter().find(|(prefix, _)| name.starts_with(prefix));
     Tariff {

@@ -1,8 +1,9 @@
 //! How far off the prompt formulas are on every published count that was found.
 //!
-//! `tests/tokens/published` holds the examples: `# SOURCE`, then for each `> ENDPOINT MODEL TOKENIZER TOKENS ALLOWED` and
-//! on the next line the request without its model, or `> image MODEL DETAIL SIZE TOKENS ALLOWED` alone. `{{png 1x2}}` stands
-//! for an image of that size. Texts are counted exactly, each on its own; where there is no public tokenizer, by estimate.
+//! `tests/tokens/published` holds the examples: `# SOURCE`, then for each `> ENDPOINT MODEL TOKENIZER TOKENS ERROR` and on
+//! the next line the request without its model, or `> image MODEL DETAIL SIZE TOKENS ERROR` alone. `{{png 1x2}}` stands
+//! for an image of that size. Texts are counted exactly, each on its own; where there is no public tokenizer, by
+//! estimate.
 
 use crate::corpus;
 use crate::encoding::{self, Encoding};
@@ -37,7 +38,7 @@ pub fn table() -> Result<String, Box<dyn Error>> {
             source.clone_from(&row.source);
             write!(
                 table,
-                "\n{source}\n\n| example | ours | published | error |\n|---|--:|--:|--:|\n"
+                "\n{source}\n\n| example | ours | published | error | stated |\n|---|--:|--:|--:|--:|\n"
             )?;
         }
         let (ours, published, error, stated) = (row.ours, row.published, row.error(), row.allowed);
