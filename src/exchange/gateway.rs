@@ -8,6 +8,7 @@ use crate::report::metric::LimitRef;
 use crate::route::{Need, Search};
 use crate::store::Store;
 use crate::time::Now;
+use crate::tokens::exact::Counter;
 
 use super::identify::Who;
 
@@ -87,6 +88,8 @@ pub struct Turn<'a, S: Store> {
     pub now: Now,
     /// A random number, fresh for this callback.
     pub entropy: u64,
+    /// Counts tokens exactly, for all exchanges of the worker.
+    pub counter: &'a mut Counter,
     /// Where effects go.
     pub effects: &'a mut Effects,
 }

@@ -15,6 +15,7 @@ mod admit;
 mod ahead;
 mod answer;
 mod blame;
+mod counting;
 mod gateway;
 mod identify;
 mod plan;

@@ -15,6 +15,7 @@ use crate::report::ratelimit::quota_headers;
 use crate::report::record::milliseconds;
 use crate::store::Store;
 use crate::time::Instant;
+use crate::tokens::Estimate;
 
 use super::admit::Admitted;
 use super::answer::Rule;
@@ -79,7 +80,10 @@ pub struct Responding {
     /// Taken when the breaker has been told.
     pub(super) pass: Option<Pass>,
     pub(super) ticket: Ticket,
+    /// Tokens of the prompt, as they were taken for.
     pub(super) estimate: u64,
+    /// The estimate before it was corrected; none when the texts were counted.
+    pub(super) guess: Option<Estimate>,
     pub(super) status: u16,
     pub(super) headroom: Option<Headroom>,
     pub(super) reader: Reader,
@@ -145,8 +149,9 @@ impl Admitted {
             fallback: self.fallback,
             retry: self.retry,
             pass: Some(self.pass),
+            estimate: self.ticket.prompt(),
             ticket: self.ticket,
-            estimate: self.estimate,
+            guess: self.prompt.guess(),
             status,
             headroom: None,
             reader,

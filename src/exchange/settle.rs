@@ -4,12 +4,13 @@ use core::time::Duration;
 
 use crate::breaker::{Failure, Latency, Observation, Observed, Outcome, Pass, Transition};
 use crate::dialect::{JsonFacts, Progress, Usage};
-use crate::ledger::{Actual, Ticket};
+use crate::ledger::{Actual, Lesson, Ticket};
 use crate::policy::Hop;
 use crate::report::Record;
 use crate::report::metric::{Aborted, Booking, Metric, TokenType};
 use crate::report::record::{self, milliseconds, outside_name};
 use crate::store::Store;
+use crate::tokens::Estimate;
 
 use super::Turn;
 use super::admit::Admitted;
@@ -57,8 +58,8 @@ impl Admitted {
             Ending::Complete | Ending::ClientAbort | Ending::Aborted => Outcome::Neutral,
         };
         observe(turn, self.hop, self.pass, outcome);
-        let cost = Cost::estimated(self.estimate, 0);
-        settle(turn, self.ticket, cost, None);
+        let cost = Cost::estimated(self.ticket.prompt(), 0);
+        settle(turn, self.ticket, cost, Lesson::default());
         let mut record = self.record;
         record.actual = Some(actual(cost));
         record.close(ending.as_str(), turn.now.monotonic);
@@ -102,13 +103,26 @@ impl Responding {
         self.note_model(json);
         self.count_tokens(turn, cost);
         let whole = self.is_good() && ending == Ending::Complete && cost.source == "usage";
-        let learnt = whole.then(|| cost.usage.output / u64::from(self.choices.max(1)));
-        settle(turn, self.ticket, cost, learnt);
+        let lesson = if whole {
+            self.lesson(cost.usage)
+        } else {
+            Lesson::default()
+        };
+        settle(turn, self.ticket, cost, lesson);
         let mut record = self.record;
         record.actual = Some(actual(cost));
         record.close(ending.as_str(), turn.now.monotonic);
         turn.add(Metric::of_hop(self.hop, Metric::Duration), record.duration_ms);
         record
+    }
+
+    /// What a whole answer with its usage teaches.
+    fn lesson(&self, usage: Usage) -> Lesson {
+        let of_texts = |guess: Estimate| (guess.text, usage.input.saturating_sub(guess.around));
+        Lesson {
+            output: Some(usage.output / u64::from(self.choices.max(1))),
+            text: self.guess.map(of_texts),
+        }
     }
 
     pub(super) fn is_good(&self) -> bool {
@@ -276,11 +290,11 @@ impl Responding {
     }
 }
 
-fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, learnt: Option<u64>) {
+fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, lesson: Lesson) {
     let spent = Actual {
         requests: 1,
         tokens: cost.tokens(),
-        output: learnt,
+        lesson,
     };
     let settlement = turn
         .gateway

@@ -58,7 +58,7 @@ pub struct Host {
     pub model_header: Option<String>,
 }
 
-/// Bounds of what is buffered, in bytes.
+/// Bounds of what is buffered or counted, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Request body; 10 MiB.
@@ -67,6 +67,8 @@ pub struct Bounds {
     pub response_body: usize,
     /// One line of an event stream; 1 MiB.
     pub sse_line: usize,
+    /// Texts of a prompt that are counted exactly; longer ones are estimated; 256 KiB.
+    pub exact_count: usize,
 }
 
 /// One way to name a caller.
@@ -179,22 +181,34 @@ pub struct ProviderModel {
     pub name: String,
     /// How its tokens are counted.
     pub tokenizer: Tokenizer,
+    /// When a prompt's texts are counted rather than estimated.
+    pub count: CountWhen,
     /// The context window in tokens, prompt and output together.
     pub context: Option<u64>,
     /// US$ per million tokens.
     pub price: Option<Price>,
 }
 
-/// How a model's tokens are counted.
+/// Whose tokens a model's are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tokenizer {
-    /// By estimate fitted to `o200k_base` text.
+    /// Those of `o200k_base`.
     O200k,
-    /// By estimate fitted to `cl100k_base` text.
+    /// Those of `cl100k_base`.
     Cl100k,
-    /// By estimate; no public tokenizer.
+    /// Nobody knows: estimated, and corrected by what the provider says of earlier prompts.
     #[default]
     Estimate,
+}
+
+/// When a prompt's texts are counted by the tokenizer itself, rather than by an estimate fitted to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CountWhen {
+    /// When a limit or a context would otherwise be decided by the estimate's error.
+    #[default]
+    WhenNeeded,
+    /// Always.
+    Exact,
 }
 
 /// US$ per million tokens.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::exchange::{Effects, Gateway, Turn};
 use crate::report::{Kind, Metric};
 use crate::time::{Now, UnixMillis};
+use crate::tokens::exact::Counter;
 use crate::{breaker, ledger};
 
 use super::host::{self, Level, MetricType};
@@ -22,6 +23,7 @@ pub(super) struct Worker {
     bookings: RefCell<Vec<ledger::Pending>>,
     transitions: RefCell<Vec<(usize, breaker::PendingTransition)>>,
     entropy: Cell<u64>,
+    counter: RefCell<Counter>,
 }
 
 impl Worker {
@@ -35,6 +37,7 @@ impl Worker {
             bookings: RefCell::default(),
             transitions: RefCell::default(),
             entropy: Cell::new(seed),
+            counter: RefCell::default(),
         }
     }
 
@@ -46,6 +49,7 @@ impl Worker {
             store: &SharedData,
             now: self.now(),
             entropy: self.draw(),
+            counter: &mut self.counter.borrow_mut(),
             effects: &mut effects,
         };
         let answer = run(&mut turn);

@@ -139,9 +139,32 @@ impl<'m> From<&'m ProviderModel> for Model<'m> {
 /// What a prompt is thought to cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Estimate {
-    /// Tokens.
-    pub tokens: u64,
+    /// Tokens of the texts.
+    pub text: u64,
+    /// Tokens of everything else, by formula.
+    pub around: u64,
 }
+
+impl Estimate {
+    /// Tokens of the whole prompt.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.text.saturating_add(self.around)
+    }
+}
+
+/// The fewest and the most tokens that texts of so many bytes, still escaped, can have, whatever they are: the longest
+/// tokens have 128 bytes, the shortest one, and an escape spells a byte in six. An estimate is no bound: a run of one rare
+/// character has a hundred times the tokens that it is taken for.
+#[must_use]
+pub fn bounds(bytes: usize) -> (u64, u64) {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    (bytes.div_ceil(LONGEST_TOKEN * LONGEST_ESCAPE), bytes)
+}
+
+const LONGEST_TOKEN: u64 = 128;
+/// `\u0061` for one byte.
+const LONGEST_ESCAPE: u64 = 6;
 
 /// The prompt's tokens, at a cost that doesn't grow with long texts (they are sampled).
 ///
@@ -150,7 +173,8 @@ pub struct Estimate {
 pub fn estimate<'m>(prompt: &Prompt<'_>, model: impl Into<Model<'m>>) -> Estimate {
     let model = model.into();
     Estimate {
-        tokens: text_tokens(&prompt.texts, model.tokenizer).saturating_add(around(prompt, model)),
+        text: text_tokens(&prompt.texts, model.tokenizer),
+        around: around(prompt, model),
     }
 }
 
@@ -330,6 +354,9 @@ mod tests {
             token_ids: 5,
             ..Prompt::default()
         };
-        assert_eq!(estimate(&prompt, Tokenizer::O200k).tokens, text + 3 + 3 + 85 + 5);
+        assert_eq!(
+            estimate(&prompt, Tokenizer::O200k).tokens(),
+            text + 3 + 3 + 85 + 5
+        );
     }
 }

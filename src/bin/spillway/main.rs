@@ -5,6 +5,8 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
 #[cfg(not(target_arch = "wasm32"))]
+mod count;
+#[cfg(not(target_arch = "wasm32"))]
 mod source;
 #[cfg(not(target_arch = "wasm32"))]
 mod summary;
@@ -19,6 +21,7 @@ fn main() -> std::process::ExitCode {
         .map_or(("help", [].as_slice()), |(c, r)| (c.as_str(), r));
     match command {
         "check" => check::run(rest),
+        "count" => count::run(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             std::process::ExitCode::SUCCESS
@@ -40,7 +43,7 @@ fn usage(wrong: &str) -> std::process::ExitCode {
 
 #[cfg(not(target_arch = "wasm32"))]
 const HELP: &str = "\
-spillway: checks policies of the Spillway filter
+spillway: checks policies of the Spillway filter, and counts as it does
 
   spillway check [--env-file FILE] [--assume-env] FILE…
       Reads each policy (JSON or YAML) as the module would, says in short what it does, or everything
@@ -52,6 +55,10 @@ spillway: checks policies of the Spillway filter
                         its secrets aren't
 
       Exit codes: 0 all good, 1 one was refused or couldn't be read, 2 wrong usage.
+
+  spillway count [--tokenizer o200k|cl100k|estimate] [--path PATH] FILE
+      How many tokens the prompt in a request's body has (- reads the input): its texts, and what is
+      around them. PATH says how the body is to be read (/v1/chat/completions).
 
   spillway help
       This text.";

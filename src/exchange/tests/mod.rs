@@ -2,6 +2,7 @@
 
 mod admission;
 mod breakers;
+mod counting;
 mod endings;
 mod headers_first;
 mod refusals;
@@ -22,6 +23,7 @@ use crate::ledger::{HashKey, Ledger};
 use crate::policy;
 use crate::store::MemoryStore;
 use crate::time::{Instant, Now, UnixMillis};
+use crate::tokens::exact::Counter;
 
 const OPENAI_KEY: &str = "sk-s3cr3t-openai";
 const CALLER_KEYS: &str = "alice=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -32,6 +34,7 @@ struct Lab {
     store: MemoryStore,
     now: Now,
     effects: Effects,
+    counter: Counter,
     properties: BTreeMap<String, String>,
 }
 
@@ -99,6 +102,7 @@ impl Lab {
                 wall: UnixMillis(1_795_248_000_000),
             },
             effects: Effects::default(),
+            counter: Counter::new(),
             properties: BTreeMap::new(),
         }
     }
@@ -120,6 +124,7 @@ impl Lab {
             store: &self.store,
             now: self.now,
             entropy: 7,
+            counter: &mut self.counter,
             effects: &mut self.effects,
         };
         run(&mut turn)
