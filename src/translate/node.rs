@@ -37,7 +37,6 @@ impl<'a> Node<'a> {
         self.raw
     }
 
-
     pub(super) fn is_object(self) -> bool {
         self.raw.first() == Some(&b'{')
     }

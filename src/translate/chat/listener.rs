@@ -68,7 +68,7 @@ impl Listener {
             } else {
                 stop(&reason)
             };
-            to.push(Delta::Stop(stop.given(!self.calls.is_empty())));
+            to.push(Delta::Stop(stop));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ pub(in super::super) struct Speaker {
     created: u64,
     include_usage: bool,
     begun: bool,
+    called: bool,
     stop: Stop<'static>,
     usage: Usage,
 }
@@ -28,6 +29,7 @@ impl Speaker {
             created: options.answer.created,
             include_usage: options.include_usage,
             begun: false,
+            called: false,
             stop: Stop::End,
             usage: Usage::default(),
         }
@@ -75,6 +77,7 @@ impl Speaker {
     }
 
     fn call(&mut self, out: &mut Vec<u8>, slot: u64, fill: impl FnOnce(&mut Object<'_>)) {
+        self.called = true;
         self.chunk(out, |o| {
             o.array("tool_calls", |a| {
                 a.object(|o| {
@@ -87,7 +90,8 @@ impl Speaker {
 
     fn end(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
-        self.choice(out, Some(self.stop.chat()), |_| {});
+        let stop = self.stop.clone().given(self.called);
+        self.choice(out, Some(stop.chat()), |_| {});
         if self.include_usage {
             self.data(out, |o| {
                 o.array("choices", |_| {});

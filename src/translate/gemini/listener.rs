@@ -101,6 +101,6 @@ impl Listener {
 
     fn stop(&mut self, stop: Stop<'static>, to: &mut Vec<Delta<'_>>) {
         self.stopped = true;
-        to.push(Delta::Stop(stop.given(self.calls > 0)));
+        to.push(Delta::Stop(stop));
     }
 }

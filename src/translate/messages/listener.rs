@@ -66,7 +66,7 @@ impl Listener {
                 let delta = event.member("delta");
                 let reason = delta.and_then(|delta| delta.text_of("stop_reason"));
                 let sequence = delta.and_then(|delta| delta.text_of("stop_sequence"));
-                let stop = reason.map(|reason| stop(&reason, sequence).given(self.calls > 0));
+                let stop = reason.map(|reason| stop(&reason, sequence));
                 to.extend(stop.map(|stop| Delta::Stop(stop.owned())));
             }
             "message_stop" => to.push(Delta::Done),

@@ -19,6 +19,7 @@ pub(in super::super) struct Speaker {
     open: Option<Block>,
     /// The index of the next block.
     next: u64,
+    called: bool,
     stop: Stop<'static>,
     usage: Usage,
 }
@@ -38,6 +39,7 @@ impl Speaker {
             begun: false,
             open: None,
             next: 0,
+            called: false,
             stop: Stop::End,
             usage: Usage::default(),
         }
@@ -105,6 +107,7 @@ impl Speaker {
     }
 
     fn call(&mut self, slot: u64, id: &str, name: &str, out: &mut Vec<u8>) {
+        self.called = true;
         self.open(Block::Call { slot }, out, |o| {
             o.text("type", "tool_use");
             o.text("id", &id::portable(id));
@@ -142,8 +145,9 @@ impl Speaker {
     fn end(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
         self.close(out);
+        let stop = self.stop.clone().given(self.called);
         event(out, "message_delta", |o| {
-            o.object("delta", |o| ending(o, &self.stop));
+            o.object("delta", |o| ending(o, &stop));
             o.object("usage", |o| super::usage(o, self.usage));
         });
         event(out, "message_stop", |_| {});
