@@ -224,6 +224,33 @@ fn settings(o: &mut Object<'_>, set: &Settings<'_>, options: &RequestOptions<'_>
     if let Some(bound) = set.max_tokens {
         o.number("maxOutputTokens", bound);
     }
+    if options.accepts.sampling {
+        sampling(o, set, drops);
+    } else {
+        drops.name_if(set.temperature.is_some(), "temperature");
+        drops.name_if(set.top_p.is_some(), "top_p");
+        drops.name_if(set.top_k.is_some(), "top_k");
+    }
+    numbers(
+        o,
+        [
+            ("presencePenalty", set.presence_penalty),
+            ("frequencyPenalty", set.frequency_penalty),
+            ("seed", set.seed),
+        ],
+    );
+    drops.name_if(set.stop.len() > STOPS, "stop_sequences (all but five)");
+    if !set.stop.is_empty() {
+        o.array("stopSequences", |a| {
+            set.stop.iter().take(STOPS).for_each(|text| a.text(text))
+        });
+    }
+    if let Some(effort) = set.effort.filter(|_| options.accepts.effort) {
+        o.object("thinkingConfig", |o| o.text("thinkingLevel", level(effort)));
+    }
+}
+
+fn sampling(o: &mut Object<'_>, set: &Settings<'_>, drops: &mut Drops) {
     if let Some(given) = set.temperature {
         let wanted: f64 = given.parse().unwrap_or(HOTTEST);
         let fits = (0.0..=HOTTEST).contains(&wanted);
@@ -238,26 +265,14 @@ fn settings(o: &mut Object<'_>, set: &Settings<'_>, options: &RequestOptions<'_>
             },
         );
     }
-    let numbers = [
-        ("topP", set.top_p),
-        ("topK", set.top_k),
-        ("presencePenalty", set.presence_penalty),
-        ("frequencyPenalty", set.frequency_penalty),
-        ("seed", set.seed),
-    ];
-    for (name, value) in numbers {
+    numbers(o, [("topP", set.top_p), ("topK", set.top_k)]);
+}
+
+fn numbers<const N: usize>(o: &mut Object<'_>, given: [(&str, Option<&str>); N]) {
+    for (name, value) in given {
         if let Some(value) = value {
             o.raw(name, value.as_bytes());
         }
-    }
-    drops.name_if(set.stop.len() > STOPS, "stop_sequences (all but five)");
-    if !set.stop.is_empty() {
-        o.array("stopSequences", |a| {
-            set.stop.iter().take(STOPS).for_each(|text| a.text(text))
-        });
-    }
-    if let Some(effort) = set.effort.filter(|_| options.accepts.effort) {
-        o.object("thinkingConfig", |o| o.text("thinkingLevel", level(effort)));
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod answers;
 mod errors;
+mod hostile;
 mod requests;
+mod roundtrips;
 mod streams;
 
 use serde_json::Value;
