@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use crate::breaker::{Failure, Latency, Observation, Observed, Outcome, Pass, Transition};
 use crate::dialect::{JsonFacts, Progress, Usage};
-use crate::ledger::{Actual, Ticket};
-use crate::policy::Hop;
+use crate::ledger::{Actual, Admission, Demand, Request, Ticket};
+use crate::policy::{Hop, Mode};
 use crate::report::Record;
 use crate::report::metric::{Aborted, Booking, Metric, TokenType};
 use crate::report::record::{self, milliseconds, outside_name};
@@ -14,7 +14,8 @@ use crate::store::Store;
 use super::Turn;
 use super::admit::Admitted;
 use super::blame::Ending;
-use super::gateway::Change;
+use super::gateway::{Change, PROVIDERS};
+use super::relay::Spent;
 use super::respond::{Reader, Responding};
 
 /// What an exchange cost.
@@ -56,9 +57,17 @@ impl Admitted {
             Ending::Timeout => Outcome::Failure(Failure::Timeout),
             Ending::Complete | Ending::ClientAbort | Ending::Aborted => Outcome::Neutral,
         };
-        observe(turn, self.hop, self.pass, outcome);
+        if let Some(pass) = self.pass {
+            observe(turn, self.hop, pass, outcome);
+        }
         let cost = Cost::estimated(self.estimate, 0);
-        settle(turn, self.ticket, cost, None);
+        let bill = Bill {
+            cost,
+            learnt: None,
+            provider: self.hop.provider,
+            spent: self.spent,
+        };
+        settle(turn, self.ticket, bill);
         let mut record = self.record;
         record.actual = Some(actual(cost));
         record.close(ending.as_str(), turn.now.monotonic);
@@ -103,7 +112,13 @@ impl Responding {
         self.count_tokens(turn, cost);
         let whole = self.is_good() && ending == Ending::Complete && cost.source == "usage";
         let learnt = whole.then(|| cost.usage.output / u64::from(self.choices.max(1)));
-        settle(turn, self.ticket, cost, learnt);
+        let bill = Bill {
+            cost,
+            learnt,
+            provider: self.hop.provider,
+            spent: self.spent,
+        };
+        settle(turn, self.ticket, bill);
         let mut record = self.record;
         record.actual = Some(actual(cost));
         record.close(ending.as_str(), turn.now.monotonic);
@@ -276,17 +291,75 @@ impl Responding {
     }
 }
 
-fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, learnt: Option<u64>) {
-    let spent = Actual {
-        requests: 1,
-        tokens: cost.tokens(),
-        output: learnt,
+/// What a ticket is settled by.
+struct Bill {
+    cost: Cost,
+    /// Output of an answer that ended by itself.
+    learnt: Option<u64>,
+    /// Who answered.
+    provider: usize,
+    /// What attempts before it cost.
+    spent: Option<Box<Spent>>,
+}
+
+fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, bill: Bill) {
+    let tokens = bill.cost.tokens();
+    let actual = |requests, tokens| Actual {
+        requests,
+        tokens,
+        output: bill.learnt,
     };
+    let Some(spent) = bill.spent else {
+        turn.add(Metric::Tokens(Booking::Settled), tokens);
+        return write(turn, ticket, actual(1, tokens));
+    };
+    let answer = (bill.provider, tokens);
+    let (granted, own) = ticket.split(PROVIDERS);
+    let charged = tokens.saturating_add(spent.charged());
+    turn.add(Metric::Tokens(Booking::Settled), charged);
+    write(turn, own, actual(1, charged));
+    let (requests, tokens) = spent.at(spent.first, answer);
+    write(turn, granted, actual(requests, tokens));
+    for provider in spent.others(bill.provider) {
+        let (requests, tokens) = spent.at(provider, answer);
+        book(turn, provider, actual(requests, tokens));
+    }
+}
+
+/// Charges a provider's own limits, from which nothing was set aside.
+fn book<S: Store>(turn: &mut Turn<'_, S>, provider: usize, actual: Actual) {
+    let claims = turn.gateway.grants(provider);
+    if claims.claims.is_empty() {
+        return;
+    }
+    let request = Request {
+        claims: &claims.claims,
+        expectation: None,
+        demand: Demand {
+            prompt: actual.tokens,
+            max_output: None,
+            choices: 1,
+            generates: false,
+        },
+        // What was sent was sent: it is charged whether it fits or not.
+        mode: Mode::Shadow,
+    };
+    match turn
+        .gateway
+        .ledger
+        .admit(turn.store, &request, turn.now.monotonic)
+    {
+        Admission::Granted(ticket) => write(turn, ticket, actual),
+        Admission::Refused(refusal) => turn.effects.bookings.extend(refusal.pending),
+        Admission::Never(_) => {}
+    }
+}
+
+fn write<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, actual: Actual) {
     let settlement = turn
         .gateway
         .ledger
-        .settle(turn.store, ticket, spent, turn.now.monotonic);
-    turn.add(Metric::Tokens(Booking::Settled), cost.tokens());
+        .settle(turn.store, ticket, actual, turn.now.monotonic);
     if settlement.refunded > 0 {
         turn.add(Metric::Tokens(Booking::Refunded), settlement.refunded);
     }
