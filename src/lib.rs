@@ -33,3 +33,4 @@ mod shell;
 pub mod store;
 pub mod time;
 pub mod tokens;
+pub mod translate;

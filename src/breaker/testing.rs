@@ -40,6 +40,7 @@ pub(super) fn provider(breaker: Breaker) -> Provider {
         name: "openai".to_owned(),
         cluster: "openai".to_owned(),
         dialect: ProviderDialect::OpenAi,
+        api_version: String::new(),
         authority: None,
         path_prefix: String::new(),
         credential: None,

@@ -9,6 +9,7 @@ mod answer;
 mod chat;
 mod error;
 mod event;
+mod gemini;
 mod image;
 mod json_reader;
 mod messages;
@@ -34,6 +35,7 @@ pub use request::{RequestFacts, scan};
 pub use rewrite::{Edits, rewrite};
 pub use scan_error::ScanError;
 pub use stream::{Passed, StreamOptions, StreamReader};
+pub(crate) use usage::Report;
 pub use usage::Usage;
 
 /// A model's name in an answer is cut off here, in bytes.
@@ -52,6 +54,8 @@ pub enum Endpoint {
     Responses,
     /// Anthropic `/v1/messages`.
     Messages,
+    /// Gemini `generateContent` and `streamGenerateContent`: of providers only, never of a client's path.
+    GenerateContent,
 }
 
 impl Endpoint {
@@ -83,6 +87,7 @@ impl Endpoint {
         match self {
             Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Responses => Dialect::OpenAi,
             Self::Messages => Dialect::Anthropic,
+            Self::GenerateContent => Dialect::Gemini,
         }
     }
 
@@ -90,7 +95,11 @@ impl Endpoint {
     #[must_use]
     pub fn generates(self) -> bool {
         match self {
-            Self::ChatCompletions | Self::Completions | Self::Responses | Self::Messages => true,
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Responses
+            | Self::Messages
+            | Self::GenerateContent => true,
             Self::Embeddings => false,
         }
     }
@@ -102,6 +111,7 @@ impl Endpoint {
             Self::ChatCompletions | Self::Responses | Self::Messages => "chat",
             Self::Completions => "text_completion",
             Self::Embeddings => "embeddings",
+            Self::GenerateContent => "generate_content",
         }
     }
 }

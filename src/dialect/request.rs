@@ -217,7 +217,8 @@ impl<'b> Scanner<'b> {
             | Endpoint::Completions
             | Endpoint::Embeddings
             | Endpoint::Responses
-            | Endpoint::Messages => {}
+            | Endpoint::Messages
+            | Endpoint::GenerateContent => {}
         }
         let choices = self
             .choices
@@ -262,7 +263,10 @@ impl<'b> Scanner<'b> {
                 read.then_some(())
                     .ok_or_else(|| invalid(field, "an array of messages"))
             }
-            Endpoint::Completions | Endpoint::Embeddings | Endpoint::Responses => Ok(self.json.skip()?),
+            Endpoint::Completions
+            | Endpoint::Embeddings
+            | Endpoint::Responses
+            | Endpoint::GenerateContent => Ok(self.json.skip()?),
         }
     }
 
@@ -331,7 +335,10 @@ impl<'b> Scanner<'b> {
                 self.found.inputs(&mut self.json)?;
             }
             Endpoint::Responses => self.found.items(&mut self.json)?,
-            Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Messages => self.json.skip()?,
+            Endpoint::ChatCompletions
+            | Endpoint::Completions
+            | Endpoint::Messages
+            | Endpoint::GenerateContent => self.json.skip()?,
         }
         Ok(())
     }
@@ -341,7 +348,10 @@ impl<'b> Scanner<'b> {
         match self.endpoint {
             Endpoint::Completions => self.prompts = self.found.inputs(&mut self.json)?,
             Endpoint::Responses => self.reference()?,
-            Endpoint::ChatCompletions | Endpoint::Embeddings | Endpoint::Messages => self.json.skip()?,
+            Endpoint::ChatCompletions
+            | Endpoint::Embeddings
+            | Endpoint::Messages
+            | Endpoint::GenerateContent => self.json.skip()?,
         }
         Ok(())
     }

@@ -130,6 +130,10 @@ pub enum ProviderDialect {
     OpenAi,
     /// Anthropic.
     Anthropic,
+    /// Gemini's `generateContent`. Providers speak it; clients don't.
+    Gemini,
+    /// OpenAI's protocol as Azure serves it: other paths, a version in the query. Clients speak OpenAI's.
+    Azure,
 }
 
 /// Somebody who answers requests for money.
@@ -141,6 +145,8 @@ pub struct Provider {
     pub cluster: String,
     /// What it speaks.
     pub dialect: ProviderDialect,
+    /// Azure's `api-version`; empty for the others.
+    pub api_version: String,
     /// `:authority` to send; the client's when none.
     pub authority: Option<String>,
     /// Put before the path; empty or beginning with `/`, never ending with it.

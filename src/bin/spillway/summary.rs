@@ -130,6 +130,8 @@ fn dialect(dialect: ProviderDialect) -> &'static str {
     match dialect {
         ProviderDialect::OpenAi => "openai",
         ProviderDialect::Anthropic => "anthropic",
+        ProviderDialect::Gemini => "gemini",
+        ProviderDialect::Azure => "azure",
     }
 }
 

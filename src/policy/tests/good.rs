@@ -163,6 +163,25 @@ fn credentials_follow_their_dialect_unless_told_otherwise() {
 }
 
 #[test]
+fn gemini_and_azure_have_their_own_credential_headers() {
+    for (dialect, version, header) in [
+        ("gemini", None, "x-goog-api-key"),
+        ("azure", Some("2024-10-21"), "api-key"),
+    ] {
+        let mut provider = json!({
+            "cluster": "c", "dialect": dialect, "credential": {"env": "OPENAI_API_KEY"}, "models": {"m": {}},
+        });
+        if let Some(version) = version {
+            provider["api_version"] = json!(version);
+        }
+        let policy = policy("providers other", provider);
+        let provider = policy.providers.iter().find(|p| p.name == "other").unwrap();
+        assert_eq!(provider.credential.as_ref().unwrap().header, header);
+        assert_eq!(provider.api_version, version.unwrap_or_default());
+    }
+}
+
+#[test]
 fn a_provider_says_where_it_is_and_what_it_serves() {
     let policy = policy(
         "providers anthropic",
