@@ -24,6 +24,7 @@ mod pause;
 mod probes;
 mod section;
 mod state;
+mod travel;
 mod window;
 
 #[cfg(test)]

@@ -382,7 +382,8 @@ impl<'b> Scanner<'b> {
             Endpoint::ChatCompletions
             | Endpoint::Completions
             | Endpoint::Embeddings
-            | Endpoint::Responses => choice.name,
+            | Endpoint::Responses
+            | Endpoint::GenerateContent => choice.name,
         };
         self.found.choose(choice.tool, name);
         Ok(())

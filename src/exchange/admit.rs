@@ -17,8 +17,9 @@ use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
 use super::plan::{Plan, misrouted, nobody, too_long, unknown};
 use super::refuse::{Refusal, refuse, sourced, wait_until};
+use super::relay::{self, Relay, Spent};
 use super::settle::{note_transition, observe};
-use super::{Body, Edit, Exchange, Step, Turn};
+use super::{Body, Edit, Exchange, Flow, Step, Turn};
 
 /// Sent to a provider, its tokens set aside.
 #[derive(Debug)]
@@ -27,13 +28,18 @@ pub struct Admitted {
     pub(super) hop: Hop,
     pub(super) fallback: bool,
     pub(super) retry: bool,
-    pub(super) pass: Pass,
+    /// None where an attempt holds it.
+    pub(super) pass: Option<Pass>,
     pub(super) ticket: Ticket,
     pub(super) levels: Vec<(LimitRef, Level)>,
     /// What was known of the prompt's tokens.
     pub(super) prompt: Tokens,
     /// The client didn't ask for the usage chunk that we asked for.
     pub(super) strip_usage: bool,
+    /// It goes by the host's router, which may try several candidates.
+    pub(super) relay: Option<Relay>,
+    /// What attempts cost that were given up, once that is known.
+    pub(super) spent: Option<Box<Spent>>,
     /// The rule that the answer must meet.
     pub(super) rule: Option<usize>,
     /// Answers asked for.
@@ -134,7 +140,7 @@ impl Identified {
                 return Ok(Granted {
                     hop: found.hop,
                     fallback: found.fallback,
-                    pass: found.pass,
+                    pass: Some(found.pass),
                     ticket,
                     levels,
                     prompt,
@@ -173,7 +179,7 @@ impl Identified {
                 return Ok(Granted {
                     hop,
                     fallback: routed.fallback,
-                    pass: routed.pass,
+                    pass: Some(routed.pass),
                     ticket,
                     levels,
                     prompt,
@@ -276,12 +282,14 @@ impl Identified {
         granted: Granted,
         bytes: &[u8],
     ) -> (Exchange, Step) {
+        if relay::is_native(&turn.gateway.policy, plan.route) {
+            return self.relay(turn, plan, granted);
+        }
         let policy = &turn.gateway.policy;
-        let facts = plan.facts;
         let inject = plan.injects_usage(policy, granted.hop, self.endpoint);
         let body = rewrite(
             bytes,
-            facts,
+            plan.facts,
             Edits {
                 model: plan.renamed(policy, granted.hop),
                 include_usage: inject,
@@ -297,7 +305,41 @@ impl Identified {
         } else {
             edits.clear();
         }
-        let admitted = Admitted {
+        let mut admitted = self.admitted(turn, plan, granted);
+        admitted.strip_usage = inject && plan.facts.include_usage != Some(true);
+        let flow = Flow::Continue;
+        (Exchange::Admitted(admitted), Step { edits, body, flow })
+    }
+
+    /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.
+    fn relay<S: Store>(
+        mut self,
+        turn: &mut Turn<'_, S>,
+        plan: &Plan<'_>,
+        mut granted: Granted,
+    ) -> (Exchange, Step) {
+        let header = plan.route.failover.deadline_header.as_ref();
+        let deadline = self.deadlines.iter().find(|(name, _)| Some(name) == header);
+        let start = relay::Start {
+            hop: granted.hop,
+            pass: granted.pass.take(),
+            need: plan.need(self.endpoint, granted.prompt.at_least()),
+            prompt: granted.ticket.prompt(),
+            path: &self.path,
+            authority: &self.authority,
+            deadline: deadline.map(|(_, span)| *span),
+            output: granted.ticket.reserved_tokens().saturating_sub(granted.ticket.prompt()),
+        };
+        let (relay, steering) = relay::set_out(turn, plan, start);
+        let mut edits = core::mem::take(&mut self.edits);
+        edits.extend(steering);
+        let mut admitted = self.admitted(turn, plan, granted);
+        admitted.relay = Some(relay);
+        (Exchange::Admitted(admitted), Step::edited(edits))
+    }
+
+    fn admitted<S: Store>(self, turn: &Turn<'_, S>, plan: &Plan<'_>, granted: Granted) -> Box<Admitted> {
+        Box::new(Admitted {
             endpoint: self.endpoint,
             hop: granted.hop,
             fallback: granted.fallback,
@@ -306,20 +348,14 @@ impl Identified {
             ticket: granted.ticket,
             levels: granted.levels,
             prompt: granted.prompt,
-            strip_usage: inject && facts.include_usage != Some(true),
-            rule: plan.rule(policy, &self.rules),
-            choices: facts.choices,
+            strip_usage: false,
+            relay: None,
+            spent: None,
+            rule: plan.rule(&turn.gateway.policy, &self.rules),
+            choices: plan.facts.choices,
             sent: turn.now.monotonic,
             record: self.record,
-        };
-        (
-            Exchange::Admitted(Box::new(admitted)),
-            Step {
-                edits,
-                body,
-                flow: super::Flow::Continue,
-            },
-        )
+        })
     }
 
     /// The host answered before the request was judged (its own buffer bound, say).
@@ -345,7 +381,7 @@ impl Identified {
 struct Granted {
     hop: Hop,
     fallback: bool,
-    pass: Pass,
+    pass: Option<Pass>,
     ticket: Ticket,
     levels: Vec<(LimitRef, Level)>,
     prompt: Tokens,

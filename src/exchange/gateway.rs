@@ -11,6 +11,7 @@ use crate::time::Now;
 use crate::tokens::exact::Counter;
 
 use super::identify::Who;
+use super::relay;
 
 /// The policy with what was derived from it. Never changes; a new policy makes a new one.
 #[derive(Debug)]
@@ -25,6 +26,10 @@ pub struct Gateway {
     counts_routes: bool,
     /// What the providers' breakers are known by, index for index.
     breakers: Vec<breaker::Identity>,
+    /// Some model's requests are sent again by the host's router.
+    is_native: bool,
+    /// Headers by which clients say how long they wait, each once.
+    deadlines: Vec<String>,
 }
 
 /// Credentials of both dialects: whatever of them a client sends stops here.
@@ -41,6 +46,8 @@ pub struct Effects {
     pub transitions: Vec<(usize, breaker::PendingTransition)>,
     /// Breakers that changed their state: to be said in the log.
     pub changes: Vec<Change>,
+    /// What the other role is to find in the stream's filter state.
+    pub properties: Vec<(String, Vec<u8>)>,
 }
 
 /// A breaker of a provider changed its state.
@@ -110,10 +117,13 @@ impl Gateway {
     /// Derives what a policy's exchanges need again and again.
     #[must_use]
     pub fn new(policy: Policy, ledger: Ledger) -> Self {
+        let is_native = routes(&policy).any(|route| relay::is_native(&policy, route));
         Self {
             identities: identities(&policy),
             counts_routes: policy.limits.iter().any(|l| l.per.contains(&Per::Route)),
             breakers: policy.providers.iter().map(breaker::Identity::of).collect(),
+            is_native,
+            deadlines: deadlines(&policy),
             policy,
             ledger,
         }
@@ -149,6 +159,21 @@ impl Gateway {
             .identities
             .binary_search_by(|other| other.as_bytes().cmp(name));
         found.is_ok()
+    }
+
+    /// Whether some model's requests are sent again by the host's router.
+    pub(super) fn is_native(&self) -> bool {
+        self.is_native
+    }
+
+    /// Whether a header steers the host's router, which is ours alone where it fails over.
+    pub(super) fn is_steering(&self, name: &[u8]) -> bool {
+        self.is_native && name.starts_with(b"x-envoy-")
+    }
+
+    /// The headers by which clients say how long they wait.
+    pub(super) fn deadlines(&self) -> &[String] {
+        &self.deadlines
     }
 
     /// Whether a limit counts by the host's route.
@@ -204,6 +229,13 @@ impl Gateway {
         })
     }
 
+    /// What a provider grants us.
+    pub(super) fn grants(&self, provider: usize) -> Claims<'_> {
+        let mut found = Claims::default();
+        self.provider_claims(provider, &mut found);
+        found
+    }
+
     fn provider_claims<'p>(&'p self, provider: usize, found: &mut Claims<'p>) {
         let Some(owner) = self.policy.providers.get(provider) else {
             return;
@@ -219,6 +251,19 @@ impl Gateway {
             found.sources.push(LimitRef::Provider(provider, at));
         }
     }
+}
+
+fn routes(policy: &Policy) -> impl Iterator<Item = &ModelRoute> {
+    policy.models.iter().chain(&policy.any_model)
+}
+
+fn deadlines(policy: &Policy) -> Vec<String> {
+    let mut names: Vec<String> = routes(policy)
+        .filter_map(|route| route.failover.deadline_header.clone())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn identities(policy: &Policy) -> Vec<String> {

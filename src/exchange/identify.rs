@@ -3,6 +3,8 @@
 //! An identity that the client can choose is no identity: only known keys, headers that the policy trusts and claims
 //! that the host verified name a caller. None of them travels on to a provider.
 
+use core::time::Duration;
+
 use crate::dialect::Endpoint;
 use crate::headers::Headers;
 use crate::ledger::{Demand, Request};
@@ -53,6 +55,10 @@ pub struct Identified {
     pub(super) rules: Vec<usize>,
     /// The client says that it tries again.
     pub(super) retry: bool,
+    /// The client's `:authority`.
+    pub(super) authority: String,
+    /// How long the client waits, by the headers that the policy names.
+    pub(super) deadlines: Vec<(String, Duration)>,
     /// The model by the policy's header.
     pub(super) asked: Option<String>,
     /// What headers need before they go out.
@@ -109,6 +115,8 @@ fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) ->
             .headers
             .first("x-stainless-retry-count")
             .is_some_and(|count| count != b"0"),
+        authority: authority(turn.gateway, head.headers),
+        deadlines: deadlines(turn.gateway, head.headers),
         asked: model_header(&turn.gateway.policy, head.headers),
         edits: outgoing_edits(turn.gateway, head.headers),
         routed: None,
@@ -182,6 +190,21 @@ impl Identified {
             .peek(turn.store, &request, turn.now.monotonic)?;
         Some(Refusal::limited(&claims, &refusal))
     }
+}
+
+/// The client's authority, where a provider without one of its own may have to be given it again.
+fn authority(gateway: &Gateway, headers: &Headers) -> String {
+    let authority = headers.first(":authority").filter(|_| gateway.is_native());
+    String::from_utf8_lossy(authority.unwrap_or_default()).into_owned()
+}
+
+/// How long the client waits; what is no whole number of milliseconds says nothing.
+fn deadlines(gateway: &Gateway, headers: &Headers) -> Vec<(String, Duration)> {
+    let read = |name: &String| {
+        let text = core::str::from_utf8(headers.first(name)?).ok()?;
+        Some((name.clone(), Duration::from_millis(text.trim().parse().ok()?)))
+    };
+    gateway.deadlines().iter().filter_map(read).collect()
 }
 
 /// The name of the model by the policy's header, if there is one.
@@ -282,7 +305,8 @@ fn matching_rules(policy: &Policy, path: &str, headers: &Headers) -> Vec<usize> 
 
 /// What must change before anything goes to a provider: identities out, our own headers out, no compression.
 fn outgoing_edits(gateway: &Gateway, headers: &Headers) -> Vec<Edit> {
-    let stops = |name: &[u8]| name.starts_with(OURS) || gateway.is_identity(name);
+    let stops =
+        |name: &[u8]| name.starts_with(OURS) || gateway.is_identity(name) || gateway.is_steering(name);
     let mut edits: Vec<Edit> = headers
         .iter()
         .filter(|(name, _)| stops(name))

@@ -14,12 +14,14 @@
 mod admit;
 mod ahead;
 mod answer;
+pub mod attempt;
 mod blame;
 mod counting;
 mod gateway;
 mod identify;
 mod plan;
 mod refuse;
+mod relay;
 mod respond;
 mod settle;
 mod step;
@@ -152,6 +154,17 @@ impl Exchange {
             | Self::Uncounted(_)
             | Self::Admitted(_)
             | Self::Done(_) => false,
+        }
+    }
+
+    /// Before [`Exchange::end`]: what attempts left behind of an exchange that nobody answered.
+    pub fn recall<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
+    ) {
+        if let Self::Admitted(state) = self {
+            state.recall(turn, property);
         }
     }
 

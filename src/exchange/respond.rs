@@ -4,11 +4,13 @@ use core::time::Duration;
 
 use crate::breaker::{Failure, Outcome, Pass};
 use crate::dialect::signals::{Signals, is_rate_limit_header, signals};
-use crate::dialect::{Endpoint, JsonFacts, JsonReader, Passed, StreamOptions, StreamReader};
+use crate::dialect::{
+    Endpoint, ErrorKind, JsonFacts, JsonReader, Passed, StreamOptions, StreamReader, error_body,
+};
 use crate::headers::Headers;
 use crate::headroom::Headroom;
 use crate::ledger::Ticket;
-use crate::policy::{Hop, Mode, OnInvalid, Policy, Tokenizer};
+use crate::policy::{Exhausted, Hop, Mode, OnInvalid, Policy, Tokenizer};
 use crate::report::Record;
 use crate::report::metric::{Metric, StatusClass};
 use crate::report::ratelimit::quota_headers;
@@ -21,6 +23,7 @@ use super::admit::Admitted;
 use super::answer::Rule;
 use super::blame::{self, Ending};
 use super::refuse::tightest;
+use super::relay::{Arrived, Spent};
 use super::settle::observe;
 use super::{Body, Edit, Exchange, Flow, Reply, Step, Turn};
 
@@ -80,6 +83,8 @@ pub struct Responding {
     /// Taken when the breaker has been told.
     pub(super) pass: Option<Pass>,
     pub(super) ticket: Ticket,
+    /// What attempts before it cost.
+    pub(super) spent: Option<Box<Spent>>,
     /// Tokens of the prompt, as they were taken for.
     pub(super) estimate: u64,
     /// The estimate before it was corrected; none when the texts were counted.
@@ -106,11 +111,12 @@ pub struct Responding {
 impl Admitted {
     /// Reads the status, tells the breaker what is known already, and chooses the reader.
     pub(super) fn respond<S: Store>(
-        self,
+        mut self,
         turn: &mut Turn<'_, S>,
         head: &ResponseHead<'_>,
     ) -> (Exchange, Step) {
-        let status = head.status().unwrap_or(502);
+        let own = self.arrive(turn, head);
+        let status = own.or(head.status()).unwrap_or(502);
         turn.count(Metric::Upstream(self.hop.provider, StatusClass::of(status)));
         let found = signals(head.headers.iter(), turn.now);
         let rule = self
@@ -118,12 +124,18 @@ impl Admitted {
             .filter(|_| (200..300).contains(&status) && self.endpoint.generates());
         let rule = rule.and_then(|at| Rule::of(&turn.gateway.policy, at));
         let reader = self.reader(&turn.gateway.policy, head, rule);
-        let edits = self.response_edits(turn, head, &reader);
+        let mut edits = self.response_edits(turn, head, &reader);
+        edits.extend(own.map(|status| Edit::set(":status", status.to_string())));
+        let instead = self.instead(&turn.gateway.policy, head, status);
         let mut state = Box::new(self.responding(status, (rule, reader), turn.now.monotonic));
         state.headroom = found.headroom;
         state.observe_status(turn, head, &found);
         if matches!(state.reader, Reader::Opaque) {
             turn.count(Metric::Opaque(state.hop.provider));
+        }
+        if let Some(reply) = instead {
+            let record = state.finish(turn, Ending::Complete);
+            return (Exchange::Done(record), Step::reply(reply.with(&edits)));
         }
         if head.end {
             return state.bodiless(turn, edits);
@@ -140,6 +152,62 @@ impl Admitted {
         )
     }
 
+    /// Takes over what the attempts handed back: who answers, since when, and whose breaker is still to be told. Answers
+    /// the provider's own status where an attempt had it changed.
+    fn arrive<S: Store>(&mut self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>) -> Option<u16> {
+        let found = self.relay?.arrived(&turn.gateway.policy, head);
+        if let Some((hop, tried)) = found.answering() {
+            self.fallback |= found.tried.first().is_some_and(|(first, _)| first != hop);
+            self.hop = *hop;
+            self.pass = tried.pass();
+            self.sent = tried.began();
+            self.record.provider.clone_from(&tried.place.provider);
+            self.strip_usage = self.was_asked_for_usage(&turn.gateway.policy);
+        }
+        self.take_note(turn, &found);
+        found.status
+    }
+
+    /// What the client is told when every attempt failed, instead of the last one's answer or the router's own words.
+    fn instead(&self, policy: &Policy, head: &ResponseHead<'_>, status: u16) -> Option<Reply> {
+        self.relay?;
+        let named = policy.models.iter().find(|route| route.name == self.record.model);
+        let rules = &named.or(policy.any_model.as_ref())?.failover;
+        let routers = head.details() != b"via_upstream";
+        let failed = routers && status >= 500 || rules.on.statuses.binary_search(&status).is_ok();
+        match (&rules.exhausted, routers) {
+            (Some(answer), _) if failed => Some(exhausted(answer)),
+            (None, true) if failed => Some(unanswered(self.endpoint, status)),
+            (Some(_) | None, _) => None,
+        }
+    }
+
+    /// Learns at the end, where no answer came, what became of the attempts.
+    pub(super) fn recall<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
+    ) {
+        if let Some(relay) = self.relay {
+            let tried = relay.tried(&turn.gateway.policy, property);
+            self.take_note(turn, &Arrived { tried, status: None });
+        }
+    }
+
+    fn take_note<S: Store>(&mut self, turn: &mut Turn<'_, S>, found: &Arrived) {
+        self.record.attempts = found.note(turn);
+        let relay = self.relay;
+        self.spent = relay.and_then(|relay| Spent::of(relay, &found.tried, self.hop.provider));
+    }
+
+    /// Whether the attempt that answers asked for usage, and the client hadn't.
+    fn was_asked_for_usage(&self, policy: &Policy) -> bool {
+        let speaks = matches!(self.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
+        let asks = self.relay.is_some_and(|relay| relay.asks_usage);
+        let provider = policy.providers.get(self.hop.provider);
+        speaks && asks && provider.is_some_and(|p| p.include_usage)
+    }
+
     fn responding(self, status: u16, (rule, reader): (Option<Rule>, Reader), now: Instant) -> Responding {
         let mut record = self.record;
         record.status = Some(status);
@@ -148,9 +216,10 @@ impl Admitted {
             hop: self.hop,
             fallback: self.fallback,
             retry: self.retry,
-            pass: Some(self.pass),
+            pass: self.pass,
             estimate: self.ticket.prompt(),
             ticket: self.ticket,
+            spent: self.spent,
             guess: self.prompt.guess(),
             status,
             headroom: None,
@@ -237,6 +306,33 @@ impl Admitted {
     }
 }
 
+/// The policy's own last answer.
+fn exhausted(answer: &Exhausted) -> Reply {
+    let kind = if answer.body.starts_with('{') {
+        "application/json"
+    } else {
+        "text/plain; charset=utf-8"
+    };
+    let headers = [("content-type", kind), ("x-spillway-exhausted", "true")];
+    Reply {
+        status: answer.status,
+        headers: headers.map(|(name, value)| (name.into(), value.into())).to_vec(),
+        body: answer.body.clone().into_bytes(),
+        details: "spillway_exhausted",
+    }
+}
+
+/// The router's own words in the client's dialect.
+fn unanswered(endpoint: Endpoint, status: u16) -> Reply {
+    let message = "no provider answered this request";
+    Reply {
+        status,
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: error_body(endpoint.dialect(), ErrorKind::Unavailable, message, "no_answer"),
+        details: "spillway_exhausted",
+    }
+}
+
 /// Takes out what a provider says of its own limits, and what only we may say.
 pub(super) fn private_edits(headers: &Headers) -> Vec<Edit> {
     let fields = headers.iter();
@@ -262,12 +358,12 @@ impl Responding {
         let Some(outcome) = blame::of_status(self.status, &head.details(), found.wait()) else {
             return;
         };
+        // None where an attempt has told it.
+        let Some(pass) = self.pass.take() else { return };
         if matches!(outcome, Outcome::Failure(Failure::Connect)) {
             turn.count(Metric::Connect(self.hop.provider));
         }
-        if let Some(pass) = self.pass.take() {
-            observe(turn, self.hop, pass, outcome);
-        }
+        observe(turn, self.hop, pass, outcome);
     }
 
     /// An answer that is its headers alone: nothing of a body, and its end.

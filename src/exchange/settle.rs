@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use crate::breaker::{Failure, Latency, Observation, Observed, Outcome, Pass, Transition};
 use crate::dialect::{JsonFacts, Progress, Usage};
-use crate::ledger::{Actual, Lesson, Ticket};
-use crate::policy::Hop;
+use crate::ledger::{Actual, Admission, Certainty, Demand, Lesson, Request, Ticket};
+use crate::policy::{Hop, Mode};
 use crate::report::Record;
 use crate::report::metric::{Aborted, Booking, Metric, TokenType};
 use crate::report::record::{self, milliseconds, outside_name};
@@ -15,7 +15,8 @@ use crate::tokens::Estimate;
 use super::Turn;
 use super::admit::Admitted;
 use super::blame::Ending;
-use super::gateway::Change;
+use super::gateway::{Change, PROVIDERS};
+use super::relay::Spent;
 use super::respond::{Reader, Responding};
 
 /// What an exchange cost.
@@ -57,9 +58,17 @@ impl Admitted {
             Ending::Timeout => Outcome::Failure(Failure::Timeout),
             Ending::Complete | Ending::ClientAbort | Ending::Aborted => Outcome::Neutral,
         };
-        observe(turn, self.hop, self.pass, outcome);
+        if let Some(pass) = self.pass {
+            observe(turn, self.hop, pass, outcome);
+        }
         let cost = Cost::estimated(self.ticket.prompt(), 0);
-        settle(turn, self.ticket, cost, Lesson::default());
+        let bill = Bill {
+            cost,
+            lesson: Lesson::default(),
+            provider: self.hop.provider,
+            spent: self.spent,
+        };
+        settle(turn, self.ticket, bill);
         let mut record = self.record;
         record.actual = Some(actual(cost));
         record.close(ending.as_str(), turn.now.monotonic);
@@ -108,7 +117,13 @@ impl Responding {
         } else {
             Lesson::default()
         };
-        settle(turn, self.ticket, cost, lesson);
+        let bill = Bill {
+            cost,
+            lesson,
+            provider: self.hop.provider,
+            spent: self.spent,
+        };
+        settle(turn, self.ticket, bill);
         let mut record = self.record;
         record.actual = Some(actual(cost));
         record.close(ending.as_str(), turn.now.monotonic);
@@ -121,7 +136,7 @@ impl Responding {
         let of_texts = |guess: Estimate| (guess.text, usage.input.saturating_sub(guess.around));
         Lesson {
             output: Some(usage.output / u64::from(self.choices.max(1))),
-            text: self.guess.map(of_texts),
+            text: self.guess.filter(|_| self.spent.is_none()).map(of_texts),
         }
     }
 
@@ -290,17 +305,73 @@ impl Responding {
     }
 }
 
-fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, lesson: Lesson) {
-    let spent = Actual {
-        requests: 1,
-        tokens: cost.tokens(),
-        lesson,
+/// What a ticket is settled by.
+struct Bill {
+    cost: Cost,
+    lesson: Lesson,
+    /// Who answered.
+    provider: usize,
+    /// What attempts before it cost.
+    spent: Option<Box<Spent>>,
+}
+
+fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, bill: Bill) {
+    let tokens = bill.cost.tokens();
+    let actual = |requests, tokens| Actual {
+        requests,
+        tokens,
+        lesson: bill.lesson,
     };
+    let Some(spent) = bill.spent else {
+        turn.add(Metric::Tokens(Booking::Settled), tokens);
+        return write(turn, ticket, actual(1, tokens));
+    };
+    let answer = (bill.provider, tokens);
+    let (granted, own) = ticket.split(PROVIDERS);
+    let charged = tokens.saturating_add(spent.charged());
+    turn.add(Metric::Tokens(Booking::Settled), charged);
+    write(turn, own, actual(1, charged));
+    let (requests, tokens) = spent.at(spent.first, answer);
+    write(turn, granted, actual(requests, tokens));
+    for provider in spent.others(bill.provider) {
+        let (requests, tokens) = spent.at(provider, answer);
+        book(turn, provider, actual(requests, tokens));
+    }
+}
+
+/// Charges a provider's own limits, from which nothing was set aside.
+fn book<S: Store>(turn: &mut Turn<'_, S>, provider: usize, actual: Actual) {
+    let claims = turn.gateway.grants(provider);
+    if claims.claims.is_empty() {
+        return;
+    }
+    let request = Request {
+        claims: &claims.claims,
+        habit: None,
+        demand: Demand {
+            around: actual.tokens,
+            certainty: Certainty::Counted,
+            ..Demand::default()
+        },
+        // What was sent was sent: it is charged whether it fits or not.
+        mode: Mode::Shadow,
+    };
+    match turn
+        .gateway
+        .ledger
+        .admit(turn.store, &request, turn.now.monotonic)
+    {
+        Admission::Granted(ticket) => write(turn, ticket, actual),
+        Admission::Refused(refusal) => turn.effects.bookings.extend(refusal.pending),
+        Admission::Never(_) | Admission::Unsure { .. } => {}
+    }
+}
+
+fn write<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, actual: Actual) {
     let settlement = turn
         .gateway
         .ledger
-        .settle(turn.store, ticket, spent, turn.now.monotonic);
-    turn.add(Metric::Tokens(Booking::Settled), cost.tokens());
+        .settle(turn.store, ticket, actual, turn.now.monotonic);
     if settlement.refunded > 0 {
         turn.add(Metric::Tokens(Booking::Refunded), settlement.refunded);
     }

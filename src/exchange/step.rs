@@ -36,6 +36,19 @@ pub struct Reply {
     pub details: &'static str,
 }
 
+impl Reply {
+    /// The reply with the headers that these edits would have set.
+    #[must_use]
+    pub fn with(mut self, edits: &[Edit]) -> Self {
+        let set = edits.iter().filter_map(|edit| match edit {
+            Edit::Set(name, value) if !name.starts_with(':') => Some((name.clone(), value.clone())),
+            Edit::Set(..) | Edit::Remove(_) => None,
+        });
+        self.headers.extend(set);
+        self
+    }
+}
+
 /// How the stream goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flow {

@@ -146,6 +146,22 @@ impl Ticket {
         self.conflicts
     }
 
+    /// The part of one group of claims, apart from the rest: for when they are to be settled by different numbers. What
+    /// else the ticket carries stays with the rest.
+    pub fn split(mut self, group: u8) -> (Self, Self) {
+        let (apart, rest) = self.held.into_iter().partition(|held| held.group == group);
+        self.held = rest;
+        let apart = Self {
+            held: apart,
+            levels: Vec::new(),
+            habit: None,
+            prompt: self.prompt,
+            pending: None,
+            conflicts: 0,
+        };
+        (apart, self)
+    }
+
     /// Takes what a rollback couldn't write, to be flushed before the exchange ends; else it goes with the settlement.
     pub fn take_pending(&mut self) -> Option<Pending> {
         self.pending.take()

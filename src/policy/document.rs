@@ -1,12 +1,13 @@
 //! The document as a whole: its sections, read in the order in which they need each other.
 
+use super::error::member;
 use super::field::{Field, Reading, Section};
 use super::names;
 use super::quantity::{self, BYTES};
-use super::types::{Anonymous, Bounds, Host, Mode, OnUnreadable, Policy};
-use super::{callers, limit, model, provider, validation};
+use super::types::{Anonymous, Bounds, Failover, Host, Mode, ModelRoute, OnUnreadable, Policy};
+use super::{callers, failover, limit, model, provider, validation};
 
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "version",
     "mode",
     "host",
@@ -21,6 +22,7 @@ const FIELDS: [&str; 14] = [
     "bounds",
     "on_encoded",
     "on_oversize",
+    "failover",
 ];
 const UNREADABLE: [(&str, OnUnreadable); 2] =
     [("reject", OnUnreadable::Reject), ("pass", OnUnreadable::Pass)];
@@ -35,18 +37,25 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         .unwrap_or_default();
     let providers = s.require("providers", r, "a map with at least one provider");
     let providers = providers.map(|f| provider::providers(&f, r)).unwrap_or_default();
+    let common = Failover::default();
+    let common = s
+        .get("failover")
+        .map_or(common.clone(), |f| failover::failover(&f, &common, r));
     let models = s.require("models", r, "a map with at least one model, or * for any");
     let (models, any_model) = models
-        .map(|f| model::models(&f, &providers, r))
+        .map(|f| model::models(&f, &providers, &common, r))
         .unwrap_or_default();
     let routes: Vec<_> = models.iter().chain(&any_model).collect();
     let validate = s
         .get("validate")
         .map(|f| validation::rules(&f, &routes, r))
         .unwrap_or_default();
+    let host = host(&s, r);
+    native_fits(&s, (&common, &routes), &host, r);
     Policy {
+        failover: common,
         mode: s.or("mode", Mode::default(), |f| limit::mode(&f, r)),
-        host: host(&s, r),
+        host,
         callers: s
             .get("callers")
             .map(|f| callers::rules(&f, r))
@@ -89,6 +98,26 @@ fn host(section: &Section<'_>, r: &mut Reading<'_>) -> Host {
     Host {
         body_pause: s.or("body_pause", false, |f| f.flag(r)),
         model_header: s.get("model_header").and_then(|f| names::request_header(&f, r)),
+    }
+}
+
+/// Once for the policy's section, and for the entries that differ from it.
+fn native_fits(
+    section: &Section<'_>,
+    (common, routes): (&Failover, &[&ModelRoute]),
+    host: &Host,
+    r: &mut Reading<'_>,
+) {
+    failover::fits_host(
+        &format!("{}.via", section.path_of("failover")),
+        common.via,
+        host.body_pause,
+        r,
+    );
+    let models = section.path_of("models");
+    for route in routes.iter().filter(|route| route.failover.via != common.via) {
+        let path = format!("{}.failover.via", member(&models, &route.name));
+        failover::fits_host(&path, route.failover.via, host.body_pause, r);
     }
 }
 

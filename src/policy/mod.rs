@@ -16,6 +16,7 @@ mod callers;
 mod document;
 mod environment;
 mod error;
+mod failover;
 mod field;
 mod limit;
 mod model;

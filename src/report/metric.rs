@@ -4,6 +4,8 @@
 //! from the policy and from fixed lists alone, so that nothing a client sends makes a new metric: hosts never free one.
 //! Names beginning with `gen_ai` follow OpenTelemetry's semantic conventions for generative AI.
 
+use serde::{Deserialize, Serialize};
+
 use crate::breaker::StateName;
 use crate::dialect::Endpoint;
 use crate::policy::{Hop, Limit, Policy};
@@ -130,6 +132,39 @@ pub enum PassedOver {
     Limit,
 }
 
+/// Why an attempt was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GaveUp {
+    /// No connection.
+    Connect,
+    /// The connection broke before the answer began.
+    Reset,
+    /// No answer, or no first token, in time.
+    Timeout,
+    /// 429.
+    RateLimited,
+    /// Another status of those that are failed over from.
+    Status,
+    /// The stream began with an error.
+    StreamError,
+}
+
+impl GaveUp {
+    /// Its name in metrics and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::RateLimited => "rate_limited",
+            Self::Status => "status",
+            Self::StreamError => "stream_error",
+        }
+    }
+}
+
 /// The verdict on an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Checked {
@@ -205,6 +240,7 @@ pub enum Metric {
     Upstream(usize, StatusClass),
     Connect(usize),
     PassedOver(usize, PassedOver),
+    GaveUp(usize, GaveUp),
     FallbackTokens(usize),
     RetryTokens(usize),
     BreakerTransition(usize, &'static str),
@@ -283,6 +319,7 @@ impl Metric {
             Self::Upstream(p, class) => format!("{}.status={}", one("spillway.upstream", p), class.as_str()),
             Self::Connect(p) => one("spillway.upstream.connect_failure", p),
             Self::PassedOver(p, why) => format!("{}.reason={}", one("spillway.fallback", p), why.as_str()),
+            Self::GaveUp(p, why) => format!("{}.reason={}", one("spillway.fallback", p), why.as_str()),
             Self::FallbackTokens(p) => one("spillway.fallback.tokens", p),
             Self::RetryTokens(p) => one("spillway.retry.tokens", p),
             Self::BreakerTransition(p, state) => {

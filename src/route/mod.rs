@@ -100,6 +100,17 @@ impl<'p> Search<'p> {
         self.least_bad()
     }
 
+    /// The candidates after `hop` that might go now. Nothing is noted and no lease is taken: they may never be asked.
+    pub fn standby<S: Store>(&self, hop: Hop, store: &S, now: Instant) -> Vec<Hop> {
+        let after = self.route.chain.iter().skip_while(|other| **other != hop).skip(1);
+        let fit = after.copied().filter(|other| self.unfit(*other).is_none());
+        fit.filter(|other| {
+            self.breakers(*other)
+                .is_some_and(|b| may_go(&b, *other, store, now))
+        })
+        .collect()
+    }
+
     /// Notes that a candidate found was not taken, and when it may be asked again, if ever.
     pub fn skip(&mut self, hop: Hop, why: PassedOver, retry_at: Option<Instant>) {
         self.passed.push((hop, why));
@@ -169,6 +180,10 @@ impl<'p> Search<'p> {
             ..self.found(hop, place, breakers.force_pass(hop.model))
         }
     }
+}
+
+fn may_go<S: Store>(breakers: &Breakers<'_>, hop: Hop, store: &S, now: Instant) -> bool {
+    breakers.view(store, hop.model, now).retry_at.is_none()
 }
 
 struct Refused {

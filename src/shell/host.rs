@@ -30,6 +30,7 @@ pub(super) enum Map {
 pub(super) enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
+    VmConfiguration = 6,
     PluginConfiguration = 7,
 }
 

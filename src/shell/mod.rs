@@ -1,10 +1,13 @@
-//! The only code that names proxy_wasm: entry point, root context with its tick, one HTTP context per exchange, and
+//! The only code that names proxy_wasm: entry point, root context with its tick, one HTTP context per exchange
+//! (gateway role) or attempt (provider role), and
 //! the seam (`host`) through which every host call goes.
 //!
 //! Its invariant: nothing that a host answers makes it panic, because a panic takes every stream of the VM along.
 
 mod host;
+mod provider;
 mod root;
+mod step;
 mod store;
 mod stream;
 mod worker;

@@ -10,6 +10,7 @@ use crate::ledger::{HashKey, Ledger};
 use crate::policy::{self, Environment, Policy};
 
 use super::host::{self, Buffer, Level, MetricType};
+use super::provider::Upstream;
 use super::store::SharedData;
 use super::stream::Stream;
 use super::worker::Worker;
@@ -28,9 +29,23 @@ impl Environment for Variables {
     }
 }
 
+/// What the VM's own configuration says where the module is an upstream filter.
+const PROVIDER_ROLE: &[u8] = b"provider";
+
+/// Which side of the host's router this VM is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Role {
+    /// Downstream: one context an exchange.
+    #[default]
+    Gateway,
+    /// Upstream: one context an attempt.
+    Provider,
+}
+
 /// The root context.
 #[derive(Default)]
 pub(super) struct Root {
+    role: Role,
     worker: Option<Rc<Worker>>,
 }
 
@@ -78,6 +93,15 @@ impl Context for Root {
 }
 
 impl RootContext for Root {
+    /// The two roles are two VMs: one can't be called while it is calling.
+    fn on_vm_start(&mut self, size: usize) -> bool {
+        let told = host::read_buffer(Buffer::VmConfiguration, 0, size).unwrap_or_default();
+        if told == PROVIDER_ROLE {
+            self.role = Role::Provider;
+        }
+        true
+    }
+
     fn on_configure(&mut self, size: usize) -> bool {
         match self.configure(size) {
             Ok(()) => true,
@@ -97,7 +121,10 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(self.worker.clone())))
+        match self.role {
+            Role::Gateway => Some(Box::new(Stream::new(self.worker.clone()))),
+            Role::Provider => Some(Box::new(Upstream::new(self.worker.clone()))),
+        }
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -98,6 +98,9 @@ impl Worker {
         for (metric, value) in effects.metrics {
             self.emit(metric, value);
         }
+        for (key, value) in effects.properties {
+            super::step::report(host::set_property(key.as_bytes(), &value));
+        }
         for change in effects.changes {
             let line = change.describe(&self.gateway.policy);
             host::log(Level::Info, &format!("spillway: {line}"));

@@ -7,6 +7,7 @@ policy.
 import copy
 import hashlib
 import os
+from itertools import combinations
 from pathlib import Path
 
 import yaml
@@ -67,8 +68,35 @@ def render(file, mocks, directory, policy=None):
     plugin["vm_config"]["environment_variables"]["host_env_keys"] = sorted(environment())
     plugin["configuration"]["value"] = merged(plugin["configuration"]["value"], policy or {})
     clusters = config["static_resources"]["clusters"]
-    config["static_resources"]["clusters"] = [_at(clusters[0], name, port) for name, port in mocks.items()]
+    plain = [_at(clusters[0], name, port) for name, port in mocks.items()]
+    config["static_resources"]["clusters"] = plain + _composites(clusters, plugin["configuration"])
     return config
+
+
+def _composites(clusters, policy):
+    """A composite cluster for each order of candidates that the policy's chains allow, like those of the file."""
+    found = [cluster for cluster in clusters if cluster.get("cluster_type")]
+    if not found:
+        return []
+    several, alone = (next(c for c in found if (c["name"].count("+") > 1) == more) for more in (True, False))
+    chains = [[hop.split("/")[0] for hop in entry["chain"]] for entry in policy["value"]["models"].values()]
+    orders = {order for chain in chains for n in range(1, len(chain) + 1) for order in combinations(chain, n)}
+    return [_composite(alone if len(order) == 1 else several, order, policy) for order in sorted(orders)]
+
+
+def _composite(model, order, policy):
+    cluster = copy.deepcopy(model)
+    cluster["name"] = "+".join(("spillway", *order))
+    of = {name: provider["cluster"] for name, provider in policy["value"]["providers"].items()}
+    attempts = policy["value"].get("failover", {}).get("attempts", 3)
+    tried = order if len(order) > 1 else order * attempts
+    cluster["cluster_type"]["typed_config"]["clusters"] = [{"name": of[name]} for name in tried]
+    (options,) = cluster["typed_extension_protocol_options"].values()
+    plugin = options["http_filters"][0]["typed_config"]["config"]
+    plugin["vm_config"]["code"]["local"]["filename"] = module()
+    plugin["vm_config"]["environment_variables"]["host_env_keys"] = sorted(environment())
+    plugin["configuration"] = policy
+    return cluster
 
 
 def manager(config):
@@ -98,5 +126,7 @@ def _at(model, name, port):
     del options["auto_config"]
     options["explicit_http_config"] = {"http_protocol_options": {}}
     endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    if "metadata" in model["load_assignment"]["endpoints"][0]["lb_endpoints"][0]:
+        endpoints[0]["lb_endpoints"][0]["metadata"] = {"filter_metadata": {"spillway": {"provider": name}}}
     return {**cluster, "name": name, "type": "STATIC",
             "load_assignment": {"cluster_name": name, "endpoints": endpoints}}

@@ -1,0 +1,249 @@
+//! An attempt's answer: whether it is the client's, or the next candidate is to be asked.
+
+use core::time::Duration;
+
+use crate::breaker::{Failure, Outcome};
+use crate::dialect::signals::signals;
+use crate::dialect::{Passed, StreamOptions, StreamReader};
+use crate::policy::{Failover, Policy};
+use crate::report::metric::GaveUp;
+use crate::report::record::milliseconds;
+use crate::store::Store;
+
+use super::super::settle::observe;
+use super::super::{Body, Edit, Flow, ResponseHead, Step, Turn, blame};
+use super::ending::Unanswered;
+use super::order::{Tried, tried_key};
+use super::{Attempt, Going, Listening, OWN_STATUS, RETRY};
+
+/// More than this isn't held of a stream that still hasn't said a word.
+const MOST_HELD: usize = 64 << 10;
+
+impl Going {
+    /// Reads the status.
+    pub(super) fn answered<S: Store>(
+        self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        head: &ResponseHead<'_>,
+    ) -> (Attempt, Step) {
+        let status = head.status().unwrap_or(502);
+        let wait = signals(head.headers.iter(), turn.now).wait();
+        let edits = without_ours(head);
+        if let Some(why) = self.gives_up(&turn.gateway.policy, status, wait) {
+            let outcome = blame::of_status(status, b"", wait).unwrap_or(Outcome::Neutral);
+            let edits = flip(edits, status);
+            self.give_up(
+                turn,
+                Lost {
+                    why,
+                    status: Some(status),
+                    outcome,
+                    wait,
+                },
+            );
+            return (Attempt::Over, Step::edited(edits));
+        }
+        if self.listens(&turn.gateway.policy, head, status) {
+            let state = Listening {
+                reader: Box::new(StreamReader::new(self.endpoint, reading(&turn.gateway.policy))),
+                going: *self,
+                status,
+                read: 0,
+            };
+            return (
+                Attempt::Listening(Box::new(state)),
+                Step {
+                    flow: Flow::Hold,
+                    ..Step::edited(edits)
+                },
+            );
+        }
+        self.hand_back(turn, status);
+        (Attempt::Over, Step::edited(edits))
+    }
+
+    fn is_last(&self) -> bool {
+        self.number >= self.order.attempts
+    }
+
+    fn rules<'p>(&self, policy: &'p Policy) -> Option<&'p Failover> {
+        let named = policy.models.iter().find(|route| route.name == self.order.model);
+        named.or(policy.any_model.as_ref()).map(|route| &route.failover)
+    }
+
+    /// Whether this status sends the request on. The last attempt's answer is always the client's.
+    fn gives_up(&self, policy: &Policy, status: u16, wait: Option<Duration>) -> Option<GaveUp> {
+        let rules = self.rules(policy)?;
+        if self.is_last() || rules.on.statuses.binary_search(&status).is_err() {
+            return None;
+        }
+        if status != 429 {
+            return Some(GaveUp::Status);
+        }
+        // The same provider again: only if it says that it needn't be long.
+        let short = wait.is_some_and(|wait| wait <= rules.retry_after_max);
+        (short || !self.order.repeats()).then_some(GaveUp::RateLimited)
+    }
+
+    /// Whether a stream's first words decide.
+    fn listens(&self, policy: &Policy, head: &ResponseHead<'_>, status: u16) -> bool {
+        let kind = head.headers.first("content-type").unwrap_or_default();
+        let wanted = self
+            .rules(policy)
+            .is_some_and(|rules| rules.on.stream_error || rules.on.first_token);
+        let encoded = head
+            .headers
+            .first("content-encoding")
+            .is_some_and(|e| e != b"identity");
+        let stream = kind.to_ascii_lowercase().starts_with(b"text/event-stream");
+        wanted && stream && !encoded && (200..300).contains(&status) && !head.end && !self.is_last()
+    }
+
+    /// The answer is the client's: who reads it to its end tells the breaker.
+    fn hand_back<S: Store>(self, turn: &mut Turn<'_, S>, status: u16) {
+        let tried = Tried {
+            status: Some(status),
+            ..self.tried(turn)
+        };
+        let (number, pass) = (self.number, self.pass.pack());
+        keep(
+            turn,
+            number,
+            &Tried {
+                pass: Some(pass),
+                ..tried
+            },
+        );
+    }
+
+    /// Tells the breaker, and hands back what there is to record.
+    fn give_up<S: Store>(self, turn: &mut Turn<'_, S>, lost: Lost) {
+        let read = match lost.why {
+            GaveUp::Reset | GaveUp::Timeout | GaveUp::StreamError => self.order.prompt,
+            GaveUp::Connect | GaveUp::RateLimited | GaveUp::Status => 0,
+        };
+        let tried = Tried {
+            status: lost.status,
+            gave_up: Some(lost.why),
+            wait_ms: lost.wait.map(milliseconds),
+            prompt: read,
+            ..self.tried(turn)
+        };
+        keep(turn, self.number, &tried);
+        observe(turn, self.hop, self.pass, lost.outcome);
+    }
+
+    fn tried<S: Store>(&self, turn: &Turn<'_, S>) -> Tried {
+        Tried {
+            place: self.place.clone(),
+            sent: self.sent.0,
+            ms: milliseconds(turn.now.monotonic.since(self.sent)),
+            ..Tried::default()
+        }
+    }
+
+    /// Nothing was answered.
+    pub(super) fn unanswered<S: Store>(
+        self,
+        turn: &mut Turn<'_, S>,
+        property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
+    ) {
+        let patience = Some(Duration::from_millis(self.order.patience_ms)).filter(|p| !p.is_zero());
+        let ended = Unanswered::of(property, patience, turn.now.monotonic.since(self.sent));
+        let outcome = ended.outcome();
+        match ended {
+            Unanswered::Nobodys => observe(turn, self.hop, self.pass, outcome),
+            Unanswered::Lost(why) => self.give_up(
+                turn,
+                Lost {
+                    why,
+                    status: None,
+                    outcome,
+                    wait: None,
+                },
+            ),
+        }
+    }
+}
+
+/// Has the router try the next: the provider's own status goes with it, should the router not do so.
+fn flip(mut edits: Vec<Edit>, status: u16) -> Vec<Edit> {
+    edits.push(Edit::set(":status", RETRY.to_string()));
+    edits.push(Edit::set(OWN_STATUS, status.to_string()));
+    edits
+}
+
+/// An attempt that was given up.
+struct Lost {
+    why: GaveUp,
+    status: Option<u16>,
+    outcome: Outcome,
+    wait: Option<Duration>,
+}
+
+/// The reader of a stream's first words changes nothing.
+fn reading(policy: &Policy) -> StreamOptions {
+    StreamOptions {
+        strip_usage: false,
+        gather: None,
+        hold_end: false,
+        line_bound: policy.bounds.sse_line,
+    }
+}
+
+impl Listening {
+    /// Waits for the first token; an error before it gives the attempt up.
+    pub(super) fn body<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        body: &Body<'_>,
+    ) -> (Attempt, Step) {
+        let chunk = body.from(self.read);
+        self.read = body.size;
+        // It changes nothing: what goes on is what the host holds.
+        let (Passed::Unchanged | Passed::Replaced(_)) = self.reader.push(&chunk);
+        let progress = self.reader.progress();
+        let gives_up = progress.error && !progress.begun;
+        let said = progress.begun || progress.finished || progress.done || progress.oversize;
+        if gives_up
+            && self
+                .going
+                .rules(&turn.gateway.policy)
+                .is_some_and(|rules| rules.on.stream_error)
+        {
+            return (Attempt::Over, self.failed(turn));
+        }
+        if said || gives_up || body.end || body.size > MOST_HELD {
+            let status = self.status;
+            self.going.hand_back(turn, status);
+            return (Attempt::Over, Step::pass());
+        }
+        (Attempt::Listening(self), Step::hold())
+    }
+
+    fn failed<S: Store>(self, turn: &mut Turn<'_, S>) -> Step {
+        let edits = flip(Vec::new(), self.status);
+        let lost = Lost {
+            why: GaveUp::StreamError,
+            status: Some(self.status),
+            outcome: Outcome::Failure(Failure::StreamError),
+            wait: None,
+        };
+        self.going.give_up(turn, lost);
+        Step::edited(edits)
+    }
+}
+
+fn keep<S: Store>(turn: &mut Turn<'_, S>, number: u32, tried: &Tried) {
+    turn.effects
+        .properties
+        .push((tried_key(number), tried.to_bytes()));
+}
+
+fn without_ours(head: &ResponseHead<'_>) -> Vec<Edit> {
+    let names = head.headers.iter().map(|(name, _)| name);
+    names
+        .filter(|name| name.starts_with(b"x-spillway-"))
+        .map(Edit::remove)
+        .collect()
+}
