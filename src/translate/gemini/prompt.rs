@@ -60,8 +60,7 @@ fn check(said: &Alternating<'_>, called: &Called<'_>) -> Result<(), Untranslatab
                 if !called.contains_key(&*result.id) {
                     return Err(must("messages[]", "the result of a tool that wasn't called"));
                 }
-                let media = result.parts.iter().filter_map(media);
-                media.map(fits).collect::<Result<(), _>>()?;
+                result.parts.iter().filter_map(media).try_for_each(fits)?;
             }
             Part::Text(_) | Part::Call(_) => {}
         }
