@@ -321,6 +321,10 @@ fn what_would_change_the_meaning_is_refused_by_name() {
         assert_eq!(refused(Messages, Chat, &messages(&more)), told);
     }
     assert_eq!(
+        refused(Messages, Chat, &messages(&json!({"max_tokens": 0}))),
+        "max_tokens: 0 fills Anthropic's cache only"
+    );
+    assert_eq!(
         refused(Messages, Chat, &json!({"messages": []})),
         "max_tokens: missing"
     );

@@ -111,6 +111,23 @@ fn anthropics_results_become_messages_of_tools() {
         json!({"type": "function", "function": {"name": "get_weather"}})
     );
     assert_eq!(sent["parallel_tool_calls"], false);
+    let (sent, dropped) = super::sent(Messages, Gemini, &body).unwrap();
+    assert_eq!(
+        dropped,
+        [
+            "messages[].content[].content[] (media moved behind the result)",
+            "parallel_tool_calls"
+        ]
+    );
+    assert_eq!(
+        sent["contents"][2]["parts"],
+        json!([
+            {"functionResponse": {"id": "toolu_1", "name": "get_weather", "response": {"result": "15 degrees"}}},
+            {"functionResponse": {"id": "toolu_2", "name": "get_weather", "response": {"error": "ConnectionError"}}},
+            {"inlineData": {"mimeType": "image/jpeg", "data": "/9j/4AAQSkZJRg"}},
+            {"text": "What should I do next?"},
+        ])
+    );
 }
 
 #[test]
