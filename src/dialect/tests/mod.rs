@@ -9,6 +9,7 @@ macro_rules! sample {
 }
 
 mod bodies;
+mod gemini;
 mod prompts;
 mod requests;
 mod rewrites;
