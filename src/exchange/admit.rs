@@ -12,6 +12,7 @@ use crate::store::Store;
 use crate::time::Instant;
 
 use super::ahead::{Routed, route_edits};
+use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
 use super::plan::{Plan, misrouted, nobody, too_long, unknown};
@@ -93,7 +94,10 @@ impl Identified {
             return refuse(turn, self.endpoint, self.record, refusal);
         };
         self.record.model.clone_from(&route.name);
-        let plan = Plan::new(&gateway.policy, route, facts);
+        let mut plan = Plan::new(&gateway.policy, route, facts);
+        if relay::is_native(&gateway.policy, route) {
+            plan.foreign = foreign::hops(&gateway.policy, route, self.endpoint, (facts, bytes));
+        }
         self.record.estimate = plan.estimate;
         match self.admit(turn, &plan) {
             Ok(granted) => self.send(turn, &plan, granted, bytes),
@@ -295,6 +299,7 @@ impl Identified {
             need: plan.need(self.endpoint),
             path: &self.path,
             authority: &self.authority,
+            headers: core::mem::take(&mut self.protocol_headers),
             deadline: deadline.map(|(_, span)| *span),
             output: granted.ticket.reserved_tokens().saturating_sub(plan.estimate),
         };

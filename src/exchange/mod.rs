@@ -14,8 +14,10 @@
 mod admit;
 mod ahead;
 mod answer;
+mod arrive;
 pub mod attempt;
 mod blame;
+mod foreign;
 mod gateway;
 mod identify;
 mod plan;

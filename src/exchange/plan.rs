@@ -16,6 +16,8 @@ pub(super) struct Plan<'a> {
     pub(super) route: &'a ModelRoute,
     pub(super) facts: &'a RequestFacts<'a>,
     pub(super) estimate: u64,
+    /// Candidates of another dialect that can have it translated.
+    pub(super) foreign: Vec<Hop>,
 }
 
 impl<'a> Plan<'a> {
@@ -25,12 +27,14 @@ impl<'a> Plan<'a> {
             route,
             facts,
             estimate,
+            foreign: Vec::new(),
         }
     }
 
-    pub(super) fn need(&self, endpoint: Endpoint) -> Need {
+    pub(super) fn need(&self, endpoint: Endpoint) -> Need<'_> {
         Need {
             dialect: endpoint.dialect(),
+            foreign: &self.foreign,
             prompt: self.estimate,
         }
     }
