@@ -13,6 +13,7 @@ use crate::time::Instant;
 
 use super::ahead::{Routed, route_edits};
 use super::counting::Tokens;
+use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
 use super::plan::{Plan, misrouted, nobody, too_long, unknown};
@@ -94,7 +95,10 @@ impl Identified {
             return refuse(turn, self.endpoint, self.record, refusal);
         };
         self.record.model.clone_from(&route.name);
-        let plan = Plan::new(&gateway.policy, route, facts);
+        let mut plan = Plan::new(&gateway.policy, route, facts);
+        if relay::is_native(&gateway.policy, route) {
+            plan.foreign = foreign::hops(&gateway.policy, route, self.endpoint, (facts, bytes));
+        }
         let tokens = plan.tokens(turn, None);
         self.note_tokens(tokens);
         let granted = self.admit(turn, &plan);
@@ -327,6 +331,7 @@ impl Identified {
             prompt: granted.ticket.prompt(),
             path: &self.path,
             authority: &self.authority,
+            headers: core::mem::take(&mut self.protocol_headers),
             deadline: deadline.map(|(_, span)| *span),
             output: granted.ticket.reserved_tokens().saturating_sub(granted.ticket.prompt()),
         };

@@ -14,9 +14,11 @@
 mod admit;
 mod ahead;
 mod answer;
+mod arrive;
 pub mod attempt;
 mod blame;
 mod counting;
+mod foreign;
 mod gateway;
 mod identify;
 mod plan;

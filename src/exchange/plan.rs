@@ -18,6 +18,8 @@ pub(super) struct Plan<'a> {
     pub(super) route: &'a ModelRoute,
     pub(super) facts: &'a RequestFacts<'a>,
     counting: Counting<'a>,
+    /// Candidates of another dialect that can have it translated.
+    pub(super) foreign: Vec<Hop>,
 }
 
 impl<'a> Plan<'a> {
@@ -26,6 +28,7 @@ impl<'a> Plan<'a> {
             route,
             facts,
             counting: Counting::new(policy, &facts.prompt),
+            foreign: Vec::new(),
         }
     }
 
@@ -45,9 +48,10 @@ impl<'a> Plan<'a> {
         }
     }
 
-    pub(super) fn need(&self, endpoint: Endpoint, prompt: u64) -> Need {
+    pub(super) fn need(&self, endpoint: Endpoint, prompt: u64) -> Need<'_> {
         Need {
             dialect: endpoint.dialect(),
+            foreign: &self.foreign,
             prompt,
         }
     }

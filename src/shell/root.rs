@@ -115,8 +115,10 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        if let Some(worker) = &self.worker {
-            worker.tick();
+        match (&self.worker, self.role) {
+            (Some(worker), Role::Gateway) => worker.tick(),
+            (Some(worker), Role::Provider) => worker.retry(),
+            (None, _) => {}
         }
     }
 
