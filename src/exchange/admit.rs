@@ -1,5 +1,7 @@
 //! From the body to a ticket: read, estimate, choose a candidate, set its tokens aside.
 
+use core::time::Duration;
+
 use crate::breaker::{Outcome, Pass};
 use crate::dialect::{Edits, Endpoint, RequestFacts, rewrite, scan};
 use crate::ledger::{Admission, Level, Request, Ticket};
@@ -13,6 +15,7 @@ use crate::time::Instant;
 
 use super::ahead::{Routed, route_edits};
 use super::gateway::{CALLERS, Claims, PROVIDERS};
+use super::callout::{self, Kept};
 use super::identify::Identified;
 use super::plan::{Plan, misrouted, nobody, too_long, unknown};
 use super::refuse::{Refusal, refuse, sourced, wait_until};
@@ -39,6 +42,8 @@ pub struct Admitted {
     pub(super) relay: Option<Relay>,
     /// What attempts cost that were given up, once that is known.
     pub(super) spent: Option<Box<Spent>>,
+    /// What is needed to send it again by a callout, where the policy wants that.
+    pub(super) kept: Option<Box<Kept>>,
     /// The rule that the answer must meet.
     pub(super) rule: Option<usize>,
     /// Answers asked for.
@@ -274,10 +279,42 @@ impl Identified {
         } else {
             edits.clear();
         }
+        let kept = self.keep(turn, plan, (&granted, bytes));
+        edits.extend(kept.as_ref().and_then(|kept| kept.timeout_edit(turn)));
         let mut admitted = self.admitted(turn, plan, granted);
+        admitted.kept = kept;
         admitted.strip_usage = inject && plan.facts.include_usage != Some(true);
         let flow = Flow::Continue;
         (Exchange::Admitted(admitted), Step { edits, body, flow })
+    }
+
+    /// Keeps what another attempt by a callout would need.
+    fn keep<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        plan: &Plan<'_>,
+        (granted, body): (&Granted, &[u8]),
+    ) -> Option<Box<Kept>> {
+        let start = callout::Start {
+            endpoint: self.endpoint,
+            hop: granted.hop,
+            body,
+            levels: &granted.levels,
+            path: &self.path,
+            authority: &self.authority,
+            rules: &self.rules,
+            deadline: self
+                .patience(plan)
+                .map(|span| turn.now.monotonic.after(span)),
+        };
+        Kept::of(turn, plan, &start, (&mut self.forwarded, &mut self.who))
+    }
+
+    /// How long the client waits, by the header that the model's policy names.
+    fn patience(&self, plan: &Plan<'_>) -> Option<Duration> {
+        let header = plan.route.failover.deadline_header.as_ref()?;
+        let found = self.deadlines.iter().find(|(name, _)| name == header);
+        found.map(|(_, span)| *span)
     }
 
     /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.
@@ -287,15 +324,13 @@ impl Identified {
         plan: &Plan<'_>,
         mut granted: Granted,
     ) -> (Exchange, Step) {
-        let header = plan.route.failover.deadline_header.as_ref();
-        let deadline = self.deadlines.iter().find(|(name, _)| Some(name) == header);
         let start = relay::Start {
             hop: granted.hop,
             pass: granted.pass.take(),
             need: plan.need(self.endpoint),
             path: &self.path,
             authority: &self.authority,
-            deadline: deadline.map(|(_, span)| *span),
+            deadline: self.patience(plan),
             output: granted.ticket.reserved_tokens().saturating_sub(plan.estimate),
         };
         let (relay, steering) = relay::set_out(turn, plan, start);
@@ -319,6 +354,7 @@ impl Identified {
             strip_usage: false,
             relay: None,
             spent: None,
+            kept: None,
             rule: plan.rule(&turn.gateway.policy, &self.rules),
             choices: plan.facts.choices,
             sent: turn.now.monotonic,

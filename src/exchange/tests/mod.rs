@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::{
     Body, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead, ResponseHead, Step, Turn,
 };
+use crate::failover::Load;
 use crate::headers::Headers;
 use crate::ledger::{HashKey, Ledger};
 use crate::policy;
@@ -32,6 +33,7 @@ struct Lab {
     store: MemoryStore,
     now: Now,
     effects: Effects,
+    load: Load,
     properties: BTreeMap<String, String>,
 }
 
@@ -99,6 +101,7 @@ impl Lab {
                 wall: UnixMillis(1_795_248_000_000),
             },
             effects: Effects::default(),
+            load: Load::default(),
             properties: BTreeMap::new(),
         }
     }
@@ -120,6 +123,7 @@ impl Lab {
             store: &self.store,
             now: self.now,
             entropy: 7,
+            load: self.load,
             effects: &mut self.effects,
         };
         run(&mut turn)
