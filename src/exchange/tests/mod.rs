@@ -2,6 +2,7 @@
 
 mod admission;
 mod breakers;
+mod callouts;
 mod endings;
 mod headers_first;
 mod refusals;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    Body, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead, ResponseHead, Step, Turn,
+    Body, Call as Callout, CallAnswer, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead, ResponseHead, Step, Turn,
 };
 use crate::failover::Load;
 use crate::headers::Headers;
@@ -257,6 +258,8 @@ struct Call {
     buffered: Vec<u8>,
     /// An answer of our own.
     reply: Option<Reply>,
+    /// A call that it waits for.
+    call: Option<Callout>,
     /// What the client gets of the provider's answer.
     answer_headers: Vec<(String, Vec<u8>)>,
     answer: Vec<u8>,
@@ -270,6 +273,7 @@ impl Call {
             body: Vec::new(),
             buffered: Vec::new(),
             reply: None,
+            call: None,
             answer_headers: Vec::new(),
             answer: Vec::new(),
         };
@@ -298,8 +302,10 @@ impl Call {
     }
 
     fn take_reply(&mut self, flow: Flow) {
-        if let Flow::Reply(reply) = flow {
-            self.reply = Some(reply);
+        match flow {
+            Flow::Reply(reply) => self.reply = Some(reply),
+            Flow::Call(call) => self.call = Some(*call),
+            Flow::Continue | Flow::Hold => {}
         }
     }
 
@@ -319,7 +325,7 @@ impl Call {
         };
         let mut step = self.run(lab, |exchange, turn| run(exchange, turn, &body));
         let out = step.body.take().unwrap_or(bytes);
-        if step.flow == Flow::Hold {
+        if matches!(step.flow, Flow::Hold | Flow::Call(_)) {
             self.buffered = out;
             return (Vec::new(), step);
         }
@@ -360,6 +366,18 @@ impl Call {
         });
         self.answer.extend(out);
         edit(&mut self.answer_headers, &step.edits);
+        self.take_reply(step.flow);
+    }
+
+    /// What came of the call.
+    fn called(&mut self, lab: &mut Lab, answer: &CallAnswer) {
+        let step = self.run(lab, |exchange, turn| exchange.called(turn, answer));
+        self.take_reply(step.flow);
+    }
+
+    /// The tick comes.
+    fn wake(&mut self, lab: &mut Lab) {
+        let step = self.run(lab, Exchange::woken);
         self.take_reply(step.flow);
     }
 
