@@ -105,12 +105,12 @@ mod tests {
             ),
             (vec![connected, details("via_upstream")], 1, lost(GaveUp::Reset)),
             (
-                &[connected, details("response_timeout")],
+                vec![connected, details("response_timeout")],
                 1,
                 lost(GaveUp::Timeout),
             ),
             (
-                &[connected, details("downstream_remote_disconnect")],
+                vec![connected, details("downstream_remote_disconnect")],
                 999,
                 Unanswered::Nobodys,
             ),
