@@ -280,7 +280,9 @@ impl Identified {
             edits.clear();
         }
         let kept = self.keep(turn, plan, (&granted, bytes));
-        edits.extend(kept.as_ref().and_then(|kept| kept.timeout_edit(turn)));
+        if policy.host.body_pause {
+            edits.extend(kept.as_ref().and_then(|kept| kept.timeout_edit(turn)));
+        }
         let mut admitted = self.admitted(turn, plan, granted);
         admitted.kept = kept;
         admitted.strip_usage = inject && plan.facts.include_usage != Some(true);
