@@ -21,6 +21,7 @@ pub mod breaker;
 pub mod date;
 pub mod dialect;
 pub mod exchange;
+pub mod failover;
 pub mod headers;
 pub mod headroom;
 pub mod json;

@@ -1,5 +1,7 @@
 //! From the body to a ticket: read, estimate, choose a candidate, set its tokens aside.
 
+use core::time::Duration;
+
 use crate::breaker::{Outcome, Pass};
 use crate::dialect::{Edits, Endpoint, RequestFacts, rewrite, scan};
 use crate::ledger::{Admission, Level, Request, Ticket};
@@ -12,6 +14,7 @@ use crate::store::Store;
 use crate::time::Instant;
 
 use super::ahead::{Routed, route_edits};
+use super::callout::{self, Kept};
 use super::counting::Tokens;
 use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
@@ -41,6 +44,8 @@ pub struct Admitted {
     pub(super) relay: Option<Relay>,
     /// What attempts cost that were given up, once that is known.
     pub(super) spent: Option<Box<Spent>>,
+    /// What is needed to send it again by a callout, where the policy wants that.
+    pub(super) kept: Option<Box<Kept>>,
     /// The rule that the answer must meet.
     pub(super) rule: Option<usize>,
     /// Answers asked for.
@@ -309,10 +314,43 @@ impl Identified {
         } else {
             edits.clear();
         }
+        let kept = self.keep(turn, plan, (&granted, bytes));
+        if policy.host.body_pause {
+            edits.extend(kept.as_ref().and_then(|kept| kept.timeout_edit(turn)));
+        }
         let mut admitted = self.admitted(turn, plan, granted);
+        admitted.kept = kept;
         admitted.strip_usage = inject && plan.facts.include_usage != Some(true);
         let flow = Flow::Continue;
         (Exchange::Admitted(admitted), Step { edits, body, flow })
+    }
+
+    /// Keeps what another attempt by a callout would need.
+    fn keep<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        plan: &Plan<'_>,
+        (granted, body): (&Granted, &[u8]),
+    ) -> Option<Box<Kept>> {
+        let start = callout::Start {
+            endpoint: self.endpoint,
+            hop: granted.hop,
+            body,
+            levels: &granted.levels,
+            path: &self.path,
+            authority: &self.authority,
+            rules: &self.rules,
+            prompt: granted.ticket.prompt(),
+            deadline: self.patience(plan).map(|span| turn.now.monotonic.after(span)),
+        };
+        Kept::of(turn, plan, &start, (&mut self.forwarded, &mut self.who))
+    }
+
+    /// How long the client waits, by the header that the model's policy names.
+    fn patience(&self, plan: &Plan<'_>) -> Option<Duration> {
+        let header = plan.route.failover.deadline_header.as_ref()?;
+        let found = self.deadlines.iter().find(|(name, _)| name == header);
+        found.map(|(_, span)| *span)
     }
 
     /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.
@@ -322,8 +360,6 @@ impl Identified {
         plan: &Plan<'_>,
         mut granted: Granted,
     ) -> (Exchange, Step) {
-        let header = plan.route.failover.deadline_header.as_ref();
-        let deadline = self.deadlines.iter().find(|(name, _)| Some(name) == header);
         let start = relay::Start {
             hop: granted.hop,
             pass: granted.pass.take(),
@@ -332,8 +368,11 @@ impl Identified {
             path: &self.path,
             authority: &self.authority,
             headers: core::mem::take(&mut self.protocol_headers),
-            deadline: deadline.map(|(_, span)| *span),
-            output: granted.ticket.reserved_tokens().saturating_sub(granted.ticket.prompt()),
+            deadline: self.patience(plan),
+            output: granted
+                .ticket
+                .reserved_tokens()
+                .saturating_sub(granted.ticket.prompt()),
         };
         let (relay, steering) = relay::set_out(turn, plan, start);
         let mut edits = core::mem::take(&mut self.edits);
@@ -356,6 +395,7 @@ impl Identified {
             strip_usage: false,
             relay: None,
             spent: None,
+            kept: None,
             rule: plan.rule(&turn.gateway.policy, &self.rules),
             choices: plan.facts.choices,
             sent: turn.now.monotonic,

@@ -1,6 +1,7 @@
 //! What all exchanges of a worker share, and what one callback works with.
 
 use crate::breaker::{self, Breakers, Scope, Transition};
+use crate::failover::Load;
 use crate::ledger::{self, Claim, Ledger};
 use crate::policy::{CallerRule, Hop, Limit, Mode, ModelRoute, Per, Policy};
 use crate::report::Metric;
@@ -10,6 +11,7 @@ use crate::store::Store;
 use crate::time::Now;
 use crate::tokens::exact::Counter;
 
+use super::callout::by_callout;
 use super::identify::Who;
 use super::relay;
 
@@ -28,6 +30,8 @@ pub struct Gateway {
     breakers: Vec<breaker::Identity>,
     /// Some model's requests are sent again by the host's router.
     is_native: bool,
+    /// Some model's requests are sent again by callouts.
+    calls_out: bool,
     /// Headers by which clients say how long they wait, each once.
     deadlines: Vec<String>,
 }
@@ -97,6 +101,8 @@ pub struct Turn<'a, S: Store> {
     pub entropy: u64,
     /// Counts tokens exactly, for all exchanges of the worker.
     pub counter: &'a mut Counter,
+    /// What this worker has under way.
+    pub load: Load,
     /// Where effects go.
     pub effects: &'a mut Effects,
 }
@@ -117,12 +123,14 @@ impl Gateway {
     /// Derives what a policy's exchanges need again and again.
     #[must_use]
     pub fn new(policy: Policy, ledger: Ledger) -> Self {
+        let calls_out = routes(&policy).any(|route| by_callout(&policy, &route.failover));
         let is_native = routes(&policy).any(|route| relay::is_native(&policy, route));
         Self {
             identities: identities(&policy),
             counts_routes: policy.limits.iter().any(|l| l.per.contains(&Per::Route)),
             breakers: policy.providers.iter().map(breaker::Identity::of).collect(),
             is_native,
+            calls_out,
             deadlines: deadlines(&policy),
             policy,
             ledger,
@@ -166,9 +174,15 @@ impl Gateway {
         self.is_native
     }
 
+    /// Whether some model's requests are sent again by callouts.
+    #[must_use]
+    pub fn calls_out(&self) -> bool {
+        self.calls_out
+    }
+
     /// Whether a header steers the host's router, which is ours alone where it fails over.
     pub(super) fn is_steering(&self, name: &[u8]) -> bool {
-        self.is_native && name.starts_with(b"x-envoy-")
+        (self.is_native || self.calls_out) && name.starts_with(b"x-envoy-")
     }
 
     /// The headers by which clients say how long they wait.

@@ -15,6 +15,7 @@ use crate::report::record::outside_name;
 use crate::store::Store;
 
 use super::ahead::Routed;
+use super::callout::{Forwarded, forwarded};
 use super::foreign::is_protocol_header;
 use super::gateway::Gateway;
 use super::refuse::{Refusal, refuse};
@@ -38,7 +39,7 @@ pub struct RequestHead<'a> {
 }
 
 /// Whom a request is counted to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Who {
     /// The caller, told apart by the rule that named it.
     pub(super) id: Vec<u8>,
@@ -62,6 +63,8 @@ pub struct Identified {
     pub(super) authority: String,
     /// The client's headers of its protocol, where an attempt may have to be given them again.
     pub(super) protocol_headers: Vec<(String, String)>,
+    /// Headers of the client's that may go with another attempt.
+    pub(super) forwarded: Forwarded,
     /// How long the client waits, by the headers that the policy names.
     pub(super) deadlines: Vec<(String, Duration)>,
     /// The model by the policy's header.
@@ -122,6 +125,11 @@ fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) ->
             .is_some_and(|count| count != b"0"),
         authority: authority(turn.gateway, head.headers),
         protocol_headers: protocol_headers(turn.gateway, head.headers),
+        forwarded: if turn.gateway.calls_out() {
+            forwarded(turn.gateway, head.headers)
+        } else {
+            Forwarded::new()
+        },
         deadlines: deadlines(turn.gateway, head.headers),
         asked: model_header(&turn.gateway.policy, head.headers),
         edits: outgoing_edits(turn.gateway, head.headers),
@@ -200,7 +208,9 @@ impl Identified {
 
 /// The client's authority, where a provider without one of its own may have to be given it again.
 fn authority(gateway: &Gateway, headers: &Headers) -> String {
-    let authority = headers.first(":authority").filter(|_| gateway.is_native());
+    let authority = headers
+        .first(":authority")
+        .filter(|_| gateway.is_native() || gateway.calls_out());
     String::from_utf8_lossy(authority.unwrap_or_default()).into_owned()
 }
 

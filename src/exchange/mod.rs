@@ -17,6 +17,7 @@ mod answer;
 mod arrive;
 pub mod attempt;
 mod blame;
+mod callout;
 mod counting;
 mod foreign;
 mod gateway;
@@ -33,6 +34,7 @@ mod tick;
 
 pub use ahead::Uncounted;
 pub use blame::Ending;
+pub use callout::{Call, CallAnswer, Calling};
 pub use gateway::{Change, Effects, Gateway, Turn};
 pub use identify::{Identified, RequestHead};
 pub use respond::{Responding, ResponseHead};
@@ -41,7 +43,9 @@ pub use step::{Body, Edit, Flow, Reply, Step};
 use crate::policy::Bounds;
 use crate::report::Record;
 use crate::store::Store;
+use crate::time::Instant;
 use admit::Admitted;
+use callout::Kept;
 
 /// One request and its response.
 #[derive(Debug, Default)]
@@ -59,8 +63,21 @@ pub enum Exchange {
     Admitted(Box<Admitted>),
     /// The answer passes.
     Responding(Box<Responding>),
+    /// Given up, and asked again elsewhere; the answer is held.
+    Calling(Box<Calling>),
     /// Settled, or refused; the record waits for the log.
     Done(Box<Record>),
+}
+
+/// What an exchange adds to its worker's load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// It was sent to a provider and hasn't ended.
+    pub active: bool,
+    /// It asks a provider once more.
+    pub repeats: bool,
+    /// Bytes of its request that are kept.
+    pub kept: usize,
 }
 
 impl Exchange {
@@ -74,6 +91,7 @@ impl Exchange {
             | Self::Identified(_)
             | Self::Admitted(_)
             | Self::Responding(_)
+            | Self::Calling(_)
             | Self::Done(_) => (self, Step::pass()),
         }
     }
@@ -88,6 +106,7 @@ impl Exchange {
             | Self::Uncounted(_)
             | Self::Admitted(_)
             | Self::Responding(_)
+            | Self::Calling(_)
             | Self::Done(_) => (self, Step::pass()),
         }
     }
@@ -102,6 +121,7 @@ impl Exchange {
             | Self::Uncounted(_)
             | Self::Admitted(_)
             | Self::Responding(_)
+            | Self::Calling(_)
             | Self::Done(_) => (self, Step::pass()),
         }
     }
@@ -113,6 +133,7 @@ impl Exchange {
             Self::Admitted(state) => state.respond(turn, head),
             Self::Identified(state) => (state.answered_by_host(turn, head), Step::pass()),
             Self::Uncounted(state) => state.respond(head),
+            Self::Calling(_) => (self, Step::hold()),
             Self::Start | Self::Bypassed | Self::Responding(_) | Self::Done(_) => (self, Step::pass()),
         }
     }
@@ -122,6 +143,7 @@ impl Exchange {
     pub fn response_body<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
         match self {
             Self::Responding(state) => state.body(turn, body),
+            Self::Calling(state) => state.held_body(body),
             Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)
@@ -136,6 +158,7 @@ impl Exchange {
     pub fn response_trailers<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
         match self {
             Self::Responding(state) => state.trailers(turn),
+            Self::Calling(_) => (self, Step::hold()),
             Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)
@@ -151,6 +174,7 @@ impl Exchange {
         match self {
             Self::Identified(_) => size <= bounds.request_body,
             Self::Responding(_)
+            | Self::Calling(_)
             | Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)
@@ -170,6 +194,61 @@ impl Exchange {
         }
     }
 
+    /// A call was answered, or couldn't be made.
+    #[must_use]
+    pub fn called<S: Store>(self, turn: &mut Turn<'_, S>, answer: &CallAnswer) -> (Self, Step) {
+        match self {
+            Self::Calling(state) => state.answered(turn, answer),
+            Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Identified(_)
+            | Self::Admitted(_)
+            | Self::Responding(_)
+            | Self::Done(_) => (self, Step::hold()),
+        }
+    }
+
+    /// When [`Self::woken`] is to be called, if ever: the end of a wait, or of a provider's time.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Admitted(state) => state.due(),
+            Self::Responding(state) => state.due(),
+            Self::Calling(state) => state.due(),
+            Self::Start | Self::Bypassed | Self::Uncounted(_) | Self::Identified(_) | Self::Done(_) => None,
+        }
+    }
+
+    /// The time has come. Nothing goes on by itself: what is held stays held.
+    #[must_use]
+    pub fn woken<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
+        match self {
+            Self::Admitted(state) => state.overdue(turn),
+            Self::Responding(state) => state.overdue(turn),
+            Self::Calling(state) => state.resume(turn),
+            Self::Start | Self::Bypassed | Self::Uncounted(_) | Self::Identified(_) | Self::Done(_) => {
+                (self, Step::hold())
+            }
+        }
+    }
+
+    /// What it adds to its worker's load.
+    #[must_use]
+    pub fn weight(&self) -> Weight {
+        let kept = match self {
+            Self::Admitted(state) => state.kept.as_deref(),
+            Self::Responding(state) => state.kept.as_deref(),
+            Self::Calling(state) => Some(state.kept()),
+            Self::Start | Self::Bypassed | Self::Uncounted(_) | Self::Identified(_) | Self::Done(_) => None,
+        };
+        Weight {
+            active: matches!(self, Self::Admitted(_) | Self::Responding(_) | Self::Calling(_)),
+            repeats: kept.is_some_and(Kept::repeats),
+            kept: kept.map_or(0, Kept::size),
+        }
+    }
+
     /// The stream is over, one way or the other. Settles what is left; answers the record of an exchange that was ours.
     #[must_use]
     pub fn end<S: Store>(self, turn: &mut Turn<'_, S>, ending: Ending) -> Option<Box<Record>> {
@@ -179,6 +258,7 @@ impl Exchange {
             Self::Identified(state) => Some(state.abandoned(turn)),
             Self::Admitted(state) => Some(state.unanswered(turn, ending)),
             Self::Responding(state) => Some(state.broken_off(turn, ending)),
+            Self::Calling(state) => Some(state.abandoned(turn, ending)),
             Self::Done(record) => Some(record),
         }
     }

@@ -20,6 +20,7 @@ use crate::tokens::Estimate;
 use super::admit::Admitted;
 use super::answer::Rule;
 use super::blame::{self, Ending};
+use super::callout::Kept;
 use super::refuse::tightest;
 use super::relay::Spent;
 use super::settle::observe;
@@ -80,6 +81,8 @@ pub struct Responding {
     pub(super) retry: bool,
     /// Taken when the breaker has been told.
     pub(super) pass: Option<Pass>,
+    /// What is needed to send it again, while that can be.
+    pub(super) kept: Option<Box<Kept>>,
     pub(super) ticket: Ticket,
     /// What attempts before it cost.
     pub(super) spent: Option<Box<Spent>>,
@@ -127,7 +130,15 @@ impl Admitted {
         let instead = self.instead(&turn.gateway.policy, head, status);
         let mut state = Box::new(self.responding(status, (rule, reader), turn.now.monotonic));
         state.headroom = found.headroom;
-        state.observe_status(turn, head, &found);
+        if !state.is_good() {
+            let details = head.details();
+            state.observe_status(turn, &details, &found);
+            state = match state.reconsider(turn, (head, &details), found.wait()) {
+                Ok(next) => return next,
+                Err(same) => same,
+            };
+        }
+        let listens = state.starts_listening(turn);
         if matches!(state.reader, Reader::Opaque) {
             turn.count(Metric::Opaque(state.hop.provider));
         }
@@ -139,7 +150,11 @@ impl Admitted {
             return state.bodiless(turn, edits);
         }
         let holds = matches!(state.reader, Reader::Held { .. }) && turn.gateway.policy.host.body_pause;
-        let flow = if holds { Flow::Hold } else { Flow::Continue };
+        let flow = if holds || listens {
+            Flow::Hold
+        } else {
+            Flow::Continue
+        };
         (
             Exchange::Responding(state),
             Step {
@@ -159,6 +174,7 @@ impl Admitted {
             fallback: self.fallback,
             retry: self.retry,
             pass: self.pass,
+            kept: self.kept,
             estimate: self.ticket.prompt(),
             ticket: self.ticket,
             spent: self.spent,
@@ -269,8 +285,8 @@ fn starts_with(value: &[u8], prefix: &[u8]) -> bool {
 
 impl Responding {
     /// Tells the breaker what the status says; a good one waits for its end.
-    fn observe_status<S: Store>(&mut self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>, found: &Signals) {
-        let Some(outcome) = blame::of_status(self.status, &head.details(), found.wait()) else {
+    fn observe_status<S: Store>(&mut self, turn: &mut Turn<'_, S>, details: &[u8], found: &Signals) {
+        let Some(outcome) = blame::of_status(self.status, details, found.wait()) else {
             return;
         };
         // None where an attempt has told it.
@@ -300,6 +316,9 @@ impl Responding {
         body: &Body<'_>,
     ) -> (Exchange, Step) {
         self.seen |= body.size > 0;
+        if self.is_listening() {
+            return self.listen(turn, body);
+        }
         match &mut self.reader {
             Reader::Opaque => self.passed_on(turn, body),
             Reader::Json { reader, gathered } => {
@@ -363,7 +382,7 @@ impl Responding {
         Some((rule, whole))
     }
 
-    fn streamed<S: Store>(
+    pub(super) fn streamed<S: Store>(
         mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
         body: &Body<'_>,
@@ -383,7 +402,7 @@ impl Responding {
     }
 
     /// Notes when tokens came.
-    fn time_tokens<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+    pub(super) fn time_tokens<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
         let Reader::Stream(reader) = &self.reader else {
             return;
         };

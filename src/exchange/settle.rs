@@ -15,13 +15,14 @@ use crate::tokens::Estimate;
 use super::Turn;
 use super::admit::Admitted;
 use super::blame::Ending;
+use super::callout::{Before, Kept};
 use super::gateway::{Change, PROVIDERS};
 use super::relay::Spent;
 use super::respond::{Reader, Responding};
 
 /// What an exchange cost.
 #[derive(Clone, Copy, Debug, Default)]
-struct Cost {
+pub(super) struct Cost {
     usage: Usage,
     source: &'static str,
 }
@@ -31,7 +32,7 @@ impl Cost {
         self.usage.input.saturating_add(self.usage.output)
     }
 
-    fn estimated(input: u64, output: u64) -> Self {
+    pub(super) fn estimated(input: u64, output: u64) -> Self {
         Self {
             usage: Usage {
                 input,
@@ -42,10 +43,33 @@ impl Cost {
         }
     }
 
-    fn said(usage: Usage) -> Self {
+    pub(super) fn said(usage: Usage) -> Self {
         Self {
             usage,
             source: "usage",
+        }
+    }
+
+    /// Prompt and output.
+    pub(super) fn both(&self) -> (u64, u64) {
+        (self.usage.input, self.usage.output)
+    }
+
+    /// With what attempts before it cost.
+    pub(super) fn and(mut self, spent: Before) -> Self {
+        self.usage.input = self.usage.input.saturating_add(spent.input);
+        self.usage.output = self.usage.output.saturating_add(spent.output);
+        if self.source.is_empty() {
+            self.source = "estimate";
+        }
+        self
+    }
+
+    pub(super) fn actual(self) -> record::Actual {
+        record::Actual {
+            input: self.usage.input,
+            output: self.usage.output,
+            source: self.source,
         }
     }
 }
@@ -68,9 +92,9 @@ impl Admitted {
             provider: self.hop.provider,
             spent: self.spent,
         };
-        settle(turn, self.ticket, bill);
         let mut record = self.record;
-        record.actual = Some(actual(cost));
+        let total = settle_last(turn, (self.ticket, self.kept), bill);
+        record.actual = Some(total.actual());
         record.close(ending.as_str(), turn.now.monotonic);
         record
     }
@@ -117,15 +141,16 @@ impl Responding {
         } else {
             Lesson::default()
         };
+        self.note_last_attempt(turn, cost);
         let bill = Bill {
             cost,
             lesson,
             provider: self.hop.provider,
             spent: self.spent,
         };
-        settle(turn, self.ticket, bill);
         let mut record = self.record;
-        record.actual = Some(actual(cost));
+        let total = settle_last(turn, (self.ticket, self.kept), bill);
+        record.actual = Some(total.actual());
         record.close(ending.as_str(), turn.now.monotonic);
         turn.add(Metric::of_hop(self.hop, Metric::Duration), record.duration_ms);
         record
@@ -199,7 +224,7 @@ impl Responding {
         }
     }
 
-    fn progress(&self) -> Option<&Progress> {
+    pub(super) fn progress(&self) -> Option<&Progress> {
         match &self.reader {
             Reader::Stream(reader) => Some(reader.progress()),
             Reader::Json { .. } | Reader::Held { .. } | Reader::Opaque => None,
@@ -305,6 +330,45 @@ impl Responding {
     }
 }
 
+/// Settles an attempt that ends the exchange, and with it what its caller is charged for the calls before. Answers all
+/// that was charged.
+fn settle_last<S: Store>(
+    turn: &mut Turn<'_, S>,
+    (ticket, kept): (Ticket, Option<Box<Kept>>),
+    bill: Bill,
+) -> Cost {
+    let cost = bill.cost;
+    let Some((own, before)) = kept.and_then(|mut kept| Some((kept.take_own()?, kept.before()))) else {
+        settle(turn, ticket, bill);
+        return cost;
+    };
+    settle_there(turn, ticket, cost);
+    let total = cost.and(before);
+    settle_own(turn, own, total, bill.lesson);
+    total
+}
+
+/// Settles what was set aside with one provider: its tokens are counted where its caller is charged.
+pub(super) fn settle_there<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost) {
+    let actual = Actual {
+        requests: 1,
+        tokens: cost.tokens(),
+        lesson: Lesson::default(),
+    };
+    write(turn, ticket, actual);
+}
+
+/// Settles what was set aside with the caller's own limits.
+pub(super) fn settle_own<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, lesson: Lesson) {
+    let actual = Actual {
+        requests: 1,
+        tokens: cost.tokens(),
+        lesson,
+    };
+    turn.add(Metric::Tokens(Booking::Settled), cost.tokens());
+    write(turn, ticket, actual);
+}
+
 /// What a ticket is settled by.
 struct Bill {
     cost: Cost,
@@ -401,14 +465,6 @@ pub(super) fn note_observed<S: Store>(turn: &mut Turn<'_, S>, hop: Hop, observed
     }
     let pending = observed.pending.map(|pending| (hop.provider, pending));
     turn.effects.transitions.extend(pending);
-}
-
-fn actual(cost: Cost) -> record::Actual {
-    record::Actual {
-        input: cost.usage.input,
-        output: cost.usage.output,
-        source: cost.source,
-    }
 }
 
 /// Whether a stream stopped without any sign of its end. Of an event too large to be read nobody knows.

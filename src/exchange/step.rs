@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::callout::Call;
+
 /// A change to the headers that are at hand in this callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
@@ -56,6 +58,8 @@ pub enum Flow {
     Continue,
     /// Waits, buffered, for more.
     Hold,
+    /// Waits, while this call is made: its answer goes to [`super::Exchange::called`].
+    Call(Box<Call>),
     /// Ends here with an answer of ours.
     Reply(Reply),
 }

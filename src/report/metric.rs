@@ -168,6 +168,25 @@ impl GaveUp {
     }
 }
 
+/// Why a failed attempt wasn't followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unmoved {
+    /// Its state lives at one provider.
+    Pinned,
+    /// Its body is larger than what is kept.
+    TooLarge,
+    /// The policy allows no more attempts.
+    Attempts,
+    /// The client waits no longer.
+    Deadline,
+    /// The only candidate asks for too long a wait.
+    Wait,
+    /// The retry budget is used up.
+    Budget,
+    /// No candidate may be asked.
+    Nobody,
+}
+
 /// The verdict on an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Checked {
@@ -244,6 +263,8 @@ pub enum Metric {
     Connect(usize),
     PassedOver(usize, PassedOver),
     GaveUp(usize, GaveUp),
+    Callout(usize),
+    Unmoved(Unmoved),
     FallbackTokens(usize),
     RetryTokens(usize),
     BreakerTransition(usize, &'static str),
@@ -295,6 +316,7 @@ impl Metric {
             Self::Contended => "spillway.ledger.contended".into(),
             Self::Overflow => "spillway.ledger.overflow".into(),
             Self::PendingSettlements => "spillway.ledger.pending".into(),
+            Self::Unmoved(why) => format!("spillway.failover.unmoved.reason={}", why.as_str()),
             Self::ConfigRejected => "spillway.config.rejected".into(),
             Self::Schema(rule, verdict) => schema_name(policy, rule, verdict),
             _ => self.provider_name(policy),
@@ -323,6 +345,7 @@ impl Metric {
             Self::Connect(p) => one("spillway.upstream.connect_failure", p),
             Self::PassedOver(p, why) => format!("{}.reason={}", one("spillway.fallback", p), why.as_str()),
             Self::GaveUp(p, why) => format!("{}.reason={}", one("spillway.fallback", p), why.as_str()),
+            Self::Callout(p) => one("spillway.failover.callout", p),
             Self::FallbackTokens(p) => one("spillway.fallback.tokens", p),
             Self::RetryTokens(p) => one("spillway.retry.tokens", p),
             Self::BreakerTransition(p, state) => {
@@ -416,6 +439,10 @@ words!(Refused {
 words!(PassedOver {
     Dialect => "dialect", Context => "context", Open => "open", RateLimited => "rate_limited",
     Forced => "forced_open", Limit => "limit",
+});
+words!(Unmoved {
+    Pinned => "pinned", TooLarge => "too_large", Attempts => "attempts", Deadline => "deadline", Wait => "wait",
+    Budget => "budget", Nobody => "nobody",
 });
 words!(Checked {
     Valid => "valid", Invalid => "invalid", NotJson => "not_json", Refusal => "refusal", Filtered => "filtered",

@@ -46,6 +46,7 @@ pub struct Search<'p> {
     /// The earliest that one of those may be asked again.
     pub earliest: Option<Instant>,
     least_bad: Option<(usize, Hop, Instant)>,
+    without: Vec<usize>,
 }
 
 impl<'p> Search<'p> {
@@ -66,7 +67,15 @@ impl<'p> Search<'p> {
             passed: Vec::new(),
             earliest: None,
             least_bad: None,
+            without: Vec::new(),
         }
+    }
+
+    /// Leaves these providers out, as if they weren't in the chain: they were asked already.
+    #[must_use]
+    pub fn without(mut self, providers: impl IntoIterator<Item = usize>) -> Self {
+        self.without.extend(providers);
+        self
     }
 
     /// The next candidate that may go.
@@ -74,6 +83,9 @@ impl<'p> Search<'p> {
         while let Some(hop) = self.route.chain.get(self.place).copied() {
             let place = self.place;
             self.place += 1;
+            if self.without.contains(&hop.provider) {
+                continue;
+            }
             if let Some(why) = self.unfit(hop) {
                 self.passed.push((hop, why));
                 // In shadow a prompt that seems too long goes all the same.

@@ -5,6 +5,7 @@
 //! Its invariant: nothing that a host answers makes it panic, because a panic takes every stream of the VM along.
 
 mod host;
+mod line;
 mod provider;
 mod root;
 mod step;
@@ -15,5 +16,5 @@ mod worker;
 use proxy_wasm::traits::RootContext;
 
 proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::<root::Root>::default() });
+    proxy_wasm::set_root_context(|id| -> Box<dyn RootContext> { Box::new(root::Root::new(id)) });
 }}

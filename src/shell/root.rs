@@ -15,8 +15,6 @@ use super::store::SharedData;
 use super::stream::Stream;
 use super::worker::Worker;
 
-/// How often lost races are tried again and gauges set.
-const TICK_MS: u32 = 1000;
 /// A key for hashing callers, alike on every proxy that shares limits.
 const HASH_KEY: &str = "SPILLWAY_HASH_KEY";
 
@@ -45,11 +43,20 @@ enum Role {
 /// The root context.
 #[derive(Default)]
 pub(super) struct Root {
+    /// The host's id of it.
+    id: u32,
     role: Role,
     worker: Option<Rc<Worker>>,
 }
 
 impl Root {
+    pub(super) fn new(id: u32) -> Self {
+        Self {
+            id,
+            ..Self::default()
+        }
+    }
+
     fn configure(&mut self, size: usize) -> Result<(), String> {
         let bytes = host::read_buffer(Buffer::PluginConfiguration, 0, size)
             .map_err(|status| format!("the host gives no configuration (status {})", status.0))?;
@@ -58,8 +65,10 @@ impl Root {
         let seed = host::random();
         let key = hash_key(seed).map_err(|error| format!("the shared store failed: {error:?}"))?;
         let ledger = Ledger::new(key, policy.tracked_keys);
-        self.worker = Some(Rc::new(Worker::new(Gateway::new(policy, ledger), seed)));
-        host::tick_every(TICK_MS).map_err(|status| format!("the host gives no tick (status {})", status.0))
+        let worker = Rc::new(Worker::new(Gateway::new(policy, ledger), seed));
+        let period = worker.tick_period();
+        self.worker = Some(worker);
+        host::tick_every(period).map_err(|status| format!("the host gives no tick (status {})", status.0))
     }
 }
 
@@ -82,6 +91,13 @@ fn summary(policy: &Policy) -> String {
 }
 
 impl Context for Root {
+    /// A call that the tick made was answered.
+    fn on_http_call_response(&mut self, token: u32, _: usize, body_size: usize, _: usize) {
+        if let Some(worker) = &self.worker {
+            worker.answered(token, body_size);
+        }
+    }
+
     /// A policy goes when its listener does: what it still has to write and what it counted goes to the host first.
     fn on_done(&mut self) -> bool {
         if let Some(worker) = &self.worker {
@@ -116,15 +132,18 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         match (&self.worker, self.role) {
-            (Some(worker), Role::Gateway) => worker.tick(),
+            (Some(worker), Role::Gateway) => {
+                worker.on_tick();
+                let _ = host::speak_for(self.id);
+            }
             (Some(worker), Role::Provider) => worker.retry(),
             (None, _) => {}
         }
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         match self.role {
-            Role::Gateway => Some(Box::new(Stream::new(self.worker.clone()))),
+            Role::Gateway => Some(Box::new(Stream::new(id, self.worker.clone()))),
             Role::Provider => Some(Box::new(Upstream::new(self.worker.clone()))),
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn apply(step: Option<Step>, target: &Target<'_>, body: Option<(Buffe
     }
     match step.flow {
         Flow::Continue => Action::Continue,
-        Flow::Hold => Action::Pause,
+        Flow::Hold | Flow::Call(_) => Action::Pause,
         Flow::Reply(reply) => {
             send(&reply);
             Action::Pause
@@ -87,7 +87,8 @@ fn edited(edits: &[Edit], read: &Headers) -> Vec<u8> {
     read.edited(&set, &removed)
 }
 
-fn send(reply: &Reply) {
+/// Answers the client.
+pub(super) fn send(reply: &Reply) {
     let fields: Vec<(&[u8], &[u8])> = reply
         .headers
         .iter()

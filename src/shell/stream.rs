@@ -9,6 +9,7 @@ use crate::exchange::{Body, Ending, Exchange, Flow, RequestHead, ResponseHead, S
 use crate::headers::Headers;
 
 use super::host::{self, Buffer, Map};
+use super::line::Line;
 use super::step::{Target, apply, property, report};
 use super::store::SharedData;
 use super::worker::Worker;
@@ -19,36 +20,35 @@ const RECORD: &[u8] = b"spillway.record";
 /// The context of one exchange.
 pub(super) struct Stream {
     /// None when the policy was refused: then nothing is touched.
+    line: Option<Rc<Line>>,
     worker: Option<Rc<Worker>>,
-    exchange: Exchange,
     /// The request's headers, while they are held.
     held: Option<Headers>,
 }
 
 impl Stream {
-    pub(super) fn new(worker: Option<Rc<Worker>>) -> Self {
+    pub(super) fn new(id: u32, worker: Option<Rc<Worker>>) -> Self {
         Self {
+            line: worker.clone().map(|worker| Line::new(id, worker)),
             worker,
-            exchange: Exchange::Start,
             held: None,
         }
     }
 
-    /// Whether this callback changes nothing: the commonest ones needn't read a clock.
+    /// Whether this callback changes nothing.
     fn only_waits(&self, size: usize) -> bool {
-        let bounds = self.worker.as_ref().map(|worker| worker.gateway.policy.bounds);
-        bounds.is_some_and(|bounds| self.exchange.only_waits(&bounds, size))
+        self.line.as_ref().is_some_and(|line| line.only_waits(size))
+    }
+
+    fn is(&self, look: impl FnOnce(&Exchange) -> bool) -> bool {
+        self.line.as_ref().is_some_and(|line| line.is(look))
     }
 
     fn step(
         &mut self,
         run: impl FnOnce(Exchange, &mut Turn<'_, SharedData>) -> (Exchange, Step),
     ) -> Option<Step> {
-        let worker = self.worker.clone()?;
-        let exchange = core::mem::take(&mut self.exchange);
-        let (exchange, step) = worker.turn(|turn| run(exchange, turn));
-        self.exchange = exchange;
-        Some(step)
+        Some(self.line.as_ref()?.step(run))
     }
 }
 
@@ -57,7 +57,14 @@ fn ending() -> Ending {
     Ending::of(&property(&["response", "code_details"]).unwrap_or_default())
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    /// A call that one of these callbacks made was answered.
+    fn on_http_call_response(&mut self, token: u32, _: usize, body_size: usize, _: usize) {
+        if let Some(worker) = &self.worker {
+            worker.answered(token, body_size);
+        }
+    }
+}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, end: bool) -> Action {
@@ -117,10 +124,10 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
-        if matches!(
-            self.exchange,
-            Exchange::Start | Exchange::Bypassed | Exchange::Done(_)
-        ) {
+        let over = |exchange: &Exchange| {
+            matches!(exchange, Exchange::Start | Exchange::Bypassed | Exchange::Done(_))
+        };
+        if self.is(over) {
             return Action::Continue;
         }
         let read = host::headers(Map::Response).unwrap_or_default();
@@ -141,7 +148,7 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
-        if !matches!(self.exchange, Exchange::Responding(_)) {
+        if !self.is(|exchange| matches!(exchange, Exchange::Responding(_) | Exchange::Calling(_))) {
             return Action::Continue;
         }
         if !end && self.only_waits(size) {
@@ -177,15 +184,7 @@ impl HttpContext for Stream {
     }
 
     fn on_log(&mut self) {
-        let Some(worker) = self.worker.clone() else { return };
-        let record = match core::mem::take(&mut self.exchange) {
-            Exchange::Start | Exchange::Bypassed => None,
-            Exchange::Done(record) => Some(record),
-            mut open => worker.turn(|turn| {
-                open.recall(turn, &property);
-                open.end(turn, ending())
-            }),
-        };
+        let record = self.line.take().and_then(|line| line.end(ending));
         if let Some(record) = record {
             report(host::set_property(RECORD, &record.to_json()));
         }

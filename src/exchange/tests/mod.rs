@@ -2,6 +2,7 @@
 
 mod admission;
 mod breakers;
+mod callouts;
 mod counting;
 mod endings;
 mod headers_first;
@@ -16,8 +17,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    Body, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead, ResponseHead, Step, Turn,
+    Body, Call as Callout, CallAnswer, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead,
+    ResponseHead, Step, Turn,
 };
+use crate::failover::Load;
 use crate::headers::Headers;
 use crate::ledger::{HashKey, Ledger};
 use crate::policy;
@@ -35,6 +38,7 @@ struct Lab {
     now: Now,
     effects: Effects,
     counter: Counter,
+    load: Load,
     properties: BTreeMap<String, String>,
 }
 
@@ -103,6 +107,7 @@ impl Lab {
             },
             effects: Effects::default(),
             counter: Counter::new(),
+            load: Load::default(),
             properties: BTreeMap::new(),
         }
     }
@@ -125,6 +130,7 @@ impl Lab {
             now: self.now,
             entropy: 7,
             counter: &mut self.counter,
+            load: self.load,
             effects: &mut self.effects,
         };
         run(&mut turn)
@@ -258,6 +264,8 @@ struct Call {
     buffered: Vec<u8>,
     /// An answer of our own.
     reply: Option<Reply>,
+    /// A call that it waits for.
+    call: Option<Callout>,
     /// What the client gets of the provider's answer.
     answer_headers: Vec<(String, Vec<u8>)>,
     answer: Vec<u8>,
@@ -271,6 +279,7 @@ impl Call {
             body: Vec::new(),
             buffered: Vec::new(),
             reply: None,
+            call: None,
             answer_headers: Vec::new(),
             answer: Vec::new(),
         };
@@ -299,8 +308,10 @@ impl Call {
     }
 
     fn take_reply(&mut self, flow: Flow) {
-        if let Flow::Reply(reply) = flow {
-            self.reply = Some(reply);
+        match flow {
+            Flow::Reply(reply) => self.reply = Some(reply),
+            Flow::Call(call) => self.call = Some(*call),
+            Flow::Continue | Flow::Hold => {}
         }
     }
 
@@ -320,7 +331,7 @@ impl Call {
         };
         let mut step = self.run(lab, |exchange, turn| run(exchange, turn, &body));
         let out = step.body.take().unwrap_or(bytes);
-        if step.flow == Flow::Hold {
+        if matches!(step.flow, Flow::Hold | Flow::Call(_)) {
             self.buffered = out;
             return (Vec::new(), step);
         }
@@ -361,6 +372,18 @@ impl Call {
         });
         self.answer.extend(out);
         edit(&mut self.answer_headers, &step.edits);
+        self.take_reply(step.flow);
+    }
+
+    /// What came of the call.
+    fn called(&mut self, lab: &mut Lab, answer: &CallAnswer) {
+        let step = self.run(lab, |exchange, turn| exchange.called(turn, answer));
+        self.take_reply(step.flow);
+    }
+
+    /// The tick comes.
+    fn wake(&mut self, lab: &mut Lab) {
+        let step = self.run(lab, Exchange::woken);
         self.take_reply(step.flow);
     }
 
