@@ -39,11 +39,9 @@ pub(crate) fn write(out: &Path, name: &str, bpe: &CoreBPE) {
             .iter()
             .flat_map(|index| index.to_le_bytes()),
     );
-    file.extend(
-        crossings(&tokens, &derivations)
-            .iter()
-            .flat_map(|rank| rank.to_le_bytes()),
-    );
+    for crossings in crossings(&tokens, &derivations) {
+        file.extend(crossings.iter().flat_map(|fours| fours.to_le_bytes()));
+    }
     file.extend(placement.pilots.iter().flat_map(|pilot| pilot.to_le_bytes()));
 
     fs::write(out.join(format!("{name}.bin")), &file).expect("OUT_DIR can be written");
@@ -77,18 +75,36 @@ fn grid(twos: &[usize], derivations: &[Option<(u32, u32)>]) -> Vec<u16> {
 }
 
 /// For the last byte of a character beyond ASCII and the first of the next: the least rank of a merge between them that
-/// involves a part of a character, in fours, rounded down; 65,535 where there is none.
-fn crossings(tokens: &[Vec<u8>], derivations: &[Option<(u32, u32)>]) -> Vec<u16> {
-    let mut least = vec![u16::MAX; 64 * 64];
+/// takes only a part of the next, and of one that takes only a part of the last; in fours, rounded down; 65,535 where
+/// there is none.
+fn crossings(tokens: &[Vec<u8>], derivations: &[Option<(u32, u32)>]) -> [Vec<u16>; 2] {
+    let mut into = vec![u16::MAX; 64 * 64];
+    let mut out_of = into.clone();
     for (id, derivation) in derivations.iter().enumerate() {
         let Some((left, right)) = derivation else { continue };
         let (left, right) = (&tokens[*left as usize], &tokens[*right as usize]);
         let (last, first) = (left[left.len() - 1], right[0]);
-        let whole = std::str::from_utf8(left).is_ok() && std::str::from_utf8(right).is_ok();
-        if !whole && (0x80..0xc0).contains(&last) && first >= 0xc0 {
-            let cell = &mut least[usize::from(last & 63) << 6 | usize::from(first & 63)];
-            *cell = (*cell).min((id / 4) as u16);
+        if !(0x80..0xc0).contains(&last) || first < 0xc0 {
+            continue;
+        }
+        let cell = usize::from(last & 63) << 6 | usize::from(first & 63);
+        let fours = (id / 4) as u16;
+        if right.len() < length(first) {
+            into[cell] = into[cell].min(fours);
+        }
+        if left.iter().all(|byte| byte & 0xc0 == 0x80) {
+            out_of[cell] = out_of[cell].min(fours);
         }
     }
-    least
+    [into, out_of]
+}
+
+/// Bytes of a character, by its first.
+fn length(first: u8) -> usize {
+    match first {
+        0..0x80 => 1,
+        0x80..0xe0 => 2,
+        0xe0..0xf0 => 3,
+        0xf0.. => 4,
+    }
 }

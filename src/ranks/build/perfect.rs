@@ -17,7 +17,7 @@ pub(crate) struct Placement {
 pub(crate) fn place(pairs: &[(u32, u32)]) -> Placement {
     let scrambled: Vec<u64> = pairs
         .iter()
-        .map(|(left, right)| hash::scramble(*left, *right))
+        .map(|(left, right)| hash::scramble(u64::from(*left) << 18 | u64::from(*right)))
         .collect();
     let mut placement = Placement {
         slots: vec![None; hash::slots_for(pairs.len())],

@@ -23,6 +23,12 @@ static TABLE: &[u8; NUMBERS + COUNT * 256] = include_bytes!(concat!(env!("OUT_DI
 /// Those of ASCII.
 pub static ASCII: [u8; 128] = ascii();
 
+/// Bytes of the table.
+#[must_use]
+pub fn size() -> usize {
+    TABLE.len()
+}
+
 /// The class of a code point; [`OTHER`] beyond the last.
 #[inline]
 #[must_use]

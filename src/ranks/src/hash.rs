@@ -12,10 +12,10 @@ pub(crate) const fn buckets_for(pairs: usize) -> usize {
     pairs / 5 + 1
 }
 
-/// Scrambles a pair of ids below 2^18.
+/// Scrambles a pair: its first id above its second, of 18 bits.
 #[inline]
-pub(crate) const fn scramble(left: u32, right: u32) -> u64 {
-    ((left as u64) << 18 | right as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+pub(crate) const fn scramble(pair: u64) -> u64 {
+    pair.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// The bucket of a scrambled pair.

@@ -8,6 +8,9 @@ use crate::hash;
 pub struct Token(u32);
 
 impl Token {
+    /// No token. It merges with none.
+    pub const NONE: Self = Self(u32::MAX ^ 0x3ff);
+
     /// Its rank, which is its id: merges happen in the order of what they make.
     #[inline]
     #[must_use]
@@ -66,8 +69,10 @@ pub struct Pairs {
     twos: &'static [[u8; 4]],
     /// For two ids of bytes: 1 + an index into `twos`, or 0.
     grid: &'static [[u8; 2]],
-    /// See [`Pairs::crossing`].
-    crossings: &'static [[u8; 2]],
+    /// See [`Pairs::into_part`].
+    into: &'static [[u8; 2]],
+    /// See [`Pairs::out_of_part`].
+    out_of: &'static [[u8; 2]],
     pilots: &'static [[u8; 2]],
     slot_count: u32,
     pilot_count: u32,
@@ -98,18 +103,29 @@ impl Pairs {
         let (bytes, file) = file.split_at(BYTES * 4);
         let (twos, file) = file.split_at(layout.twos * 4);
         let (grid, file) = file.split_at(GRID * 2);
-        let (crossings, pilots) = file.split_at(CROSSINGS * 2);
+        let (into, file) = file.split_at(CROSSINGS * 2);
+        let (out_of, pilots) = file.split_at(CROSSINGS * 2);
         assert!(pilots.len() == layout.buckets * 2, "the file is of this layout");
         Self {
             slots: slots.as_chunks().0,
             bytes: bytes.as_chunks().0,
             twos: twos.as_chunks().0,
             grid: grid.as_chunks().0,
-            crossings: crossings.as_chunks().0,
+            into: into.as_chunks().0,
+            out_of: out_of.as_chunks().0,
             pilots: pilots.as_chunks().0,
             slot_count: layout.slots as u32,
             pilot_count: layout.buckets as u32,
         }
+    }
+
+    /// Bytes of the table.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let words = [self.grid, self.into, self.out_of, self.pilots];
+        let words: usize = words.iter().map(|part| part.as_flattened().len()).sum();
+        let tokens = self.bytes.as_flattened().len() + self.twos.as_flattened().len();
+        self.slots.as_flattened().len() + tokens + words
     }
 
     /// The token of a byte.
@@ -120,44 +136,69 @@ impl Pairs {
         Token(u32::from_le_bytes(bits))
     }
 
-    /// What `left` and `right` merge to.
+    /// What `left` and `right` merge to; none is greater than every token.
     #[inline]
     #[must_use]
-    pub fn merged(&self, left: Token, right: Token) -> Option<Token> {
-        if !left.may_precede(right) {
-            return None;
-        }
+    pub fn merged(&self, left: Token, right: Token) -> Token {
         if left.is_byte() && right.is_byte() {
-            return self.two(left, right);
+            self.two(left, right)
+        } else {
+            self.more(left, right)
         }
-        let scrambled = hash::scramble(left.rank(), right.rank());
-        let pilot = self.pilots.get(hash::bucket(scrambled, self.pilot_count))?;
-        let slot = hash::slot(scrambled, u16::from_le_bytes(*pilot), self.slot_count);
-        let entry = u64::from_le_bytes(*self.slots.get(slot)?);
-        let pair = u64::from(left.rank()) << 18 | u64::from(right.rank());
-        (entry >> 28 == pair).then_some(Token((entry & 0xfff_ffff) as u32))
     }
 
     /// What two tokens of bytes merge to. These pairs, where all merging begins, lie close together.
     #[inline]
     #[must_use]
-    fn two(&self, left: Token, right: Token) -> Option<Token> {
+    pub fn two(&self, left: Token, right: Token) -> Token {
         let cell = (left.rank() << 8 | right.rank()) as usize;
-        let index = usize::from(u16::from_le_bytes(*self.grid.get(cell)?));
-        let bits = self.twos.get(index.wrapping_sub(1))?;
-        Some(Token(u32::from_le_bytes(*bits)))
+        let index = self.grid.get(cell).map_or(0, |index| u16::from_le_bytes(*index));
+        let bits = self.twos.get(usize::from(index).wrapping_sub(1));
+        bits.map_or(Token::NONE, |bits| Token(u32::from_le_bytes(*bits)))
     }
 
-    /// Between a character beyond ASCII that ends in the byte `last` and one that begins with `first`: no merge that
-    /// involves a part of either is of a rank lower than this.
+    /// What two tokens merge to that aren't both bytes.
+    ///
+    /// Nobody can foretell whether they do, and the slot is seldom near: so this has no jumps that depend on it, and a
+    /// processor can ask twice at once.
     #[inline]
     #[must_use]
-    pub fn crossing(&self, last: u8, first: u8) -> u32 {
-        let cell = usize::from(last & 63) << 6 | usize::from(first & 63);
-        let fours = self
-            .crossings
-            .get(cell)
-            .map_or(0, |cell| u16::from_le_bytes(*cell));
-        u32::from(fours) * 4
+    pub fn more(&self, left: Token, right: Token) -> Token {
+        let pair = u64::from(left.rank()) << 18 | u64::from(right.rank());
+        // Of the pairs that needn't be looked up, all look at one place, which is near.
+        let asked = if left.may_precede(right) { pair } else { 0 };
+        let scrambled = hash::scramble(asked);
+        let pilot = self.pilots.get(hash::bucket(scrambled, self.pilot_count));
+        let pilot = pilot.map_or(0, |pilot| u16::from_le_bytes(*pilot));
+        let slot = self.slots.get(hash::slot(scrambled, pilot, self.slot_count));
+        let entry = slot.map_or(u64::MAX, |slot| u64::from_le_bytes(*slot));
+        let found = (entry & 0xfff_ffff) as u32;
+        if entry >> 28 == pair {
+            Token(found)
+        } else {
+            Token::NONE
+        }
     }
+
+    /// Between a character beyond ASCII that ends in the byte `last` and one that begins with `first`: no merge that takes
+    /// only a part of the second is of a rank lower than this.
+    #[inline]
+    #[must_use]
+    pub fn into_part(&self, last: u8, first: u8) -> u32 {
+        crossing(self.into, last, first)
+    }
+
+    /// The same of a merge that takes only a part of the first character.
+    #[inline]
+    #[must_use]
+    pub fn out_of_part(&self, last: u8, first: u8) -> u32 {
+        crossing(self.out_of, last, first)
+    }
+}
+
+#[inline]
+fn crossing(fours: &[[u8; 2]], last: u8, first: u8) -> u32 {
+    let cell = usize::from(last & 63) << 6 | usize::from(first & 63);
+    let fours = fours.get(cell).map_or(0, |fours| u16::from_le_bytes(*fours));
+    u32::from(fours) * 4
 }

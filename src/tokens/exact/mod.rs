@@ -11,6 +11,8 @@
 //! `<|endoftext|>` are ordinary text: in a prompt's strings, that is how a provider bills them.
 
 mod decode;
+mod load;
+mod long;
 mod memo;
 mod merge;
 mod scheme;
@@ -18,8 +20,8 @@ mod splits;
 
 use crate::policy::Tokenizer;
 use decode::{Decoder, Fill, Scratch};
+use long::Windows;
 use memo::Memo;
-use merge::Merger;
 use scheme::Scheme;
 
 /// The longest token has this many bytes, in both encodings.
@@ -69,7 +71,7 @@ impl Encoding {
 #[derive(Debug)]
 pub struct Counter {
     memo: Memo,
-    merger: Merger,
+    windows: Windows,
     scratch: Scratch,
 }
 
@@ -85,7 +87,7 @@ impl Counter {
     pub fn new() -> Self {
         Self {
             memo: Memo::new(),
-            merger: Merger::new(),
+            windows: Windows::new(),
             scratch: Scratch::new(),
         }
     }
@@ -114,7 +116,7 @@ impl Counter {
     /// is cut too. Zero on all text that was ever tried.
     #[must_use]
     pub fn unproved_cuts(&self) -> u64 {
-        self.merger.unproved_cuts()
+        self.windows.unproved_cuts()
     }
 
     fn texts<S: Scheme>(&mut self, texts: &[&[u8]], budget: &mut Budget) -> Result<(), Spent> {
@@ -173,13 +175,13 @@ impl Counter {
         }
         let Some(key) = memo::Key::of(text, at, length, S::TAG) else {
             let piece = text.get(at..end).unwrap_or_default();
-            return self.merger.count(S::pairs(), piece, budget);
+            return self.windows.count(S::pairs(), piece, budget);
         };
         if let Some(tokens) = self.memo.recall(&key) {
             return budget.spend(tokens);
         }
         let piece = text.get(at..end).unwrap_or_default();
-        let tokens = self.merger.short(S::pairs(), piece);
+        let tokens = self.windows.short(S::pairs(), piece);
         self.memo.keep(&key, tokens);
         budget.spend(tokens)
     }
