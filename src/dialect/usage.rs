@@ -137,6 +137,7 @@ impl Report {
         while let Some(name) = json.member()? {
             let into = match &*json::name(name) {
                 b"cached_tokens" if wanted == b"cached_tokens" => &mut self.cached,
+                b"cache_write_tokens" if wanted == b"cached_tokens" => &mut self.cache_write,
                 b"reasoning_tokens" if wanted == b"reasoning_tokens" => &mut self.reasoning,
                 _ => {
                     json.skip()?;

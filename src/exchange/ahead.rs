@@ -36,6 +36,7 @@ impl Routed {
         };
         let need = Need {
             dialect: state.endpoint.dialect(),
+            foreign: &[],
             prompt: 0,
         };
         let mut search = gateway.search(route, need);

@@ -154,7 +154,7 @@ impl Gateway {
     }
 
     /// A walk along a chain of candidates.
-    pub(super) fn search<'g>(&'g self, route: &'g ModelRoute, need: Need) -> Search<'g> {
+    pub(super) fn search<'g>(&'g self, route: &'g ModelRoute, need: Need<'g>) -> Search<'g> {
         Search::new(&self.policy, &self.breakers, route, need)
     }
 

@@ -15,11 +15,13 @@ use crate::report::record::outside_name;
 use crate::store::Store;
 
 use super::ahead::Routed;
-use super::callout::{Forwarded, forwarded};
+use super::foreign::is_protocol_header;
 use super::gateway::Gateway;
 use super::refuse::{Refusal, refuse};
 use super::{Edit, Exchange, Step, Turn};
 
+/// More headers of its protocol than this no client's library sends.
+const MOST_PROTOCOL_HEADERS: usize = 16;
 /// Prefix of the headers that are ours alone.
 const OURS: &[u8] = b"x-spillway-";
 /// A body larger than this is worth a look at the ledger before it is uploaded.
@@ -58,8 +60,8 @@ pub struct Identified {
     pub(super) retry: bool,
     /// The client's `:authority`.
     pub(super) authority: String,
-    /// Headers of the client's that may go with another attempt.
-    pub(super) forwarded: Forwarded,
+    /// The client's headers of its protocol, where an attempt may have to be given them again.
+    pub(super) protocol_headers: Vec<(String, String)>,
     /// How long the client waits, by the headers that the policy names.
     pub(super) deadlines: Vec<(String, Duration)>,
     /// The model by the policy's header.
@@ -119,11 +121,7 @@ fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) ->
             .first("x-stainless-retry-count")
             .is_some_and(|count| count != b"0"),
         authority: authority(turn.gateway, head.headers),
-        forwarded: if turn.gateway.calls_out() {
-            forwarded(turn.gateway, head.headers)
-        } else {
-            Forwarded::new()
-        },
+        protocol_headers: protocol_headers(turn.gateway, head.headers),
         deadlines: deadlines(turn.gateway, head.headers),
         asked: model_header(&turn.gateway.policy, head.headers),
         edits: outgoing_edits(turn.gateway, head.headers),
@@ -206,6 +204,15 @@ impl Identified {
 fn authority(gateway: &Gateway, headers: &Headers) -> String {
     let authority = headers.first(":authority").filter(|_| gateway.is_native() || gateway.calls_out());
     String::from_utf8_lossy(authority.unwrap_or_default()).into_owned()
+}
+
+fn protocol_headers(gateway: &Gateway, headers: &Headers) -> Vec<(String, String)> {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let own = headers.iter().filter(|(name, _)| is_protocol_header(name));
+    let own = own
+        .take_while(|_| gateway.is_native() || gateway.calls_out())
+        .take(MOST_PROTOCOL_HEADERS);
+    own.map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// How long the client waits; what is no whole number of milliseconds says nothing.

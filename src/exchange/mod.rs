@@ -14,9 +14,11 @@
 mod admit;
 mod ahead;
 mod answer;
+mod arrive;
 pub mod attempt;
 mod blame;
 mod callout;
+mod foreign;
 mod gateway;
 mod identify;
 mod plan;
@@ -193,7 +195,7 @@ impl Exchange {
 
     /// A call was answered, or couldn't be made.
     #[must_use]
-    pub fn called<S: Store>(self, turn: &mut Turn<'_, S>, answer: &CallAnswer) -> (Self, Step) {
+    pub fn called<S: Store>(self, turn: &mut Turn<'_, S>, answer: CallAnswer) -> (Self, Step) {
         match self {
             Self::Calling(state) => state.answered(turn, answer),
             Self::Start

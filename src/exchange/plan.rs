@@ -8,6 +8,7 @@ use crate::route::{Need, Search};
 use crate::time::Now;
 use crate::tokens;
 
+use super::foreign;
 use super::gateway::Claims;
 use super::refuse::{Refusal, wait_until};
 
@@ -16,6 +17,10 @@ pub(super) struct Plan<'a> {
     pub(super) route: &'a ModelRoute,
     pub(super) facts: &'a RequestFacts<'a>,
     pub(super) estimate: u64,
+    /// Candidates of another dialect that can have it translated.
+    pub(super) foreign: Vec<Hop>,
+    /// The body to judge those by when one is found; none if they are judged.
+    pub(super) unjudged: Option<&'a [u8]>,
 }
 
 impl<'a> Plan<'a> {
@@ -25,12 +30,15 @@ impl<'a> Plan<'a> {
             route,
             facts,
             estimate,
+            foreign: Vec::new(),
+            unjudged: None,
         }
     }
 
-    pub(super) fn need(&self, endpoint: Endpoint) -> Need {
+    pub(super) fn need(&self, endpoint: Endpoint) -> Need<'_> {
         Need {
             dialect: endpoint.dialect(),
+            foreign: &self.foreign,
             prompt: self.estimate,
         }
     }
@@ -42,6 +50,14 @@ impl<'a> Plan<'a> {
             choices: self.facts.choices,
             generates: endpoint.generates(),
         }
+    }
+
+    /// Whether a candidate that was found can't have the request in its own protocol after all.
+    pub(super) fn unfit(&self, policy: &Policy, endpoint: Endpoint, hop: Hop) -> bool {
+        let Some(body) = self.unjudged.filter(|_| self.foreign.contains(&hop)) else {
+            return false;
+        };
+        !foreign::can_have(policy, (self.route, hop), endpoint, (self.facts, body))
     }
 
     /// The model of this chain at a provider chosen already.

@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use crate::breaker::Pass;
+use crate::breaker::{Pass, StateName};
 use crate::policy::{Charge, Failover, Hop, Mode, ModelRoute, Policy, Via};
 use crate::report::metric::{GaveUp, Metric, StatusClass};
 use crate::report::record::{Tried as Line, milliseconds};
@@ -34,9 +34,11 @@ pub(super) struct Relay {
 pub(super) struct Start<'a> {
     pub(super) hop: Hop,
     pub(super) pass: Option<Pass>,
-    pub(super) need: Need,
+    pub(super) need: Need<'a>,
     pub(super) path: &'a str,
     pub(super) authority: &'a str,
+    /// The client's headers of its protocol.
+    pub(super) headers: Vec<(String, String)>,
     /// How long the client waits.
     pub(super) deadline: Option<Duration>,
     /// What may be generated, as reserved.
@@ -73,6 +75,9 @@ pub(super) fn set_out<S: Store>(
         path: start.path.to_owned(),
         authority: start.authority.to_owned(),
         model: plan.route.name.clone(),
+        asked: plan.facts.model.clone().into_owned(),
+        stream: plan.facts.stream,
+        headers: start.headers,
         places,
         attempts,
         pass: start.pass.map(Pass::pack).unwrap_or_default(),
@@ -222,6 +227,10 @@ impl Arrived {
             if let Some(why) = tried.gave_up {
                 count(turn, hop.provider, why, tried.status);
             }
+            let states = tried.turned.iter().filter_map(|name| StateName::named(name));
+            for state in states {
+                turn.count(Metric::BreakerTransition(hop.provider, state.as_str()));
+            }
             lines.push(line(tried));
         }
         lines
@@ -234,7 +243,10 @@ fn count<S: Store>(turn: &mut Turn<'_, S>, provider: usize, why: GaveUp, status:
         (GaveUp::Connect, _) => turn.count(Metric::Connect(provider)),
         (GaveUp::StreamError, _) => turn.count(Metric::StreamError(provider)),
         (_, Some(status)) => turn.count(Metric::Upstream(provider, StatusClass::of(status))),
-        (GaveUp::Reset | GaveUp::Timeout | GaveUp::RateLimited | GaveUp::Status, None) => {}
+        (
+            GaveUp::Reset | GaveUp::Timeout | GaveUp::RateLimited | GaveUp::Status | GaveUp::Malformed,
+            None,
+        ) => {}
     }
 }
 

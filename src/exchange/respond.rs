@@ -4,13 +4,11 @@ use core::time::Duration;
 
 use crate::breaker::{Failure, Outcome, Pass};
 use crate::dialect::signals::{Signals, is_rate_limit_header, signals};
-use crate::dialect::{
-    Endpoint, ErrorKind, JsonFacts, JsonReader, Passed, StreamOptions, StreamReader, error_body,
-};
+use crate::dialect::{Endpoint, JsonFacts, JsonReader, Passed, StreamOptions, StreamReader};
 use crate::headers::Headers;
 use crate::headroom::Headroom;
 use crate::ledger::Ticket;
-use crate::policy::{Exhausted, Hop, Mode, OnInvalid, Policy, Tokenizer};
+use crate::policy::{Hop, Mode, OnInvalid, Policy, Tokenizer};
 use crate::report::Record;
 use crate::report::metric::{Metric, StatusClass};
 use crate::report::ratelimit::quota_headers;
@@ -23,7 +21,7 @@ use super::answer::Rule;
 use super::blame::{self, Ending};
 use super::callout::Kept;
 use super::refuse::tightest;
-use super::relay::{Arrived, Spent};
+use super::relay::Spent;
 use super::settle::observe;
 use super::{Body, Edit, Exchange, Flow, Reply, Step, Turn};
 
@@ -48,7 +46,7 @@ impl ResponseHead<'_> {
     }
 
     /// The host's own word for how the response came to be.
-    fn details(&self) -> Vec<u8> {
+    pub(super) fn details(&self) -> Vec<u8> {
         (self.property)(&["response", "code_details"]).unwrap_or_default()
     }
 }
@@ -114,8 +112,8 @@ impl Admitted {
         turn: &mut Turn<'_, S>,
         head: &ResponseHead<'_>,
     ) -> (Exchange, Step) {
-        let own = self.arrive(turn, head);
-        let status = own.or(head.status()).unwrap_or(502);
+        let came = self.arrive(turn, head);
+        let status = came.status.or(head.status()).unwrap_or(502);
         turn.count(Metric::Upstream(self.hop.provider, StatusClass::of(status)));
         let found = signals(head.headers.iter(), turn.now);
         let rule = self
@@ -124,7 +122,7 @@ impl Admitted {
         let rule = rule.and_then(|at| Rule::of(&turn.gateway.policy, at));
         let reader = self.reader(&turn.gateway.policy, head, rule);
         let mut edits = self.response_edits(turn, head, &reader);
-        edits.extend(own.map(|status| Edit::set(":status", status.to_string())));
+        edits.extend(came.edits);
         let instead = self.instead(&turn.gateway.policy, head, status);
         let mut state = Box::new(self.responding(status, (rule, reader), turn.now.monotonic));
         state.headroom = found.headroom;
@@ -157,62 +155,6 @@ impl Admitted {
                 flow,
             },
         )
-    }
-
-    /// Takes over what the attempts handed back: who answers, since when, and whose breaker is still to be told. Answers
-    /// the provider's own status where an attempt had it changed.
-    fn arrive<S: Store>(&mut self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>) -> Option<u16> {
-        let found = self.relay?.arrived(&turn.gateway.policy, head);
-        if let Some((hop, tried)) = found.answering() {
-            self.fallback |= found.tried.first().is_some_and(|(first, _)| first != hop);
-            self.hop = *hop;
-            self.pass = tried.pass();
-            self.sent = tried.began();
-            self.record.provider.clone_from(&tried.place.provider);
-            self.strip_usage = self.was_asked_for_usage(&turn.gateway.policy);
-        }
-        self.take_note(turn, &found);
-        found.status
-    }
-
-    /// What the client is told when every attempt failed, instead of the last one's answer or the router's own words.
-    fn instead(&self, policy: &Policy, head: &ResponseHead<'_>, status: u16) -> Option<Reply> {
-        self.relay?;
-        let named = policy.models.iter().find(|route| route.name == self.record.model);
-        let rules = &named.or(policy.any_model.as_ref())?.failover;
-        let routers = head.details() != b"via_upstream";
-        let failed = routers && status >= 500 || rules.on.statuses.binary_search(&status).is_ok();
-        match (&rules.exhausted, routers) {
-            (Some(answer), _) if failed => Some(exhausted(answer)),
-            (None, true) if failed => Some(unanswered(self.endpoint, status)),
-            (Some(_) | None, _) => None,
-        }
-    }
-
-    /// Learns at the end, where no answer came, what became of the attempts.
-    pub(super) fn recall<S: Store>(
-        &mut self,
-        turn: &mut Turn<'_, S>,
-        property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
-    ) {
-        if let Some(relay) = self.relay {
-            let tried = relay.tried(&turn.gateway.policy, property);
-            self.take_note(turn, &Arrived { tried, status: None });
-        }
-    }
-
-    fn take_note<S: Store>(&mut self, turn: &mut Turn<'_, S>, found: &Arrived) {
-        self.record.attempts = found.note(turn);
-        let relay = self.relay;
-        self.spent = relay.and_then(|relay| Spent::of(relay, &found.tried, self.hop.provider));
-    }
-
-    /// Whether the attempt that answers asked for usage, and the client hadn't.
-    fn was_asked_for_usage(&self, policy: &Policy) -> bool {
-        let speaks = matches!(self.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
-        let asks = self.relay.is_some_and(|relay| relay.asks_usage);
-        let provider = policy.providers.get(self.hop.provider);
-        speaks && asks && provider.is_some_and(|p| p.include_usage)
     }
 
     fn responding(self, status: u16, (rule, reader): (Option<Rule>, Reader), now: Instant) -> Responding {
@@ -310,33 +252,6 @@ impl Admitted {
             edits.push(Edit::remove("content-length"));
         }
         edits
-    }
-}
-
-/// The policy's own last answer.
-fn exhausted(answer: &Exhausted) -> Reply {
-    let kind = if answer.body.starts_with('{') {
-        "application/json"
-    } else {
-        "text/plain; charset=utf-8"
-    };
-    let headers = [("content-type", kind), ("x-spillway-exhausted", "true")];
-    Reply {
-        status: answer.status,
-        headers: headers.map(|(name, value)| (name.into(), value.into())).to_vec(),
-        body: answer.body.clone().into_bytes(),
-        details: "spillway_exhausted",
-    }
-}
-
-/// The router's own words in the client's dialect.
-fn unanswered(endpoint: Endpoint, status: u16) -> Reply {
-    let message = "no provider answered this request";
-    Reply {
-        status,
-        headers: vec![("content-type".into(), "application/json".into())],
-        body: error_body(endpoint.dialect(), ErrorKind::Unavailable, message, "no_answer"),
-        details: "spillway_exhausted",
     }
 }
 

@@ -134,6 +134,8 @@ pub enum GaveUp {
     Status,
     /// The stream began with an error.
     StreamError,
+    /// The answer isn't one in its provider's protocol, and can't be translated.
+    Malformed,
 }
 
 impl GaveUp {
@@ -147,6 +149,7 @@ impl GaveUp {
             Self::RateLimited => "rate_limited",
             Self::Status => "status",
             Self::StreamError => "stream_error",
+            Self::Malformed => "malformed",
         }
     }
 }

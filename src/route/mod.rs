@@ -1,6 +1,6 @@
 //! Candidates of a model: filtered, ordered, chosen.
 //!
-//! A candidate must speak the client's dialect, have room for the prompt, and be let through by its breaker. Whoever
+//! A candidate must speak the client's dialect or be translated for, have room for the prompt, and be let through by its breaker. Whoever
 //! searches decides about limits, and comes back for the next.
 
 use crate::breaker::{Breakers, Identity, Pass, Permit, StateName};
@@ -11,9 +11,11 @@ use crate::time::Instant;
 
 /// What a request needs of a candidate.
 #[derive(Clone, Copy, Debug)]
-pub struct Need {
-    /// The client's dialect; nothing is translated.
+pub struct Need<'n> {
+    /// The client's dialect.
     pub dialect: ProviderDialect,
+    /// Candidates of another dialect that can have this request translated.
+    pub foreign: &'n [Hop],
     /// Prompt tokens as estimated; zero when unknown.
     pub prompt: u64,
 }
@@ -37,7 +39,7 @@ pub struct Search<'p> {
     policy: &'p Policy,
     identities: &'p [Identity],
     route: &'p ModelRoute,
-    need: Need,
+    need: Need<'p>,
     place: usize,
     /// Candidates passed over so far, and why.
     pub passed: Vec<(Hop, PassedOver)>,
@@ -50,7 +52,12 @@ pub struct Search<'p> {
 impl<'p> Search<'p> {
     /// Starts at the head of the chain. `identities` are those of the policy's providers, index for index.
     #[must_use]
-    pub fn new(policy: &'p Policy, identities: &'p [Identity], route: &'p ModelRoute, need: Need) -> Self {
+    pub fn new(
+        policy: &'p Policy,
+        identities: &'p [Identity],
+        route: &'p ModelRoute,
+        need: Need<'p>,
+    ) -> Self {
         Self {
             policy,
             identities,
@@ -137,7 +144,7 @@ impl<'p> Search<'p> {
 
     fn unfit(&self, hop: Hop) -> Option<PassedOver> {
         let provider = self.policy.providers.get(hop.provider)?;
-        if provider.dialect != self.need.dialect {
+        if provider.dialect != self.need.dialect && !self.need.foreign.contains(&hop) {
             return Some(PassedOver::Dialect);
         }
         // The estimate may be high; only a prompt that is too long beyond its error is refused here.

@@ -38,7 +38,12 @@ impl Upstream {
     ) -> Option<Step> {
         let worker = self.worker.clone()?;
         let attempt = core::mem::take(&mut self.attempt);
-        let (attempt, step) = worker.turn(|turn| run(attempt, turn));
+        let (attempt, step) = worker.turn(|turn| {
+            let done = run(attempt, turn);
+            // The gateway role counts, by what is handed back.
+            turn.effects.metrics.clear();
+            done
+        });
         self.attempt = attempt;
         Some(step)
     }
@@ -49,7 +54,10 @@ impl Context for Upstream {
     fn on_done(&mut self) -> bool {
         let attempt = core::mem::take(&mut self.attempt);
         if let Some(worker) = self.worker.as_ref().filter(|_| attempt.is_open()) {
-            worker.turn(|turn| attempt.end(turn, &property));
+            worker.turn(|turn| {
+                attempt.end(turn, &property);
+                turn.effects.metrics.clear();
+            });
         }
         true
     }
@@ -97,7 +105,7 @@ impl HttpContext for Upstream {
     }
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
-        if matches!(self.attempt, Attempt::Over) {
+        if self.attempt.is_over() {
             return Action::Continue;
         }
         let read = host::headers(Map::Response).unwrap_or_default();
@@ -115,7 +123,7 @@ impl HttpContext for Upstream {
     }
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
-        if !matches!(self.attempt, Attempt::Listening(_)) {
+        if self.attempt.is_over() {
             return Action::Continue;
         }
         let read = |start, max| host::read_buffer(Buffer::ResponseBody, start, max).unwrap_or_default();

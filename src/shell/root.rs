@@ -131,10 +131,12 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        if let Some(worker) = &self.worker {
-            worker.on_tick();
-            let _ = host::speak_for(self.id);
+        match (&self.worker, self.role) {
+            (Some(worker), Role::Gateway) => worker.on_tick(),
+            (Some(worker), Role::Provider) => worker.retry(),
+            (None, _) => return,
         }
+        let _ = host::speak_for(self.id);
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {

@@ -34,9 +34,16 @@ pub struct StreamTranslator {
 enum State {
     /// Both sides speak the same.
     Same,
-    Open(Listener, Speaker),
+    Open(Box<Talk>),
     /// Its end, or an error, went out.
     Closed,
+}
+
+/// A provider's words on their way to a client.
+#[derive(Clone, Debug)]
+struct Talk {
+    listener: Listener,
+    speaker: Speaker,
 }
 
 /// Who understands the provider.
@@ -88,12 +95,15 @@ impl StreamTranslator {
     /// client's protocol, never as if it were complete.
     pub fn finish(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.complete(b"", &mut out);
-        if let State::Open(listener, speaker) = &mut self.state {
-            if listener.ends_silently() {
-                speaker.say(Delta::Done, &mut out).unwrap_or_default();
+        if self.tail_is_whole() {
+            self.complete(b"", &mut out);
+        }
+        if let State::Open(talk) = &mut self.state {
+            if talk.listener.ends_silently() {
+                talk.speaker.say(Delta::Done, &mut out).unwrap_or_default();
             } else {
-                speaker.fail(&broken("the provider's stream ended early"), &mut out);
+                let early = broken("the provider's stream ended early");
+                talk.speaker.fail(&early, &mut out);
             }
             self.state = State::Closed;
         }
@@ -104,6 +114,12 @@ impl StreamTranslator {
     #[must_use]
     pub fn closed(&self) -> bool {
         matches!(self.state, State::Closed)
+    }
+
+    /// Some providers leave out the empty line after the last event.
+    fn tail_is_whole(&mut self) -> bool {
+        let event = sse::event(&self.tail, &mut self.joined);
+        event.is_some_and(|event| is_done(event.data) || Node::parse(event.data).is_ok())
     }
 
     /// Keeps the beginning of an event until its rest comes.
@@ -131,8 +147,8 @@ impl StreamTranslator {
     }
 
     fn fail(&mut self, failure: &Broken<'_>, out: &mut Vec<u8>) {
-        if let State::Open(_, speaker) = &mut self.state {
-            speaker.fail(failure, out);
+        if let State::Open(talk) = &mut self.state {
+            talk.speaker.fail(failure, out);
         }
         self.state = State::Closed;
         self.tail = Vec::new();
@@ -152,7 +168,7 @@ impl State {
             Protocol::Messages => Listener::Messages(messages::listener::Listener::default()),
             Protocol::Gemini => Listener::Gemini(gemini::listener::Listener::new(options.answer.id)),
         };
-        Self::Open(listener, speaker)
+        Self::Open(Box::new(Talk { listener, speaker }))
     }
 
     /// Passes one event on.
@@ -162,17 +178,17 @@ impl State {
         joined: &'e mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<(), Broken<'e>> {
-        let Self::Open(listener, speaker) = self else {
+        let Self::Open(talk) = self else {
             return Ok(());
         };
         let Some(event) = sse::event(block, joined) else {
             return Ok(());
         };
         let mut deltas = Vec::new();
-        let heard = listener.hear(event.name, event.data, &mut deltas);
+        let heard = talk.listener.hear(event.name, event.data, &mut deltas);
         for delta in deltas {
             let last = delta == Delta::Done;
-            speaker.say(delta, out)?;
+            talk.speaker.say(delta, out)?;
             if last {
                 *self = Self::Closed;
                 return Ok(());
@@ -184,12 +200,11 @@ impl State {
 
 impl Listener {
     fn hear<'e>(&mut self, name: &[u8], data: &'e [u8], to: &mut Vec<Delta<'e>>) -> Result<(), Broken<'e>> {
-        let data = data.trim_ascii();
-        if data == b"[DONE]" {
+        if is_done(data) {
             to.push(Delta::Done);
             return Ok(());
         }
-        if data.is_empty() {
+        if data.trim_ascii().is_empty() {
             return Ok(());
         }
         let node =
@@ -231,4 +246,8 @@ impl Speaker {
         }
         out.extend_from_slice(b"\n\n");
     }
+}
+
+fn is_done(data: &[u8]) -> bool {
+    data.trim_ascii() == b"[DONE]"
 }

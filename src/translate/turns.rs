@@ -82,6 +82,33 @@ impl<'a> Alternating<'a> {
     }
 }
 
+/// Leaves only texts in the results of tools, for protocols that have no place for media there: they follow the results,
+/// which is named.
+pub(super) fn texts_in_results(turns: &mut [Turn<'_>], drops: &mut Drops) {
+    for turn in turns {
+        let mut moved = Vec::new();
+        for part in &mut turn.parts {
+            if let Part::Result(result) = part {
+                let (texts, media) = core::mem::take(&mut result.parts)
+                    .into_iter()
+                    .partition(|part| matches!(part, Part::Text(_)));
+                result.parts = texts;
+                moved.extend::<Vec<_>>(media);
+            }
+        }
+        drops.name_if(
+            !moved.is_empty(),
+            "messages[].content[].content[] (media moved behind the result)",
+        );
+        let last = turn
+            .parts
+            .iter()
+            .rposition(|part| matches!(part, Part::Result(_)));
+        let behind = last.map_or(0, |at| at.saturating_add(1));
+        turn.parts.splice(behind..behind, moved);
+    }
+}
+
 /// Some protocols would continue the assistant's words, others begin anew.
 pub(super) const PREFILLED: Untranslatable = Untranslatable {
     field: "messages",

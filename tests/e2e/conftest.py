@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lab import Lab  # noqa: E402 (the path comes first)
 
-FULL, HEADERS_FIRST = "standalone.yaml", "headers-first.yaml"
+FULL, HEADERS_FIRST, FAILOVER = "standalone.yaml", "headers-first.yaml", "failover.yaml"
 
 
 @contextmanager

@@ -10,9 +10,8 @@ from lab import BACKUP, Lab
 from lab.config import SECRETS
 from lab.scripted import Scripted, answer, begin_stream, reset
 
-from conftest import at_once, sound
+from conftest import FAILOVER, at_once, sound
 
-FILE = "failover.yaml"
 #: Breakers that stay closed, so that every test begins alike; timeouts that a test can wait for.
 STEADY = {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}}
 POLICY = {
@@ -31,7 +30,7 @@ PATIENT = {"failover": {"timeouts": {"whole": {"base": "30s"}}}}
 
 @pytest.fixture(scope="module")
 def shared(start_once):
-    return start_once(BACKUP, POLICY, file=FILE)
+    return start_once(BACKUP, POLICY, file=FAILOVER)
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def test_the_client_sees_nothing_of_a_provider_that_fails(lab, fault, streamed):
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_a_provider_that_is_not_there_is_passed_by(start, streamed):
-    lab = start(BACKUP, POLICY, file=FILE)
+    lab = start(BACKUP, POLICY, file=FAILOVER)
     lab.openai.stop()
     got = lab.client().chat(model="pair", stream=streamed)
     assert (got.status, got.headers["x-spillway-provider"]) == (200, "backup")
@@ -86,7 +85,7 @@ def test_a_provider_that_is_not_there_is_passed_by(start, streamed):
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_a_429_moves_on_at_once_and_its_provider_is_left_alone(start, streamed):
-    lab = start(BACKUP, POLICY, file=FILE)
+    lab = start(BACKUP, POLICY, file=FAILOVER)
     lab.openai.faults(status=429, retry_after=7)
     got = lab.client().chat(model="pair", stream=streamed)
     assert (got.status, got.headers["x-spillway-provider"]) == (200, "backup") and got.seconds < 1
@@ -163,7 +162,7 @@ def test_the_only_provider_is_asked_again_as_often_as_the_policy_says(lab):
 
 
 def test_a_short_429_of_the_only_provider_is_waited_for(start):
-    lab = start(BACKUP, POLICY, PATIENT, file=FILE)
+    lab = start(BACKUP, POLICY, PATIENT, file=FAILOVER)
     lab.openai.faults(status=429, retry_after=1, k=1, n=100)
     got = lab.client().chat(model="alone")
     assert got.status == 200 and 0.9 < got.seconds < 2.5
@@ -171,7 +170,7 @@ def test_a_short_429_of_the_only_provider_is_waited_for(start):
 
 
 def test_a_long_429_of_the_only_provider_is_the_client_s(start):
-    lab = start(BACKUP, POLICY, file=FILE)
+    lab = start(BACKUP, POLICY, file=FAILOVER)
     lab.openai.faults(status=429, retry_after=60)
     got = lab.client().chat(model="alone")
     assert (got.status, got.headers["retry-after"]) == (429, "60") and lab.openai.arrived() == 1
@@ -222,7 +221,7 @@ def leading(start, name, server, *patches):
         (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
         endpoint["endpoint"]["address"]["socket_address"]["port_value"] = server.port
 
-    return Lab(start.directory(), BACKUP, POLICY, *patches, file=FILE, change=change)
+    return Lab(start.directory(), BACKUP, POLICY, *patches, file=FAILOVER, change=change)
 
 
 @pytest.fixture
@@ -283,7 +282,7 @@ def test_no_provider_ever_sees_another_s_credential(start):
                     (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
                     endpoint["endpoint"]["address"]["socket_address"]["port_value"] = server.port
 
-        with sound(Lab(start.directory(), BACKUP, POLICY, PATIENT, file=FILE, change=change)) as lab:
+        with sound(Lab(start.directory(), BACKUP, POLICY, PATIENT, file=FAILOVER, change=change)) as lab:
             statuses = at_once(40, lambda number: [lab.client().chat(model="pair").status for _ in range(5)])
             assert {status for each in statuses for status in each} == {200}
             assert len(backup.requests) > 20 and len(openai.requests) > 20
@@ -297,7 +296,7 @@ def test_no_provider_ever_sees_another_s_credential(start):
 
 
 def test_200_at_once_while_a_provider_dies_and_comes_back(start):
-    lab = start(BACKUP, POLICY, PATIENT, file=FILE)
+    lab = start(BACKUP, POLICY, PATIENT, file=FAILOVER)
 
     def ask(number):
         if number == 0:
@@ -314,7 +313,7 @@ def test_200_at_once_while_a_provider_dies_and_comes_back(start):
 
 def test_what_every_attempt_cost_is_charged_or_the_last_alone(start):
     limits = {"limits": [{"name": "caller-tokens", "per": ["caller"], "tokens": "1M/day"}]}
-    lab = start(BACKUP, POLICY, limits, file=FILE)
+    lab = start(BACKUP, POLICY, limits, file=FAILOVER)
     lab.openai.faults(reset_after=0)
 
     def used(model):
@@ -342,7 +341,7 @@ def test_the_metrics_tell_why_attempts_were_given_up(lab):
 
 def test_every_attempt_tells_the_breaker_and_an_open_one_is_passed_over(start):
     brisk = {"providers": {"openai": {"breaker": {"consecutive": 3, "min_requests": 20, "open": "60s"}}}}
-    lab = start(BACKUP, POLICY, brisk, file=FILE)
+    lab = start(BACKUP, POLICY, brisk, file=FAILOVER)
     lab.openai.faults(status=500)
     assert [lab.client().chat(model="pair").status for _ in range(6)] == [200] * 6
     assert (lab.openai.arrived(), lab.backup.arrived()) == (3, 6)
@@ -354,7 +353,7 @@ def test_every_attempt_tells_the_breaker_and_an_open_one_is_passed_over(start):
 def test_a_probe_is_told_once_and_closes_the_breaker_again(start):
     brisk = {"providers": {"openai": {"breaker": {"consecutive": 2, "min_requests": 20, "open": "1s",
                                                  "half_open_permits": 1, "half_open_successes": 2}}}}
-    lab = start(BACKUP, POLICY, brisk, file=FILE)
+    lab = start(BACKUP, POLICY, brisk, file=FAILOVER)
     lab.openai.faults(status=500)
     assert [lab.client().chat(model="pair").status for _ in range(4)] == [200] * 4
     lab.openai.faults()
@@ -363,10 +362,22 @@ def test_a_probe_is_told_once_and_closes_the_breaker_again(start):
     assert lab.envoy.metric("spillway_breaker_transition", provider="openai", state="closed") == 1
 
 
+def test_requests_of_megabytes_are_sent_again_whole(start):
+    patch = {"models": {"pair": {"chain": ["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "backup/gpt-4o"]}}}
+    lab = start(BACKUP, POLICY, PATIENT, patch, file=FAILOVER)
+    lab.openai.faults(status=503)
+    lab.anthropic.faults(status=503)
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBORw0KGgo" + "A" * 6_000_000}}
+    got = lab.client().chat(content=[{"type": "text", "text": "What is this?"}, picture], model="pair")
+    assert (got.status, got.headers["x-spillway-provider"]) == (200, "backup")
+    assert lab.backup.last_body()["messages"][0]["content"][1] == picture
+    assert [len(one) for one in (attempts(lab),)] == [3]
+
+
 @pytest.mark.parametrize("model, faults", [("alone", {"status": 503}), ("pair", {"delay_headers_ms": 400})])
 def test_a_client_that_hangs_up_leaks_nothing(start, model, faults):
     limits = {"limits": [{"name": "caller-tokens", "per": ["caller"], "tokens": "100k/day"}]}
-    lab = start(BACKUP, POLICY, PATIENT, limits, file=FILE)
+    lab = start(BACKUP, POLICY, PATIENT, limits, file=FAILOVER)
     lab.openai.faults(**faults)
     body = json.dumps({"model": model, "max_tokens": 5000, "messages": [{"role": "user", "content": "hi"}]})
     for _ in range(10):

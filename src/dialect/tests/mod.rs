@@ -9,6 +9,7 @@ macro_rules! sample {
 }
 
 mod bodies;
+mod gemini;
 mod requests;
 mod rewrites;
 mod streams;

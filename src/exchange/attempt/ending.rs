@@ -62,9 +62,13 @@ impl Unanswered {
         match self {
             Self::Lost(GaveUp::Connect) => Outcome::Failure(Failure::Connect),
             Self::Lost(GaveUp::Timeout) => Outcome::Failure(Failure::Timeout),
-            Self::Lost(GaveUp::Reset | GaveUp::RateLimited | GaveUp::Status | GaveUp::StreamError) => {
-                Outcome::Failure(Failure::Reset)
-            }
+            Self::Lost(
+                GaveUp::Reset
+                | GaveUp::RateLimited
+                | GaveUp::Status
+                | GaveUp::StreamError
+                | GaveUp::Malformed,
+            ) => Outcome::Failure(Failure::Reset),
             Self::Nobodys => Outcome::Neutral,
         }
     }

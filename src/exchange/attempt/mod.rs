@@ -1,7 +1,9 @@
 //! The provider role: one attempt at one provider, on the upstream side of the host's router.
 //!
 //! ```text
-//! Start ── headers ──▶ Preparing ── body ──▶ Sent ── status ──┬─ good ──▶ Listening ── first token ──▶ Over
+//! Start ── headers ──▶ Preparing ── body ──▶ Sent ── status ──┬─ stream ──▶ Listening ── first token ──▶ Over
+//!   │                                                          │               └ another protocol ▶ Translating ▶ Over
+//!   │                                                          ├─ another protocol ──▶ Gathering ── whole ──▶ Over
 //!   └── no order ─────────────────────────────────────────────┴─ given up, or the client's ──────────▶ Over
 //! ```
 //!
@@ -12,10 +14,13 @@
 
 mod ending;
 mod order;
+mod rendering;
 mod request;
 mod response;
 
 pub use order::{MOST_ATTEMPTS, ORDER, Order, Place, Tried, tried_key};
+
+pub use rendering::{Gathering, Translating};
 
 use crate::breaker::Pass;
 use crate::dialect::{Endpoint, StreamReader};
@@ -23,6 +28,7 @@ use crate::policy::Hop;
 use crate::store::Store;
 use crate::time::Instant;
 
+use super::foreign::Pair;
 use super::{Body, RequestHead, ResponseHead, Step, Turn};
 
 /// The status by which an attempt asks the router for the next one. No provider's own: the router is told to retry this
@@ -43,6 +49,10 @@ pub enum Attempt {
     Sent(Box<Going>),
     /// A stream's headers are held until its first token.
     Listening(Box<Listening>),
+    /// An answer in another protocol is held until it is whole.
+    Gathering(Box<Gathering>),
+    /// A stream in another protocol is said again as it passes.
+    Translating(Box<Translating>),
     /// Told and handed back, or nothing of ours.
     Over,
 }
@@ -57,8 +67,14 @@ pub struct Going {
     /// Counted from 1.
     number: u32,
     pass: Pass,
+    /// States that the breaker took by being asked.
+    turned: Vec<&'static str>,
     sent: Instant,
-    /// The body is being written by the provider's rules: what the headers need with it.
+    /// Another protocol than the client's.
+    pair: Option<Pair>,
+    /// What of the request it has no place for.
+    dropped: Vec<&'static str>,
+    /// What the headers need, once the body is written by the provider's rules.
     edits: Vec<super::Edit>,
 }
 
@@ -78,7 +94,12 @@ impl Attempt {
     pub fn request_headers<S: Store>(self, turn: &mut Turn<'_, S>, head: &RequestHead<'_>) -> (Self, Step) {
         match self {
             Self::Start => request::begin(turn, head),
-            Self::Preparing(_) | Self::Sent(_) | Self::Listening(_) | Self::Over => (self, Step::pass()),
+            Self::Preparing(_)
+            | Self::Sent(_)
+            | Self::Listening(_)
+            | Self::Gathering(_)
+            | Self::Translating(_)
+            | Self::Over => (self, Step::pass()),
         }
     }
 
@@ -87,7 +108,12 @@ impl Attempt {
     pub fn request_body<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
         match self {
             Self::Preparing(going) => going.body(turn, body),
-            Self::Start | Self::Sent(_) | Self::Listening(_) | Self::Over => (self, Step::pass()),
+            Self::Start
+            | Self::Sent(_)
+            | Self::Listening(_)
+            | Self::Gathering(_)
+            | Self::Translating(_)
+            | Self::Over => (self, Step::pass()),
         }
     }
 
@@ -96,8 +122,16 @@ impl Attempt {
     pub fn response_headers<S: Store>(self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>) -> (Self, Step) {
         match self {
             Self::Sent(going) | Self::Preparing(going) => going.answered(turn, head),
-            Self::Start | Self::Listening(_) | Self::Over => (self, Step::pass()),
+            Self::Start | Self::Listening(_) | Self::Gathering(_) | Self::Translating(_) | Self::Over => {
+                (self, Step::pass())
+            }
         }
+    }
+
+    /// Whether nothing of an answer is to be looked at any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
     }
 
     /// More of an answer that is held.
@@ -105,6 +139,8 @@ impl Attempt {
     pub fn response_body<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
         match self {
             Self::Listening(state) => state.body(turn, body),
+            Self::Gathering(state) => state.body(turn, body),
+            Self::Translating(state) => state.body(body),
             Self::Start | Self::Preparing(_) | Self::Sent(_) | Self::Over => (self, Step::pass()),
         }
     }
@@ -114,7 +150,8 @@ impl Attempt {
         match self {
             Self::Preparing(going) | Self::Sent(going) => going.unanswered(turn, property),
             Self::Listening(state) => state.going.unanswered(turn, property),
-            Self::Start | Self::Over => {}
+            Self::Gathering(state) => state.going.unanswered(turn, property),
+            Self::Start | Self::Translating(_) | Self::Over => {}
         }
     }
 
@@ -122,8 +159,8 @@ impl Attempt {
     #[must_use]
     pub fn is_open(&self) -> bool {
         match self {
-            Self::Preparing(_) | Self::Sent(_) | Self::Listening(_) => true,
-            Self::Start | Self::Over => false,
+            Self::Preparing(_) | Self::Sent(_) | Self::Listening(_) | Self::Gathering(_) => true,
+            Self::Start | Self::Translating(_) | Self::Over => false,
         }
     }
 }

@@ -64,6 +64,12 @@ pub struct Order {
     pub authority: String,
     /// The policy's model entry.
     pub model: String,
+    /// The model that the client named.
+    pub asked: String,
+    /// Whether the client wants a stream.
+    pub stream: bool,
+    /// The client's headers that belong to its protocol (`anthropic-beta`, say): for providers that speak it too.
+    pub headers: Vec<(String, String)>,
     /// The candidates, best first.
     pub places: Vec<Place>,
     /// How many attempts the router makes at most.
@@ -128,6 +134,13 @@ pub struct Tried {
     /// Prompt tokens that it is thought to have cost, if it was given up.
     #[serde(default)]
     pub prompt: u64,
+    /// States that its breaker took. The host counts an upstream filter's metrics under its cluster's name (tried on Envoy
+    /// 1.37), so that the gateway role counts for both.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turned: Vec<String>,
+    /// What of the request its protocol has no place for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
 }
 
 impl Tried {

@@ -4,8 +4,11 @@ use crate::breaker::{Breakers, Pass, Permit};
 use crate::dialect::{Edits, Endpoint, rewrite, scan};
 use crate::policy::{Hop, Policy, Provider};
 use crate::store::Store;
+use crate::translate;
 
 use super::super::ahead::provider_edits;
+use super::super::foreign::{self, Pair, is_protocol_header};
+use super::super::settle::note_transition;
 use super::super::{Body, Edit, Flow, Gateway, Reply, RequestHead, Step, Turn};
 use super::{Attempt, Going, Order};
 
@@ -45,12 +48,13 @@ fn misplaced() -> Reply {
 }
 
 impl Going {
-    fn of<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, order: Order) -> Option<Self> {
+    fn of<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>, order: Order) -> Option<Self> {
         let provider = String::from_utf8((head.property)(&PROVIDER)?).ok()?;
         let number = attempt_number(head);
         let place = order.place(&provider, number)?.clone();
         let hop = place.hop(&turn.gateway.policy)?;
         let endpoint = order.endpoint()?;
+        let pair = Pair::of(endpoint, turn.gateway.policy.providers.get(hop.provider)?);
         let pass = pass(turn, &order, (hop, number))?;
         Some(Self {
             order,
@@ -58,27 +62,46 @@ impl Going {
             hop,
             place,
             number,
+            turned: pass.transitions().map(|turn| turn.to.as_str()).collect(),
             pass,
             sent: turn.now.monotonic,
+            pair,
+            dropped: Vec::new(),
             edits: Vec::new(),
         })
     }
 
     /// Whatever earlier attempts or the client left that isn't for this provider goes; what it must see is set.
     fn edits(&self, gateway: &Gateway, head: &RequestHead<'_>) -> Vec<Edit> {
-        let stops = |name: &[u8]| gateway.is_identity(name) || is_internal(name);
+        let stops = |name: &[u8]| gateway.is_identity(name) || is_internal(name) || is_protocol_header(name);
         let names = head.headers.iter().map(|(name, _)| name);
         let mut edits: Vec<Edit> = names.filter(|name| stops(name)).map(Edit::remove).collect();
         if let Some(provider) = self.provider(&gateway.policy) {
-            let authority = provider.authority.clone();
-            edits.push(Edit::set(
-                ":authority",
-                authority.unwrap_or_else(|| self.order.authority.clone()),
-            ));
-            edits.push(Edit::set(":path", self.order.path.clone()));
-            edits.extend(provider_edits(provider, &self.order.path));
+            let authority = provider.authority.as_ref().unwrap_or(&self.order.authority);
+            edits.push(Edit::set(":authority", authority.clone()));
+            let at = (provider, self.place.model.as_str());
+            let path = foreign::path(self.endpoint, &self.order.path, at, self.order.stream);
+            let path = path.unwrap_or_else(|| self.order.path.clone());
+            edits.push(Edit::set(":path", path.clone()));
+            edits.extend(self.protocol_edits());
+            edits.extend(provider_edits(provider, &path));
         }
         edits
+    }
+
+    /// The client's own headers for who speaks its protocol; for others what theirs needs.
+    fn protocol_edits(&self) -> Vec<Edit> {
+        match self.pair {
+            None => {
+                let own = self.order.headers.iter();
+                own.map(|(name, value)| Edit::set(name.clone(), value.clone()))
+                    .collect()
+            }
+            Some(pair) => {
+                let needed = translate::headers(pair.provider).iter();
+                needed.map(|(name, value)| Edit::set(*name, *value)).collect()
+            }
+        }
     }
 
     fn provider<'p>(&self, policy: &'p Policy) -> Option<&'p Provider> {
@@ -96,7 +119,19 @@ impl Going {
         }
         let mut edits = core::mem::take(&mut self.edits);
         let bytes = body.whole();
-        let written = self.written(&turn.gateway.policy, &bytes);
+        let written = match self.pair {
+            None => self.written(&turn.gateway.policy, &bytes),
+            Some(pair) => {
+                let translated = pair.request(&bytes, &self.place.model, self.order.stream);
+                let Some(translated) = translated else {
+                    // Judged possible before it went out: the roles' policies differ.
+                    let attempt = Attempt::Over;
+                    return (attempt, Step::reply(misplaced()));
+                };
+                self.dropped = translated.dropped;
+                Some(translated.body)
+            }
+        };
         let length = written.as_ref().map_or(bytes.len(), Vec::len);
         edits.push(Edit::set("content-length", length.to_string()));
         self.sent = turn.now.monotonic;
@@ -141,7 +176,7 @@ fn number_by_property(head: &RequestHead<'_>) -> u32 {
 
 /// The first candidate's pass came with the order; later ones ask for theirs. An attempt that its breaker wouldn't let go
 /// goes all the same, uncounted: it can't be refused here.
-fn pass<S: Store>(turn: &Turn<'_, S>, order: &Order, (hop, number): (Hop, u32)) -> Option<Pass> {
+fn pass<S: Store>(turn: &mut Turn<'_, S>, order: &Order, (hop, number): (Hop, u32)) -> Option<Pass> {
     let breakers: Breakers<'_> = turn.gateway.breakers(hop.provider)?;
     let first = order
         .places
@@ -150,10 +185,13 @@ fn pass<S: Store>(turn: &Turn<'_, S>, order: &Order, (hop, number): (Hop, u32)) 
     if number == 1 && first == Some(hop) {
         return Some(Pass::unpack(&order.pass).unwrap_or_else(|| breakers.force_pass(hop.model)));
     }
-    Some(
-        match breakers.ask(turn.store, hop.model, turn.now.monotonic, turn.entropy) {
-            Permit::Go(pass) => pass,
-            Permit::NotNow { .. } => breakers.force_pass(hop.model),
-        },
-    )
+    match breakers.ask(turn.store, hop.model, turn.now.monotonic, turn.entropy) {
+        Permit::NotNow { .. } => Some(breakers.force_pass(hop.model)),
+        Permit::Go(pass) => {
+            for transition in pass.transitions() {
+                note_transition(turn, hop, transition);
+            }
+            Some(pass)
+        }
+    }
 }

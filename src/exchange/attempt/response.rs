@@ -14,6 +14,7 @@ use super::super::settle::observe;
 use super::super::{Body, Edit, Flow, ResponseHead, Step, Turn, blame};
 use super::ending::Unanswered;
 use super::order::{Tried, tried_key};
+use super::rendering::{Gathering, Translating};
 use super::{Attempt, Going, Listening, OWN_STATUS, RETRY};
 
 /// More than this isn't held of a stream that still hasn't said a word.
@@ -44,25 +45,36 @@ impl Going {
             return (Attempt::Over, Step::edited(edits));
         }
         if self.listens(&turn.gateway.policy, head, status) {
-            let state = Listening {
-                reader: Box::new(StreamReader::new(self.endpoint, reading(&turn.gateway.policy))),
-                going: *self,
-                status,
-                read: 0,
-            };
-            return (
-                Attempt::Listening(Box::new(state)),
-                Step {
-                    flow: Flow::Hold,
-                    ..Step::edited(edits)
-                },
-            );
+            return (self.listening(turn, status), holding(edits));
         }
-        self.hand_back(turn, status);
-        (Attempt::Over, Step::edited(edits))
+        let Some(pair) = self.pair.filter(|_| !head.end || is_good(status)) else {
+            self.hand_back(turn, status);
+            return (Attempt::Over, Step::edited(edits));
+        };
+        if is_stream(head) && is_good(status) {
+            let state = Translating::of(&self, pair, turn);
+            self.hand_back(turn, status);
+            return (Attempt::Translating(Box::new(state)), Step::edited(edits));
+        }
+        let going = *self;
+        let state = Gathering { going, pair, status };
+        if head.end {
+            return state.nothing(turn);
+        }
+        (Attempt::Gathering(Box::new(state)), holding(edits))
     }
 
-    fn is_last(&self) -> bool {
+    fn listening<S: Store>(self: Box<Self>, turn: &Turn<'_, S>, status: u16) -> Attempt {
+        let endpoint = self.pair.map_or(self.endpoint, |pair| pair.provider.endpoint());
+        Attempt::Listening(Box::new(Listening {
+            reader: Box::new(StreamReader::new(endpoint, reading(&turn.gateway.policy))),
+            going: *self,
+            status,
+            read: 0,
+        }))
+    }
+
+    pub(super) fn is_last(&self) -> bool {
         self.number >= self.order.attempts
     }
 
@@ -87,20 +99,14 @@ impl Going {
 
     /// Whether a stream's first words decide.
     fn listens(&self, policy: &Policy, head: &ResponseHead<'_>, status: u16) -> bool {
-        let kind = head.headers.first("content-type").unwrap_or_default();
         let wanted = self
             .rules(policy)
             .is_some_and(|rules| rules.on.stream_error || rules.on.first_token);
-        let encoded = head
-            .headers
-            .first("content-encoding")
-            .is_some_and(|e| e != b"identity");
-        let stream = kind.to_ascii_lowercase().starts_with(b"text/event-stream");
-        wanted && stream && !encoded && (200..300).contains(&status) && !head.end && !self.is_last()
+        wanted && is_stream(head) && is_good(status) && !head.end && !self.is_last()
     }
 
     /// The answer is the client's: who reads it to its end tells the breaker.
-    fn hand_back<S: Store>(self, turn: &mut Turn<'_, S>, status: u16) {
+    pub(super) fn hand_back<S: Store>(self, turn: &mut Turn<'_, S>, status: u16) {
         let tried = Tried {
             status: Some(status),
             ..self.tried(turn)
@@ -109,7 +115,7 @@ impl Going {
         keep(
             turn,
             number,
-            &Tried {
+            Tried {
                 pass: Some(pass),
                 ..tried
             },
@@ -117,9 +123,9 @@ impl Going {
     }
 
     /// Tells the breaker, and hands back what there is to record.
-    fn give_up<S: Store>(self, turn: &mut Turn<'_, S>, lost: Lost) {
+    pub(super) fn give_up<S: Store>(self, turn: &mut Turn<'_, S>, lost: Lost) {
         let read = match lost.why {
-            GaveUp::Reset | GaveUp::Timeout | GaveUp::StreamError => self.order.prompt,
+            GaveUp::Reset | GaveUp::Timeout | GaveUp::StreamError | GaveUp::Malformed => self.order.prompt,
             GaveUp::Connect | GaveUp::RateLimited | GaveUp::Status => 0,
         };
         let tried = Tried {
@@ -129,14 +135,17 @@ impl Going {
             prompt: read,
             ..self.tried(turn)
         };
-        keep(turn, self.number, &tried);
+        let number = self.number;
         observe(turn, self.hop, self.pass, lost.outcome);
+        keep(turn, number, tried);
     }
 
     fn tried<S: Store>(&self, turn: &Turn<'_, S>) -> Tried {
         Tried {
             place: self.place.clone(),
             sent: self.sent.0,
+            turned: self.turned.iter().map(|state| (*state).to_owned()).collect(),
+            dropped: self.dropped.iter().map(|name| (*name).to_owned()).collect(),
             ms: milliseconds(turn.now.monotonic.since(self.sent)),
             ..Tried::default()
         }
@@ -167,18 +176,37 @@ impl Going {
 }
 
 /// Has the router try the next: the provider's own status goes with it, should the router not do so.
-fn flip(mut edits: Vec<Edit>, status: u16) -> Vec<Edit> {
+pub(super) fn flip(mut edits: Vec<Edit>, status: u16) -> Vec<Edit> {
     edits.push(Edit::set(":status", RETRY.to_string()));
     edits.push(Edit::set(OWN_STATUS, status.to_string()));
     edits
 }
 
 /// An attempt that was given up.
-struct Lost {
-    why: GaveUp,
-    status: Option<u16>,
-    outcome: Outcome,
-    wait: Option<Duration>,
+pub(super) struct Lost {
+    pub(super) why: GaveUp,
+    pub(super) status: Option<u16>,
+    pub(super) outcome: Outcome,
+    pub(super) wait: Option<Duration>,
+}
+
+fn is_good(status: u16) -> bool {
+    (200..300).contains(&status)
+}
+
+/// Whether an answer is a stream that can be read.
+fn is_stream(head: &ResponseHead<'_>) -> bool {
+    let kind = head.headers.first("content-type").unwrap_or_default();
+    let encoding = head.headers.first("content-encoding");
+    let encoded = encoding.is_some_and(|e| e != b"identity");
+    kind.to_ascii_lowercase().starts_with(b"text/event-stream") && !encoded
+}
+
+fn holding(edits: Vec<Edit>) -> Step {
+    Step {
+        flow: Flow::Hold,
+        ..Step::edited(edits)
+    }
 }
 
 /// The reader of a stream's first words changes nothing.
@@ -214,11 +242,22 @@ impl Listening {
             return (Attempt::Over, self.failed(turn));
         }
         if said || gives_up || body.end || body.size > MOST_HELD {
-            let status = self.status;
-            self.going.hand_back(turn, status);
-            return (Attempt::Over, Step::pass());
+            return self.heard(turn, body);
         }
         (Attempt::Listening(self), Step::hold())
+    }
+
+    /// The stream is the client's: what is held of it goes, in the client's words.
+    fn heard<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Attempt, Step) {
+        let translating = self
+            .going
+            .pair
+            .map(|pair| Translating::of(&self.going, pair, turn));
+        self.going.hand_back(turn, self.status);
+        match translating {
+            Some(state) => Box::new(state).body(body),
+            None => (Attempt::Over, Step::pass()),
+        }
     }
 
     fn failed<S: Store>(self, turn: &mut Turn<'_, S>) -> Step {
@@ -234,7 +273,11 @@ impl Listening {
     }
 }
 
-fn keep<S: Store>(turn: &mut Turn<'_, S>, number: u32, tried: &Tried) {
+/// Hands an attempt's record over, with what its breaker did in this callback and before.
+fn keep<S: Store>(turn: &mut Turn<'_, S>, number: u32, mut tried: Tried) {
+    let changes = turn.effects.changes.iter();
+    let turned = changes.map(|change| change.transition.to.as_str().to_owned());
+    tried.turned.extend(turned);
     turn.effects
         .properties
         .push((tried_key(number), tried.to_bytes()));

@@ -32,13 +32,13 @@ impl Listener {
         if chunk.member("error").is_some() {
             return Err(Failure::of_event(chunk));
         }
-        if !core::mem::replace(&mut self.begun, true) {
-            to.push(Delta::Begun);
-        }
         if let Some(usage) = chunk.member("usage") {
             let read = self.report.read(usage.raw());
             let usage = read.and_then(|()| self.report.usage(Endpoint::ChatCompletions));
             to.extend(usage.ok().map(Delta::Usage));
+        }
+        if !core::mem::replace(&mut self.begun, true) {
+            to.push(Delta::Begun);
         }
         let choices = chunk.member("choices").into_iter().flat_map(Node::items);
         let first = |choice: &Node<'_>| choice.member("index").and_then(Node::unsigned).unwrap_or(0) == 0;

@@ -16,6 +16,9 @@ fn usage(o: &mut super::out::Object<'_>, usage: crate::dialect::Usage) {
     o.number("total_tokens", usage.input.saturating_add(usage.output));
     o.object("prompt_tokens_details", |o| {
         o.number("cached_tokens", usage.cached_input);
+        if usage.cache_write > 0 {
+            o.number("cache_write_tokens", usage.cache_write);
+        }
         o.number("audio_tokens", 0);
     });
     o.object("completion_tokens_details", |o| {

@@ -1,13 +1,13 @@
 //! Writes a request.
 
 use super::super::conversation::{
-    Call, Choice, Conversation, Effort, Format, Media, MediaKind, Part, Role, Settings, Tool, ToolResult,
-    Turn,
+    Call, Choice, Conversation, Effort, Format, Media, MediaKind, Part, Role, Settings, Source, Tool,
+    ToolResult, Turn,
 };
 use super::super::drops::Drops;
 use super::super::node::must;
 use super::super::out::{self, Array, Object};
-use super::super::turns::PREFILLED;
+use super::super::turns::{self, PREFILLED};
 use super::super::{RequestOptions, Untranslatable, id, media};
 
 /// How many stop sequences OpenAI takes.
@@ -15,7 +15,7 @@ const STOPS: usize = 4;
 
 /// Writes the body.
 pub(in super::super) fn write(
-    asked: Conversation<'_>,
+    mut asked: Conversation<'_>,
     options: &RequestOptions<'_>,
     drops: &mut Drops,
 ) -> Result<Vec<u8>, Untranslatable> {
@@ -26,6 +26,7 @@ pub(in super::super) fn write(
     {
         return Err(PREFILLED);
     }
+    turns::texts_in_results(&mut asked.turns, drops);
     check(&asked.turns, drops)?;
     let mut body = out::text(|o| {
         o.text("model", options.model);
@@ -51,33 +52,20 @@ pub(in super::super) fn write(
 fn check(turns: &[Turn<'_>], drops: &mut Drops) -> Result<(), Untranslatable> {
     for part in turns.iter().flat_map(|turn| &turn.parts) {
         match part {
-            Part::Result(result) => {
-                drops.name_if(result.failed, "messages[].content[].is_error");
-                let media = result.parts.iter().any(|part| matches!(part, Part::Media(_)));
-                drops.name_if(
-                    media,
-                    "messages[].content[].content[] (media moved behind the result)",
-                );
-                result.parts.iter().try_for_each(fits)?;
+            Part::Result(result) => drops.name_if(result.failed, "messages[].content[].is_error"),
+            Part::Media(Media {
+                kind: MediaKind::Document,
+                source: Source::Url(_),
+            }) => {
+                return Err(must(
+                    "messages[].content[].source",
+                    "a document must be given as data",
+                ));
             }
-            Part::Media(_) | Part::Text(_) | Part::Call(_) => fits(part)?,
+            Part::Media(_) | Part::Text(_) | Part::Call(_) => {}
         }
     }
     Ok(())
-}
-
-fn fits(part: &Part<'_>) -> Result<(), Untranslatable> {
-    use super::super::conversation::Source;
-    match part {
-        Part::Media(Media {
-            kind: MediaKind::Document,
-            source: Source::Url(_),
-        }) => Err(must(
-            "messages[].content[].source",
-            "a document must be given as data",
-        )),
-        Part::Media(_) | Part::Text(_) | Part::Call(_) | Part::Result(_) => Ok(()),
-    }
 }
 
 fn message(a: &mut Array<'_>, turn: &Turn<'_>) {
@@ -99,34 +87,27 @@ fn system(a: &mut Array<'_>, turn: &Turn<'_>) {
     }
 }
 
-/// Results of tools come first, each a message; media in them follow in the user's, as tools may answer in text only.
+/// Results of tools come first, each a message.
 fn user(a: &mut Array<'_>, turn: &Turn<'_>) {
     let mut said: Vec<&Part<'_>> = Vec::new();
     for part in &turn.parts {
-        if let Part::Result(result) = part {
-            a.object(|o| tool(o, result));
-            said.extend(result.parts.iter().filter(|part| matches!(part, Part::Media(_))));
+        match part {
+            Part::Result(result) => a.object(|o| tool(o, result)),
+            Part::Text(_) | Part::Media(_) | Part::Call(_) => said.push(part),
         }
     }
-    said.extend(turn.parts.iter().filter(|part| !matches!(part, Part::Result(_))));
-    if said.is_empty() {
-        return;
+    if !said.is_empty() {
+        a.object(|o| {
+            o.text("role", "user");
+            content(o, &said);
+        });
     }
-    a.object(|o| {
-        o.text("role", "user");
-        content(o, &said);
-    });
 }
 
 fn tool(o: &mut Object<'_>, result: &ToolResult<'_>) {
     o.text("role", "tool");
     o.text("tool_call_id", &id::portable(&result.id));
-    let texts: Vec<&Part<'_>> = result
-        .parts
-        .iter()
-        .filter(|part| matches!(part, Part::Text(_)))
-        .collect();
-    content(o, &texts);
+    content(o, &result.parts.iter().collect::<Vec<_>>());
 }
 
 fn assistant(o: &mut Object<'_>, parts: &[Part<'_>]) {

@@ -47,13 +47,13 @@ impl Listener {
         if whole.member("error").is_some() {
             return Err(Failure::of_event(whole));
         }
-        if !core::mem::replace(&mut self.begun, true) {
-            to.push(Delta::Begun);
-        }
         if let Some(usage) = whole.member("usageMetadata") {
             let read = self.report.read(usage.raw());
             let usage = read.and_then(|()| self.report.usage(Endpoint::GenerateContent));
             to.extend(usage.ok().map(Delta::Usage));
+        }
+        if !core::mem::replace(&mut self.begun, true) {
+            to.push(Delta::Begun);
         }
         match whole.member("candidates").and_then(|list| list.items().next()) {
             Some(candidate) => self.candidate(candidate, to),

@@ -28,7 +28,8 @@ pub(in super::super) fn write(
     options: &RequestOptions<'_>,
     drops: &mut Drops,
 ) -> Result<Vec<u8>, Untranslatable> {
-    let said = turns::alternating(core::mem::take(&mut asked.turns), drops)?;
+    let mut said = turns::alternating(core::mem::take(&mut asked.turns), drops)?;
+    turns::texts_in_results(&mut said.turns, drops);
     let called = turns::called(&said.turns);
     check(&said, &called)?;
     unwritten(&asked, options, drops);
@@ -60,20 +61,11 @@ fn check(said: &Alternating<'_>, called: &Called<'_>) -> Result<(), Untranslatab
                 if !called.contains_key(&*result.id) {
                     return Err(must("messages[]", "the result of a tool that wasn't called"));
                 }
-                let media = result.parts.iter().filter_map(media);
-                media.map(fits).collect::<Result<(), _>>()?;
             }
             Part::Text(_) | Part::Call(_) => {}
         }
     }
     Ok(())
-}
-
-fn media<'p, 'a>(part: &'p Part<'a>) -> Option<&'p Media<'a>> {
-    match part {
-        Part::Media(media) => Some(media),
-        Part::Text(_) | Part::Call(_) | Part::Result(_) => None,
-    }
 }
 
 fn fits(media: &Media<'_>) -> Result<(), Untranslatable> {
@@ -103,15 +95,12 @@ fn text(a: &mut Array<'_>, said: &str) {
 }
 
 fn content(a: &mut Array<'_>, turn: &Turn<'_>, called: &Called<'_>) {
+    let role = match turn.role {
+        Role::Assistant => "model",
+        Role::User | Role::System => "user",
+    };
     a.object(|o| {
-        o.text(
-            "role",
-            if turn.role == Role::Assistant {
-                "model"
-            } else {
-                "user"
-            },
-        );
+        o.text("role", role);
         o.array("parts", |a| {
             let mut signed = false;
             for each in &turn.parts {
@@ -134,11 +123,6 @@ fn part(a: &mut Array<'_>, part: &Part<'_>, called: &Called<'_>, signed: &mut bo
         Part::Result(result) => {
             let name = called.get(&*result.id).copied().unwrap_or_default();
             a.object(|o| o.object("functionResponse", |o| response(o, name, result)));
-            result
-                .parts
-                .iter()
-                .filter_map(media)
-                .for_each(|each| medium(a, each));
         }
     }
 }
@@ -224,6 +208,33 @@ fn settings(o: &mut Object<'_>, set: &Settings<'_>, options: &RequestOptions<'_>
     if let Some(bound) = set.max_tokens {
         o.number("maxOutputTokens", bound);
     }
+    if options.accepts.sampling {
+        sampling(o, set, drops);
+    } else {
+        drops.name_if(set.temperature.is_some(), "temperature");
+        drops.name_if(set.top_p.is_some(), "top_p");
+        drops.name_if(set.top_k.is_some(), "top_k");
+    }
+    numbers(
+        o,
+        [
+            ("presencePenalty", set.presence_penalty),
+            ("frequencyPenalty", set.frequency_penalty),
+            ("seed", set.seed),
+        ],
+    );
+    drops.name_if(set.stop.len() > STOPS, "stop_sequences (all but five)");
+    if !set.stop.is_empty() {
+        o.array("stopSequences", |a| {
+            set.stop.iter().take(STOPS).for_each(|text| a.text(text))
+        });
+    }
+    if let Some(effort) = set.effort.filter(|_| options.accepts.effort) {
+        o.object("thinkingConfig", |o| o.text("thinkingLevel", level(effort)));
+    }
+}
+
+fn sampling(o: &mut Object<'_>, set: &Settings<'_>, drops: &mut Drops) {
     if let Some(given) = set.temperature {
         let wanted: f64 = given.parse().unwrap_or(HOTTEST);
         let fits = (0.0..=HOTTEST).contains(&wanted);
@@ -238,26 +249,14 @@ fn settings(o: &mut Object<'_>, set: &Settings<'_>, options: &RequestOptions<'_>
             },
         );
     }
-    let numbers = [
-        ("topP", set.top_p),
-        ("topK", set.top_k),
-        ("presencePenalty", set.presence_penalty),
-        ("frequencyPenalty", set.frequency_penalty),
-        ("seed", set.seed),
-    ];
-    for (name, value) in numbers {
+    numbers(o, [("topP", set.top_p), ("topK", set.top_k)]);
+}
+
+fn numbers<const N: usize>(o: &mut Object<'_>, given: [(&str, Option<&str>); N]) {
+    for (name, value) in given {
         if let Some(value) = value {
             o.raw(name, value.as_bytes());
         }
-    }
-    drops.name_if(set.stop.len() > STOPS, "stop_sequences (all but five)");
-    if !set.stop.is_empty() {
-        o.array("stopSequences", |a| {
-            set.stop.iter().take(STOPS).for_each(|text| a.text(text))
-        });
-    }
-    if let Some(effort) = set.effort.filter(|_| options.accepts.effort) {
-        o.object("thinkingConfig", |o| o.text("thinkingLevel", level(effort)));
     }
 }
 

@@ -56,11 +56,11 @@ fn check(said: &Alternating<'_>, asked: &Conversation<'_>) -> Result<(), Untrans
         return Err(must("tools[].function.name", "is reserved for JSON output"));
     }
     let parts = said.turns.iter().flat_map(|turn| &turn.parts);
-    let media = parts.filter_map(|part| match part {
+    let mut media = parts.filter_map(|part| match part {
         Part::Media(media) => Some(media),
         Part::Text(_) | Part::Call(_) | Part::Result(_) => None,
     });
-    media.map(fits).collect()
+    media.try_for_each(fits)
 }
 
 fn fits(media: &Media<'_>) -> Result<(), Untranslatable> {

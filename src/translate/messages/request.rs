@@ -37,8 +37,10 @@ pub(in super::super) fn read<'a>(
     if let Some(turn) = system {
         asked.turns.insert(0, turn);
     }
-    need(asked.settings.max_tokens, "max_tokens")?;
-    Ok(asked)
+    match need(asked.settings.max_tokens, "max_tokens")? {
+        0 => Err(must("max_tokens", "0 fills Anthropic's cache only")),
+        _ => Ok(asked),
+    }
 }
 
 /// Reads what belongs to the settings; answers whether it did.

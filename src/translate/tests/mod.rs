@@ -2,10 +2,13 @@
 
 mod answers;
 mod errors;
+mod hostile;
 mod requests;
+mod roundtrips;
 mod streams;
+mod tools;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Accepts, AnswerOptions, Protocol, RequestOptions, StreamOptions, StreamTranslator, Translated,
@@ -46,6 +49,40 @@ const STREAM: StreamOptions<'static> = StreamOptions {
 fn sent(from: Protocol, to: Protocol, body: &Value) -> Result<(Value, Vec<&'static str>), Untranslatable> {
     let Translated { body, dropped } = super::request(from, to, body.to_string().as_bytes(), &REQUEST)?;
     Ok((parsed(&body), dropped))
+}
+
+/// What it becomes, when nothing is dropped.
+fn exact(from: Protocol, to: Protocol, body: &Value) -> Value {
+    let (body, dropped) = sent(from, to, body).unwrap();
+    assert!(dropped.is_empty(), "{dropped:?}");
+    body
+}
+
+fn refused(from: Protocol, to: Protocol, body: &Value) -> String {
+    sent(from, to, body).unwrap_err().to_string()
+}
+
+/// A chat of one user's words, and `more`.
+fn chat(more: &Value) -> Value {
+    with(
+        json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}),
+        more,
+    )
+}
+
+/// The same of Anthropic's.
+fn messages(more: &Value) -> Value {
+    with(
+        json!({"model": "claude", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}),
+        more,
+    )
+}
+
+fn with(mut body: Value, more: &Value) -> Value {
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body
 }
 
 /// An answer translated.
