@@ -1,11 +1,12 @@
 //! From the body to a ticket: read, estimate, choose a candidate, set its tokens aside.
 
 use core::time::Duration;
+use std::borrow::Cow;
 
 use crate::breaker::{Outcome, Pass};
 use crate::dialect::{Edits, Endpoint, RequestFacts, rewrite, scan};
 use crate::ledger::{Admission, Level, Request, Ticket};
-use crate::policy::{Hop, ModelRoute};
+use crate::policy::{Hop, ModelRoute, Policy};
 use crate::report::Record;
 use crate::report::metric::{Booking, Decision, LimitRef, Metric, PassedOver};
 use crate::report::record::outside_name;
@@ -16,7 +17,7 @@ use crate::time::Instant;
 use super::ahead::{Routed, route_edits};
 use super::callout::{self, Kept};
 use super::counting::Tokens;
-use super::foreign;
+use super::foreign::{self, Pair};
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
 use super::plan::{Plan, misrouted, nobody, too_long, unknown};
@@ -103,6 +104,9 @@ impl Identified {
         let mut plan = Plan::new(&gateway.policy, route, facts);
         if relay::is_native(&gateway.policy, route) {
             plan.foreign = foreign::hops(&gateway.policy, route, self.endpoint, (facts, bytes));
+        } else if callout::can_translate(turn, &plan, (self.endpoint, bytes)) {
+            plan.foreign = foreign::unjudged(&gateway.policy, route, self.endpoint, facts.stream);
+            plan.unjudged = Some(bytes);
         }
         let tokens = plan.tokens(turn, None);
         self.note_tokens(tokens);
@@ -143,6 +147,11 @@ impl Identified {
     ) -> Result<Granted, Refusal> {
         while let Some(found) = search.next(turn.store, turn.now.monotonic, turn.entropy) {
             note_turned(turn, &found);
+            if plan.unfit(&turn.gateway.policy, self.endpoint, found.hop) {
+                observe(turn, found.hop, found.pass, Outcome::Neutral);
+                search.skip(found.hop, PassedOver::Dialect, None);
+                continue;
+            }
             let booked = self.book(turn, plan, found.hop);
             if let Booked::Granted(ticket, levels, prompt) = booked {
                 note_chosen(turn, (found.hop, found.state), &mut self.record);
@@ -294,6 +303,9 @@ impl Identified {
         if relay::is_native(&turn.gateway.policy, plan.route) {
             return self.relay(turn, plan, granted);
         }
+        if plan.foreign.contains(&granted.hop) && self.speaks_another(turn, granted.hop) {
+            return self.call(turn, plan, (granted, bytes));
+        }
         let policy = &turn.gateway.policy;
         let inject = plan.injects_usage(policy, granted.hop, self.endpoint);
         let body = rewrite(
@@ -306,7 +318,19 @@ impl Identified {
         );
         let mut edits = core::mem::take(&mut self.edits);
         if policy.host.body_pause {
-            edits.extend(route_edits(policy, granted.hop, &self.path));
+            let path = self.path_at(policy, plan, granted.hop);
+            edits.extend(route_edits(policy, granted.hop, &path));
+            if path != self.path {
+                edits.retain(|edit| !matches!(edit, Edit::Set(name, _) if name == ":path"));
+                let prefix = policy
+                    .providers
+                    .get(granted.hop.provider)
+                    .map(|p| p.path_prefix.as_str());
+                edits.push(Edit::set(
+                    ":path",
+                    format!("{}{path}", prefix.unwrap_or_default()),
+                ));
+            }
             edits.extend(
                 body.as_ref()
                     .map(|b| Edit::set("content-length", b.len().to_string())),
@@ -323,6 +347,43 @@ impl Identified {
         admitted.strip_usage = inject && plan.facts.include_usage != Some(true);
         let flow = Flow::Continue;
         (Exchange::Admitted(admitted), Step { edits, body, flow })
+    }
+
+    /// The request's path at a candidate, without its prefix.
+    fn path_at<'s>(&'s self, policy: &Policy, plan: &Plan<'_>, hop: Hop) -> Cow<'s, str> {
+        let other = plan.foreign.contains(&hop).then(|| {
+            let provider = policy.providers.get(hop.provider)?;
+            let model = provider.models.get(hop.model)?.name.as_str();
+            foreign::path(self.endpoint, &self.path, (provider, model), plan.facts.stream)
+        });
+        other.flatten().map_or(Cow::Borrowed(&self.path), Cow::Owned)
+    }
+
+    fn speaks_another<S: Store>(&self, turn: &Turn<'_, S>, hop: Hop) -> bool {
+        let provider = turn.gateway.policy.providers.get(hop.provider);
+        provider.is_some_and(|provider| Pair::of(self.endpoint, provider).is_some())
+    }
+
+    /// Asks a candidate of another protocol: what a host passes on by itself nobody could translate.
+    fn call<S: Store>(
+        mut self,
+        turn: &mut Turn<'_, S>,
+        plan: &Plan<'_>,
+        (granted, body): (Granted, &[u8]),
+    ) -> (Exchange, Step) {
+        let Some(kept) = self.keep(turn, plan, (&granted, body)) else {
+            // Can't be: it was judged translatable by the same rules.
+            let refusal = Refusal::unavailable(wait_until(None, turn.now));
+            if let Some(pass) = granted.pass {
+                observe(turn, granted.hop, pass, Outcome::Neutral);
+            }
+            let undone = granted
+                .ticket
+                .cancel(&turn.gateway.ledger, turn.store, turn.now.monotonic);
+            turn.effects.bookings.extend(undone.pending);
+            return refuse(turn, self.endpoint, self.record, refusal);
+        };
+        self.admitted(turn, plan, granted).call(turn, kept)
     }
 
     /// Keeps what another attempt by a callout would need.
@@ -343,7 +404,7 @@ impl Identified {
             prompt: granted.ticket.prompt(),
             deadline: self.patience(plan).map(|span| turn.now.monotonic.after(span)),
         };
-        Kept::of(turn, plan, &start, (&mut self.forwarded, &mut self.who))
+        Kept::of(turn, plan, &start, (&mut self.protocol_headers, &mut self.who))
     }
 
     /// How long the client waits, by the header that the model's policy names.

@@ -13,7 +13,7 @@ use super::respond::ResponseHead;
 use super::{Edit, Reply, Turn};
 
 /// The header that names what of a request its answer's provider has no place for.
-const DROPPED: &str = "x-spillway-dropped";
+pub(super) const DROPPED: &str = "x-spillway-dropped";
 
 impl Admitted {
     /// Takes over what the attempts handed back: who answers, since when, and whose breaker is still to be told. Answers
@@ -95,7 +95,7 @@ fn dropped(tried: &Tried) -> Option<Edit> {
 }
 
 /// The policy's own last answer.
-fn exhausted(answer: &Exhausted) -> Reply {
+pub(super) fn exhausted(answer: &Exhausted) -> Reply {
     let kind = if answer.body.starts_with('{') {
         "application/json"
     } else {

@@ -84,6 +84,36 @@ pub(super) fn hops(
     chain.filter(|hop| can(hop).unwrap_or(false)).copied().collect()
 }
 
+/// The hops of a chain that speak another dialect and have a path for this request. Whether its body can be said there is
+/// judged when one of them is about to be asked.
+pub(super) fn unjudged(policy: &Policy, route: &ModelRoute, endpoint: Endpoint, stream: bool) -> Vec<Hop> {
+    let can = |hop: &Hop| {
+        let provider = policy.providers.get(hop.provider)?;
+        let model = provider.models.get(hop.model)?.name.as_str();
+        let differs = provider.dialect != endpoint.dialect();
+        differs.then(|| path(endpoint, "", (provider, model), stream))?
+    };
+    let chain = route.chain.iter();
+    chain.filter(|hop| can(hop).is_some()).copied().collect()
+}
+
+/// Whether a hop of another dialect can have this body, as the policy wants it carried over.
+pub(super) fn can_have(
+    policy: &Policy,
+    (route, hop): (&ModelRoute, Hop),
+    endpoint: Endpoint,
+    (facts, body): (&RequestFacts<'_>, &[u8]),
+) -> bool {
+    let Some(provider) = policy.providers.get(hop.provider) else {
+        return false;
+    };
+    let Some(pair) = Pair::of(endpoint, provider) else {
+        return true;
+    };
+    let model = provider.models.get(hop.model).map_or("", |m| m.name.as_str());
+    fits(route, pair.request(body, model, facts.stream))
+}
+
 fn fits(route: &ModelRoute, translated: Option<Translated>) -> bool {
     translated.is_some_and(|translated| match route.failover.incompatible {
         Incompatible::Refuse => translated.dropped.is_empty(),

@@ -15,7 +15,6 @@ use crate::report::record::outside_name;
 use crate::store::Store;
 
 use super::ahead::Routed;
-use super::callout::{Forwarded, forwarded};
 use super::foreign::is_protocol_header;
 use super::gateway::Gateway;
 use super::refuse::{Refusal, refuse};
@@ -63,8 +62,6 @@ pub struct Identified {
     pub(super) authority: String,
     /// The client's headers of its protocol, where an attempt may have to be given them again.
     pub(super) protocol_headers: Vec<(String, String)>,
-    /// Headers of the client's that may go with another attempt.
-    pub(super) forwarded: Forwarded,
     /// How long the client waits, by the headers that the policy names.
     pub(super) deadlines: Vec<(String, Duration)>,
     /// The model by the policy's header.
@@ -125,11 +122,6 @@ fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) ->
             .is_some_and(|count| count != b"0"),
         authority: authority(turn.gateway, head.headers),
         protocol_headers: protocol_headers(turn.gateway, head.headers),
-        forwarded: if turn.gateway.calls_out() {
-            forwarded(turn.gateway, head.headers)
-        } else {
-            Forwarded::new()
-        },
         deadlines: deadlines(turn.gateway, head.headers),
         asked: model_header(&turn.gateway.policy, head.headers),
         edits: outgoing_edits(turn.gateway, head.headers),
@@ -218,7 +210,7 @@ fn protocol_headers(gateway: &Gateway, headers: &Headers) -> Vec<(String, String
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let own = headers.iter().filter(|(name, _)| is_protocol_header(name));
     let own = own
-        .take_while(|_| gateway.is_native())
+        .take_while(|_| gateway.is_native() || gateway.calls_out())
         .take(MOST_PROTOCOL_HEADERS);
     own.map(|(name, value)| (text(name), text(value))).collect()
 }

@@ -196,7 +196,7 @@ impl Exchange {
 
     /// A call was answered, or couldn't be made.
     #[must_use]
-    pub fn called<S: Store>(self, turn: &mut Turn<'_, S>, answer: &CallAnswer) -> (Self, Step) {
+    pub fn called<S: Store>(self, turn: &mut Turn<'_, S>, answer: CallAnswer) -> (Self, Step) {
         match self {
             Self::Calling(state) => state.answered(turn, answer),
             Self::Start

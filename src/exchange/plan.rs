@@ -10,6 +10,7 @@ use crate::time::Now;
 
 use super::Turn;
 use super::counting::{Counting, Tokens};
+use super::foreign;
 use super::gateway::Claims;
 use super::refuse::{Refusal, wait_until};
 
@@ -20,6 +21,8 @@ pub(super) struct Plan<'a> {
     counting: Counting<'a>,
     /// Candidates of another dialect that can have it translated.
     pub(super) foreign: Vec<Hop>,
+    /// The body to judge those by when one is found; none if they are judged.
+    pub(super) unjudged: Option<&'a [u8]>,
 }
 
 impl<'a> Plan<'a> {
@@ -29,6 +32,7 @@ impl<'a> Plan<'a> {
             facts,
             counting: Counting::new(policy, &facts.prompt),
             foreign: Vec::new(),
+            unjudged: None,
         }
     }
 
@@ -63,6 +67,14 @@ impl<'a> Plan<'a> {
             generates: endpoint.generates(),
             ..Demand::default()
         })
+    }
+
+    /// Whether a candidate that was found can't have the request in its own protocol after all.
+    pub(super) fn unfit(&self, policy: &Policy, endpoint: Endpoint, hop: Hop) -> bool {
+        let Some(body) = self.unjudged.filter(|_| self.foreign.contains(&hop)) else {
+            return false;
+        };
+        !foreign::can_have(policy, (self.route, hop), endpoint, (self.facts, body))
     }
 
     /// The model of this chain at a provider chosen already.

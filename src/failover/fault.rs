@@ -18,6 +18,8 @@ pub enum Fault {
     FirstToken,
     /// The stream began with an error.
     StreamError,
+    /// The answer isn't one in its provider's protocol, and can't be translated.
+    Malformed,
     /// An answer with this status, which asks to be left alone for so long, if it says so.
     Status(u16, Option<Duration>),
 }
@@ -34,6 +36,8 @@ impl Fault {
             Self::Timeout => (on.timeout, GaveUp::Timeout),
             Self::FirstToken => (on.first_token, GaveUp::Timeout),
             Self::StreamError => (on.stream_error, GaveUp::StreamError),
+            // Nothing of it can be told to the client.
+            Self::Malformed => (true, GaveUp::Malformed),
             Self::Status(429, wait) => {
                 let short = wait.is_some_and(|wait| wait <= rules.retry_after_max);
                 (listed(rules, 429) && (short || !alone), GaveUp::RateLimited)
@@ -48,7 +52,12 @@ impl Fault {
     pub fn asked(self) -> Option<Duration> {
         match self {
             Self::Status(_, wait) => wait,
-            Self::Connect | Self::Reset | Self::Timeout | Self::FirstToken | Self::StreamError => None,
+            Self::Connect
+            | Self::Reset
+            | Self::Timeout
+            | Self::FirstToken
+            | Self::StreamError
+            | Self::Malformed => None,
         }
     }
 
@@ -56,7 +65,7 @@ impl Fault {
     #[must_use]
     pub fn may_cost(self) -> bool {
         match self {
-            Self::Reset | Self::Timeout | Self::FirstToken | Self::StreamError => true,
+            Self::Reset | Self::Timeout | Self::FirstToken | Self::StreamError | Self::Malformed => true,
             Self::Connect | Self::Status(..) => false,
         }
     }

@@ -69,8 +69,9 @@ impl Line {
                 self.worker.await_call(token, self);
                 break;
             }
-            let unsent = CallAnswer::unsent();
-            (exchange, step) = self.worker.turn(|turn| exchange.called(turn, &unsent));
+            (exchange, step) = self
+                .worker
+                .turn(|turn| exchange.called(turn, CallAnswer::unsent()));
         }
         self.weigh(exchange.weight());
         self.worker.watch(self, exchange.due());
@@ -104,7 +105,7 @@ impl Line {
             body: host::read_buffer(Buffer::CallResponse, 0, body_size).unwrap_or_default(),
             unsent: false,
         };
-        let step = self.step(|exchange, turn| exchange.called(turn, &answer));
+        let step = self.step(|exchange, turn| exchange.called(turn, answer));
         say(&step);
     }
 

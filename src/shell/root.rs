@@ -132,13 +132,11 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         match (&self.worker, self.role) {
-            (Some(worker), Role::Gateway) => {
-                worker.on_tick();
-                let _ = host::speak_for(self.id);
-            }
+            (Some(worker), Role::Gateway) => worker.on_tick(),
             (Some(worker), Role::Provider) => worker.retry(),
-            (None, _) => {}
+            (None, _) => return,
         }
+        let _ = host::speak_for(self.id);
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {

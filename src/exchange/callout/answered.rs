@@ -15,14 +15,16 @@ use crate::store::Store;
 use crate::time::Instant;
 
 use super::super::admit::Admitted;
+use super::super::arrive::{DROPPED, exhausted};
+use super::super::blame::Ending;
 use super::super::counting::Tokens;
 use super::super::refuse::wait_until;
+use super::super::respond::Responding;
 use super::super::settle::settle_own;
 use super::super::{Body, Edit, Exchange, Flow, Reply, ResponseHead, Step, Turn};
 use super::calling::{Calling, MOST_OF_A_FAILURE, Phase};
-
-/// Marks the policy's static answer.
-const EXHAUSTED: &str = "x-spillway-exhausted";
+use super::request::Written;
+use super::said;
 
 /// Headers of a provider's answer to a call that the client gets.
 const PASSED_ON: [&str; 6] = [
@@ -143,12 +145,34 @@ fn passed_on(headers: &Headers) -> Vec<(Cow<'static, str>, Cow<'static, str>)> {
         .collect()
 }
 
+impl Responding {
+    /// Nobody else is left, and nothing of the answer can be said in the client's protocol.
+    fn untranslatable<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
+        let body = error_body(
+            self.endpoint.dialect(),
+            ErrorKind::BadAnswer,
+            "the provider's answer can't be translated",
+            "untranslatable",
+        );
+        self.status = 502;
+        self.record.status = Some(502);
+        let record = self.finish(turn, Ending::Complete);
+        let reply = Reply {
+            status: 502,
+            headers: vec![(Cow::Borrowed("content-type"), Cow::Borrowed("application/json"))],
+            body,
+            details: "spillway_untranslatable",
+        };
+        (Exchange::Done(record), Step::reply(reply))
+    }
+}
+
 impl Calling {
     /// The call that is on its way was answered, in one way or another.
     pub(in super::super) fn answered<S: Store>(
         self: Box<Self>,
         turn: &mut Turn<'_, S>,
-        answer: &CallAnswer,
+        answer: CallAnswer,
     ) -> (Exchange, Step) {
         let Self {
             phase: Phase::Called(called),
@@ -157,7 +181,6 @@ impl Calling {
         else {
             return (Exchange::Calling(self), Step::hold());
         };
-        let rule = self.kept.rule;
         let levels = self.kept.levels.clone();
         let admitted = Admitted {
             endpoint: self.endpoint,
@@ -168,16 +191,16 @@ impl Calling {
             ticket: called.ticket,
             levels,
             prompt: Tokens::default(),
-            strip_usage: called.strip_usage,
+            strip_usage: called.written.strip_usage,
             relay: None,
             spent: None,
+            rule: self.kept.rule,
             kept: Some(self.kept),
-            rule,
             choices: self.choices,
             sent: called.sent,
             record: self.record,
         };
-        read(turn, admitted, answer)
+        read(turn, admitted, (answer, &called.written))
     }
 
     /// Whether the policy has something of its own to say when nobody is left.
@@ -187,9 +210,11 @@ impl Calling {
     }
 
     /// The answer of the attempt that was just given up is all there.
-    fn keeping(mut self: Box<Self>, answer: &CallAnswer) -> Box<Self> {
+    fn keeping(mut self: Box<Self>, answer: CallAnswer, written: &Written) -> Box<Self> {
         if let Some(last) = &mut self.kept.last {
-            last.gather(&answer.body, true, MOST_OF_A_FAILURE);
+            let (status, body) = said::error(written.pair, last.status, Cow::Owned(answer.body));
+            last.status = status;
+            last.gather(&body, true, MOST_OF_A_FAILURE);
         }
         self
     }
@@ -215,7 +240,7 @@ impl Calling {
             .route(&self.record.model)
             .map(|route| &route.failover);
         if let Some(text) = rules.and_then(|rules| rules.exhausted.as_ref()) {
-            return static_answer(text);
+            return exhausted(text);
         }
         let last = self.kept.last.take();
         match last.filter(|last| last.whole) {
@@ -255,37 +280,37 @@ fn clear_error<S: Store>(
     }
 }
 
-fn static_answer(answer: &crate::policy::Exhausted) -> Reply {
-    let json = answer.body.trim_start().starts_with('{');
-    let kind = if json {
-        "application/json"
-    } else {
-        "text/plain; charset=utf-8"
-    };
-    Reply {
-        status: answer.status,
-        headers: vec![
-            (Cow::Borrowed("content-type"), Cow::Borrowed(kind)),
-            (Cow::Borrowed(EXHAUSTED), Cow::Borrowed("true")),
-        ],
-        body: answer.body.clone().into_bytes(),
-        details: "spillway_exhausted",
-    }
-}
-
 /// Reads a call's answer as the filter reads one that passes, and makes one reply of what comes out.
-fn read<S: Store>(turn: &mut Turn<'_, S>, admitted: Admitted, answer: &CallAnswer) -> (Exchange, Step) {
+fn read<S: Store>(
+    turn: &mut Turn<'_, S>,
+    admitted: Admitted,
+    (mut answer, written): (CallAnswer, &Written),
+) -> (Exchange, Step) {
     let details = answer.details();
     let dialect = admitted.endpoint.dialect();
     let head = ResponseHead {
         property: &|path| (path == ["response", "code_details"]).then(|| details.as_bytes().to_vec()),
         ..answer.head()
     };
+    let good = head.status().is_some_and(|status| (200..300).contains(&status));
+    let said = (good && written.pair.is_some())
+        .then(|| said::answer(turn, written, (&answer.headers, &answer.body)));
     let (exchange, head_step) = admitted.respond(turn, &head);
     let state = match exchange {
         Exchange::Responding(state) => state,
-        Exchange::Calling(state) => return (Exchange::Calling(state.keeping(answer)), head_step),
+        Exchange::Calling(state) => return (Exchange::Calling(state.keeping(answer, written)), head_step),
         other => return (other, head_step),
+    };
+    let state = match said {
+        None => state,
+        Some(Some(body)) => {
+            answer.body = body;
+            state
+        }
+        Some(None) => match state.give_up(turn, Fault::Malformed) {
+            Ok(next) => return next,
+            Err(same) => return same.untranslatable(turn),
+        },
     };
     let status = state.status;
     let body = Body {
@@ -306,10 +331,19 @@ fn read<S: Store>(turn: &mut Turn<'_, S>, admitted: Admitted, answer: &CallAnswe
     let mut headers = passed_on(&answer.headers);
     apply(&mut headers, head_step.edits);
     apply(&mut headers, step.edits);
+    if !written.dropped.is_empty() {
+        headers.push((Cow::Borrowed(DROPPED), Cow::Owned(written.dropped.join(", "))));
+    }
+    let body = step.body.unwrap_or(answer.body);
+    let (status, body) = if good {
+        (status, body)
+    } else {
+        said::error(written.pair, status, Cow::Owned(body))
+    };
     let reply = Reply {
         status,
         headers,
-        body: step.body.unwrap_or_else(|| answer.body.clone()),
+        body,
         details: "spillway_failover",
     };
     (exchange, Step::reply(reply))

@@ -21,6 +21,7 @@ use super::super::{Body, Exchange, Flow, ResponseHead, Step, Turn, blame};
 use super::answered::LastAnswer;
 use super::kept::{Kept, charged};
 use super::next::{Asking, Chosen, Next, Overdue};
+use super::request::Written;
 
 /// More of an answer that was given up isn't kept.
 pub(super) const MOST_OF_A_FAILURE: usize = 64 << 10;
@@ -52,7 +53,7 @@ pub(super) struct Called {
     pub(super) pass: Pass,
     /// The provider's part of what was set aside.
     pub(super) ticket: Ticket,
-    pub(super) strip_usage: bool,
+    pub(super) written: Written,
     pub(super) sent: Instant,
 }
 
@@ -188,7 +189,7 @@ impl Calling {
             hop: chosen.hop,
             pass: chosen.pass,
             ticket: chosen.ticket,
-            strip_usage: outgoing.strip_usage,
+            written: outgoing.written,
             sent: now,
         }));
         let step = Step {
@@ -292,6 +293,38 @@ impl Calling {
 }
 
 impl Admitted {
+    /// Goes out as a call from the beginning.
+    pub(in super::super) fn call<S: Store>(
+        self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        mut kept: Box<Kept>,
+    ) -> (Exchange, Step) {
+        let estimate = self.ticket.prompt();
+        let ticket = kept.part(&turn.gateway.policy, self.ticket);
+        kept.tried.clear();
+        kept.due = None;
+        let state = Box::new(Calling {
+            endpoint: self.endpoint,
+            retry: self.retry,
+            estimate,
+            choices: self.choices,
+            record: self.record,
+            kept,
+            phase: Phase::Waiting(turn.now.monotonic, self.hop),
+        });
+        match self.pass {
+            Some(pass) => state.call(
+                turn,
+                Chosen {
+                    hop: self.hop,
+                    pass,
+                    ticket,
+                },
+            ),
+            None => state.exhausted(turn),
+        }
+    }
+
     /// When its time is up.
     pub(in super::super) fn due(&self) -> Option<Instant> {
         self.kept.as_ref()?.due.map(|(at, _)| at)
@@ -478,6 +511,7 @@ fn outcome_of(fault: Fault) -> Outcome {
         Fault::Reset => Outcome::Failure(Failure::Reset),
         Fault::Timeout | Fault::FirstToken => Outcome::Failure(Failure::Timeout),
         Fault::StreamError => Outcome::Failure(Failure::StreamError),
+        Fault::Malformed => Outcome::Failure(Failure::Malformed),
         Fault::Status(status, _) => Outcome::Failure(Failure::Status(status)),
     }
 }

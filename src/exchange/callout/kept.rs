@@ -1,7 +1,6 @@
 //! What is kept of a request that may be sent again, and what its attempts have cost so far.
 
 use crate::dialect::Endpoint;
-use crate::headers::Headers;
 use crate::ledger::{Level, Ticket};
 use crate::policy::{Charge, Failover, Hop, Mode, Per, Policy, Via};
 use crate::report::metric::{LimitRef, Metric, Unmoved};
@@ -9,7 +8,6 @@ use crate::report::record::milliseconds;
 use crate::store::Store;
 use crate::time::Instant;
 
-use super::super::gateway::Gateway;
 use super::super::identify::Who;
 use super::super::plan::Plan;
 use super::super::{Edit, Turn};
@@ -18,30 +16,8 @@ use super::listen::Listening;
 /// All requests together that a worker keeps, in bytes: an outage mustn't take the VM's memory as well.
 const MOST_KEPT: usize = 64 << 20;
 
-/// The client's headers that are told to another provider too: what the dialects give a meaning, and who speaks.
-/// Everything else may be a credential, an account or a name that is meant for one provider only.
-const FORWARDED: [&str; 5] = [
-    "accept",
-    "anthropic-beta",
-    "anthropic-version",
-    "openai-beta",
-    "user-agent",
-];
-
-/// Headers of the client's that may go with another attempt.
-pub(in super::super) type Forwarded = Vec<(String, String)>;
-
-/// Picks them out. None of them names a caller, whatever the policy calls its headers.
-pub(in super::super) fn forwarded(gateway: &Gateway, headers: &Headers) -> Forwarded {
-    let known = |name: &[u8]| FORWARDED.iter().find(|known| known.as_bytes() == name);
-    let fields = headers.iter().filter(|(name, _)| !gateway.is_identity(name));
-    fields
-        .filter_map(|(name, value)| {
-            let value = core::str::from_utf8(value).ok()?;
-            Some(((*known(name)?).to_owned(), value.to_owned()))
-        })
-        .collect()
-}
+/// Headers of the client's own protocol, by name and value.
+pub(in super::super) type Headers = Vec<(String, String)>;
 
 /// A request that may be sent again by callouts, and its attempts so far.
 #[derive(Debug)]
@@ -50,7 +26,7 @@ pub(crate) struct Kept {
     pub(super) body: Vec<u8>,
     pub(super) path: String,
     pub(super) authority: String,
-    pub(super) headers: Forwarded,
+    pub(super) headers: Headers,
     pub(super) who: Who,
     /// The rule that the answer must meet.
     pub(super) rule: Option<usize>,
@@ -112,7 +88,20 @@ pub(in super::super) struct Start<'a> {
 
 /// Whether the gateway role fails over for this model.
 pub(in super::super) fn by_callout(policy: &Policy, rules: &Failover) -> bool {
-    rules.via == Via::Callout && rules.attempts > 1 && policy.mode == Mode::Enforce
+    rules.via == Via::Callout && policy.mode == Mode::Enforce
+}
+
+/// Whether a request may go to candidates of another protocol: by a call, that is, and with its host's headers held.
+pub(in super::super) fn can_translate<S: Store>(
+    turn: &Turn<'_, S>,
+    plan: &Plan<'_>,
+    (endpoint, body): (Endpoint, &[u8]),
+) -> bool {
+    let policy = &turn.gateway.policy;
+    policy.host.body_pause
+        && by_callout(policy, &plan.route.failover)
+        && endpoint.generates()
+        && unmoved(turn, plan, body).is_none()
 }
 
 impl Kept {
@@ -121,13 +110,15 @@ impl Kept {
         turn: &mut Turn<'_, S>,
         plan: &Plan<'_>,
         start: &Start<'_>,
-        client: (&mut Forwarded, &mut Who),
+        client: (&mut Headers, &mut Who),
     ) -> Option<Box<Self>> {
         let policy = &turn.gateway.policy;
-        if !by_callout(policy, &plan.route.failover) || !start.endpoint.generates() {
+        let rules = &plan.route.failover;
+        let calls = by_callout(policy, rules) && start.endpoint.generates();
+        if !calls || rules.attempts < 2 && !plan.foreign.contains(&start.hop) {
             return None;
         }
-        if let Some(why) = unmoved(turn, plan, start) {
+        if let Some(why) = unmoved(turn, plan, start.body) {
             turn.count(Metric::Unmoved(why));
             return None;
         }
@@ -217,11 +208,11 @@ impl Kept {
     }
 }
 
-fn unmoved<S: Store>(turn: &Turn<'_, S>, plan: &Plan<'_>, start: &Start<'_>) -> Option<Unmoved> {
+fn unmoved<S: Store>(turn: &Turn<'_, S>, plan: &Plan<'_>, body: &[u8]) -> Option<Unmoved> {
     let room = MOST_KEPT.saturating_sub(turn.load.kept);
     if plan.facts.pinned {
         Some(Unmoved::Pinned)
-    } else if start.body.len() > room {
+    } else if body.len() > room {
         Some(Unmoved::TooLarge)
     } else {
         None

@@ -39,7 +39,10 @@ impl Responding {
             kept.listening = Some(Listening::default());
             return true;
         }
-        kept.give_out();
+        // A call's answer is read as a whole before anything of it goes out.
+        if !kept.calls() {
+            kept.give_out();
+        }
         false
     }
 

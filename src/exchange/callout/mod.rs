@@ -19,10 +19,11 @@ mod kept;
 mod listen;
 mod next;
 mod request;
+mod said;
 
 pub use answered::CallAnswer;
 pub use calling::Calling;
 pub use request::Call;
 
 pub(crate) use kept::Kept;
-pub(super) use kept::{Before, Forwarded, Start, by_callout, forwarded};
+pub(super) use kept::{Before, Start, by_callout, can_translate};

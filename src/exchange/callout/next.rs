@@ -13,6 +13,7 @@ use crate::time::Instant;
 
 use super::super::Turn;
 use super::super::admit::{note_chosen, note_passed, note_turned};
+use super::super::foreign;
 use super::super::gateway::Claims;
 use super::super::plan::Plan;
 use super::super::settle::observe;
@@ -181,7 +182,9 @@ impl Kept {
         let Ok(facts) = scan(asking.endpoint, &self.body) else {
             return Err(None);
         };
-        let plan = Plan::new(&gateway.policy, route, &facts);
+        let mut plan = Plan::new(&gateway.policy, route, &facts);
+        plan.foreign = foreign::unjudged(&gateway.policy, route, asking.endpoint, facts.stream);
+        plan.unjudged = Some(&self.body);
         let prompt = plan.tokens(turn, None).at_least();
         let mut search = gateway
             .search(route, plan.need(asking.endpoint, prompt))
@@ -199,6 +202,11 @@ impl Kept {
     ) -> Option<Chosen> {
         while let Some(found) = search.next(turn.store, turn.now.monotonic, turn.entropy) {
             note_turned(turn, &found);
+            if plan.unfit(&turn.gateway.policy, asking.endpoint, found.hop) {
+                observe(turn, found.hop, found.pass, Outcome::Neutral);
+                search.skip(found.hop, PassedOver::Dialect, None);
+                continue;
+            }
             match self.book(turn, plan, (asking.endpoint, found.hop)) {
                 Ok(ticket) => {
                     note_chosen(turn, (found.hop, found.state), asking.record);

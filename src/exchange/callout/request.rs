@@ -1,17 +1,22 @@
 //! A request as it goes to another candidate: its path, authority, credential, model name and body.
 //!
-//! The invariant: nothing of the client's goes along but the body, the path and the headers in [`super::kept`]'s list,
-//! and no credential but this provider's.
+//! The invariant: nothing of the client's goes along but the body, the path and, to who speaks its protocol, the headers
+//! of that protocol; and no credential but this provider's.
 
 use core::time::Duration;
 
 use crate::dialect::{Edits, Endpoint, rewrite, scan};
-use crate::policy::{Hop, Policy};
+use crate::policy::{Hop, Provider};
 use crate::time::Instant;
+use crate::translate;
 
+use super::super::foreign::{self, Pair};
 use super::super::gateway::Gateway;
 use super::super::plan::Plan;
 use super::kept::Kept;
+
+/// Headers of OpenAI's protocol that name an account, which is one at one provider.
+const ACCOUNTS: [&str; 2] = ["openai-organization", "openai-project"];
 
 /// An HTTP call that the host is asked to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +34,21 @@ pub struct Call {
 /// A call, and what its answer is read with.
 pub(super) struct Outgoing {
     pub(super) call: Call,
-    /// Usage was asked for that the client didn't ask for.
-    pub(super) strip_usage: bool,
+    pub(super) written: Written,
     pub(super) choices: u32,
+}
+
+/// How a request was written for a provider.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Another protocol than the client's.
+    pub(super) pair: Option<Pair>,
+    /// The model that the client named.
+    pub(super) asked: String,
+    /// What of the request the protocol has no place for.
+    pub(super) dropped: Vec<&'static str>,
+    /// Usage comes in a chunk of its own that the client didn't ask for.
+    pub(super) strip_usage: bool,
 }
 
 impl Kept {
@@ -46,28 +63,53 @@ impl Kept {
         let facts = scan(endpoint, &self.body).ok()?;
         let route = gateway.route(model)?;
         let plan = Plan::new(policy, route, &facts);
-        let inject = plan.injects_usage(policy, hop, endpoint);
-        let edits = Edits {
-            model: plan.renamed(policy, hop),
-            include_usage: inject,
+        let provider = policy.providers.get(hop.provider)?;
+        let at = (provider, provider.models.get(hop.model)?.name.as_str());
+        let path = foreign::path(endpoint, &self.path, at, facts.stream)?;
+        let pair = Pair::of(endpoint, provider);
+        let own = plan.injects_usage(policy, hop, endpoint);
+        let (body, dropped) = match pair {
+            None => (self.renamed(&plan, at.1, own), Vec::new()),
+            Some(pair) => {
+                let translated = pair.request(&self.body, at.1, facts.stream)?;
+                (translated.body, translated.dropped)
+            }
         };
-        let body = rewrite(&self.body, &facts, edits).unwrap_or_else(|| self.body.clone());
+        let told = own || pair.is_some() && endpoint == Endpoint::ChatCompletions && facts.stream;
         Some(Outgoing {
             call: Call {
-                cluster: policy.providers.get(hop.provider)?.cluster.clone(),
-                headers: self.head(policy, hop)?,
+                cluster: provider.cluster.clone(),
+                headers: self.head(gateway, (provider, pair), path),
                 body,
                 timeout: self.times(&route.failover, self.prompt, now).whole,
             },
-            strip_usage: inject && facts.include_usage != Some(true),
+            written: Written {
+                pair,
+                asked: facts.model.clone().into_owned(),
+                dropped,
+                strip_usage: told && facts.include_usage != Some(true),
+            },
             choices: facts.choices,
         })
     }
 
-    fn head(&self, policy: &Policy, hop: Hop) -> Option<Vec<(String, String)>> {
-        let provider = policy.providers.get(hop.provider)?;
+    /// The client's own body with the provider's name of the model.
+    fn renamed(&self, plan: &Plan<'_>, model: &str, include_usage: bool) -> Vec<u8> {
+        let edits = Edits {
+            model: Some(model),
+            include_usage,
+        };
+        rewrite(&self.body, plan.facts, edits).unwrap_or_else(|| self.body.clone())
+    }
+
+    fn head(
+        &self,
+        gateway: &Gateway,
+        (provider, pair): (&Provider, Option<Pair>),
+        path: String,
+    ) -> Vec<(String, String)> {
         let authority = provider.authority.as_ref().unwrap_or(&self.authority);
-        let path = format!("{}{}", provider.path_prefix, self.path);
+        let path = format!("{}{path}", provider.path_prefix);
         let own = [
             (":method", "POST"),
             (":path", &path),
@@ -75,13 +117,26 @@ impl Kept {
             ("content-type", "application/json"),
             ("accept-encoding", "identity"),
         ];
-        let mut headers: Vec<_> = own
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        headers.extend(self.headers.iter().cloned());
+        let mut headers: Vec<_> = own.iter().map(|(name, value)| owned(name, value)).collect();
+        match pair {
+            Some(pair) => {
+                let needed = translate::headers(pair.provider).iter();
+                headers.extend(needed.map(|(name, value)| owned(name, value)));
+            }
+            None => headers.extend(self.protocol_headers(gateway)),
+        }
         let credential = provider.credential.as_ref();
         headers.extend(credential.map(|c| (c.header.clone(), c.value.clone())));
-        Some(headers)
+        headers
     }
+
+    fn protocol_headers<'k>(&'k self, gateway: &'k Gateway) -> impl Iterator<Item = (String, String)> + 'k {
+        let stays = |name: &str| ACCOUNTS.contains(&name) || gateway.is_identity(name.as_bytes());
+        let known = self.headers.iter().filter(move |(name, _)| !stays(name));
+        known.cloned()
+    }
+}
+
+fn owned(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
 }

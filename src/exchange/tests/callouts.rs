@@ -64,7 +64,7 @@ fn a_503_is_asked_again_at_the_next_and_the_client_gets_that_answer() {
     assert_eq!(header(":authority"), Some("backup.test"));
     assert_eq!(header("authorization"), Some("Bearer sk-s3cr3t-openai"));
     assert_eq!(header("x-tenant"), None, "identities stay here");
-    call.called(&mut lab, &json_answer(200, &answered("hi", 10, 20)));
+    call.called(&mut lab, json_answer(200, &answered("hi", 10, 20)));
     let reply = call.reply.clone().unwrap();
     assert_eq!(reply.status, 200);
     assert_eq!(call.reply_json()["choices"][0]["message"]["content"], "hi");
@@ -92,7 +92,7 @@ fn a_stream_that_begins_with_an_error_is_never_seen_and_the_next_comes_as_one_bl
     assert_eq!(call.answer_text(), "");
     assert_eq!(call.call.take().unwrap().cluster, "backup");
     let events = [&delta("hi", None), &delta("", Some("stop")), &usage(3, 1), DONE];
-    call.called(&mut lab, &block(&events));
+    call.called(&mut lab, block(&events));
     let body = String::from_utf8(call.reply.clone().unwrap().body).unwrap();
     assert_eq!(
         body,

@@ -376,7 +376,7 @@ impl Call {
     }
 
     /// What came of the call.
-    fn called(&mut self, lab: &mut Lab, answer: &CallAnswer) {
+    fn called(&mut self, lab: &mut Lab, answer: CallAnswer) {
         let step = self.run(lab, |exchange, turn| exchange.called(turn, answer));
         self.take_reply(step.flow);
     }
