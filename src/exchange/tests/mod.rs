@@ -3,6 +3,7 @@
 mod admission;
 mod breakers;
 mod endings;
+mod failover;
 mod headers_first;
 mod refusals;
 mod routing;
