@@ -6,6 +6,7 @@ mod endings;
 mod failover;
 mod headers_first;
 mod refusals;
+mod router;
 mod routing;
 mod streams;
 mod validation;
