@@ -99,8 +99,7 @@ def _order(model, order, policy, mocks):
         cluster["cluster_type"]["typed_config"]["clusters"] = [{"name": of[name]} for name in tried]
         return cluster
     endpoints = [{"priority": place, **_endpoint(mocks[of[name]], name)} for place, name in enumerate(order)]
-    options["explicit_http_config"] = {"http_protocol_options": {}}
-    del options["auto_config"], cluster["transport_socket_matches"]
+    del cluster["transport_socket_matches"]
     return {**cluster, "type": "STATIC", "load_assignment": {"cluster_name": cluster["name"], "endpoints": endpoints}}
 
 
@@ -129,7 +128,7 @@ def _at(model, name, port):
     cluster = {key: copy.deepcopy(value) for key, value in model.items() if key not in plain}
     options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
     options.pop("http_filters", None)
-    del options["auto_config"]
+    options.pop("auto_config", None)
     options["explicit_http_config"] = {"http_protocol_options": {}}
     return {**cluster, "name": name, "type": "STATIC",
             "load_assignment": {"cluster_name": name, "endpoints": [_endpoint(port, name)]}}
