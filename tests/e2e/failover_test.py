@@ -374,7 +374,8 @@ def test_requests_of_megabytes_are_sent_again_whole(start):
     assert [len(one) for one in (attempts(lab),)] == [3]
 
 
-@pytest.mark.parametrize("model, faults", [("alone", {"status": 503}), ("pair", {"delay_headers_ms": 400})])
+@pytest.mark.parametrize("model, faults", [("alone", {"status": 503, "delay_headers_ms": 60}),
+                                           ("pair", {"delay_headers_ms": 400})])
 def test_a_client_that_hangs_up_leaks_nothing(start, model, faults):
     limits = {"limits": [{"name": "caller-tokens", "per": ["caller"], "tokens": "100k/day"}]}
     lab = start(BACKUP, POLICY, PATIENT, limits, file=FAILOVER)

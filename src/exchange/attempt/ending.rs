@@ -97,7 +97,8 @@ mod tests {
         );
         let details = |text| ("response.code_details", text);
         let lost = Unanswered::Lost;
-        let table: [(Vec<(&str, &str)>, u64, Unanswered); 8] = [
+        type Row<'t> = (Vec<(&'t str, &'t str)>, u64, Unanswered);
+        let table: [Row<'_>; 8] = [
             (vec![refused], 1, lost(GaveUp::Connect)),
             (vec![], 1, Unanswered::Nobodys),
             (vec![connected], 1, lost(GaveUp::Reset)),

@@ -3,13 +3,14 @@
 use core::time::Duration;
 
 use crate::breaker::{Failure, Outcome};
-use crate::dialect::signals::signals;
+use crate::dialect::signals::{is_rate_limit_header, signals};
 use crate::dialect::{Passed, StreamOptions, StreamReader};
 use crate::policy::{Failover, Policy};
 use crate::report::metric::GaveUp;
 use crate::report::record::milliseconds;
 use crate::store::Store;
 
+use super::super::foreign::{Pair, is_protocol_header};
 use super::super::settle::observe;
 use super::super::{Body, Edit, Flow, ResponseHead, Step, Turn, blame};
 use super::ending::Unanswered;
@@ -29,7 +30,7 @@ impl Going {
     ) -> (Attempt, Step) {
         let status = head.status().unwrap_or(502);
         let wait = signals(head.headers.iter(), turn.now).wait();
-        let edits = without_ours(head);
+        let edits = without_ours(head, self.pair);
         if let Some(why) = self.gives_up(&turn.gateway.policy, status, wait) {
             let outcome = blame::of_status(status, b"", wait).unwrap_or(Outcome::Neutral);
             let edits = flip(edits, status);
@@ -283,10 +284,13 @@ fn keep<S: Store>(turn: &mut Turn<'_, S>, number: u32, mut tried: Tried) {
         .push((tried_key(number), tried.to_bytes()));
 }
 
-fn without_ours(head: &ResponseHead<'_>) -> Vec<Edit> {
+fn without_ours(head: &ResponseHead<'_>, pair: Option<Pair>) -> Vec<Edit> {
+    let ours = |name: &[u8]| name.starts_with(b"x-spillway-");
+    // What tells of limits is read by the gateway role, and taken out there.
+    let theirs = |name: &[u8]| pair.is_some() && is_protocol_header(name) && !is_rate_limit_header(name);
     let names = head.headers.iter().map(|(name, _)| name);
     names
-        .filter(|name| name.starts_with(b"x-spillway-"))
+        .filter(|name| ours(name) || theirs(name))
         .map(Edit::remove)
         .collect()
 }
