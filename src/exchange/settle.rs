@@ -59,9 +59,6 @@ impl Cost {
     pub(super) fn and(mut self, spent: Before) -> Self {
         self.usage.input = self.usage.input.saturating_add(spent.input);
         self.usage.output = self.usage.output.saturating_add(spent.output);
-        if self.source.is_empty() {
-            self.source = "estimate";
-        }
         self
     }
 
@@ -93,8 +90,8 @@ impl Admitted {
             spent: self.spent,
         };
         let mut record = self.record;
-        let total = settle_last(turn, (self.ticket, self.kept), bill);
-        record.actual = Some(total.actual());
+        settle_last(turn, (self.ticket, self.kept), bill);
+        record.actual = Some(cost.actual());
         record.close(ending.as_str(), turn.now.monotonic);
         record
     }
@@ -149,8 +146,8 @@ impl Responding {
             spent: self.spent,
         };
         let mut record = self.record;
-        let total = settle_last(turn, (self.ticket, self.kept), bill);
-        record.actual = Some(total.actual());
+        settle_last(turn, (self.ticket, self.kept), bill);
+        record.actual = Some(cost.actual());
         record.close(ending.as_str(), turn.now.monotonic);
         turn.add(Metric::of_hop(self.hop, Metric::Duration), record.duration_ms);
         record
@@ -330,22 +327,18 @@ impl Responding {
     }
 }
 
-/// Settles an attempt that ends the exchange, and with it what its caller is charged for the calls before. Answers all
-/// that was charged.
+/// Settles an attempt that ends the exchange, and with it what its caller is charged for the calls before.
 fn settle_last<S: Store>(
     turn: &mut Turn<'_, S>,
     (ticket, kept): (Ticket, Option<Box<Kept>>),
     bill: Bill,
-) -> Cost {
+) {
     let cost = bill.cost;
     let Some((own, before)) = kept.and_then(|mut kept| Some((kept.take_own()?, kept.before()))) else {
-        settle(turn, ticket, bill);
-        return cost;
+        return settle(turn, ticket, bill);
     };
     settle_there(turn, ticket, cost);
-    let total = cost.and(before);
-    settle_own(turn, own, total, bill.lesson);
-    total
+    settle_own(turn, own, cost.and(before), bill.lesson);
 }
 
 /// Settles what was set aside with one provider: its tokens are counted where its caller is charged.

@@ -26,6 +26,8 @@ pub(super) struct Line {
     worker: Rc<Worker>,
     exchange: RefCell<Exchange>,
     weight: Cell<Weight>,
+    /// The tick looks at it.
+    watched: Cell<bool>,
     /// The call that is on its way.
     token: Cell<Option<u32>>,
 }
@@ -37,6 +39,7 @@ impl Line {
             worker,
             exchange: RefCell::default(),
             weight: Cell::default(),
+            watched: Cell::default(),
             token: Cell::default(),
         })
     }
@@ -74,7 +77,10 @@ impl Line {
                 .turn(|turn| exchange.called(turn, CallAnswer::unsent()));
         }
         self.weigh(exchange.weight());
-        self.worker.watch(self, exchange.due());
+        let watched = exchange.due().is_some();
+        if self.watched.replace(watched) != watched {
+            self.worker.watch(self, watched);
+        }
         self.exchange.replace(exchange);
         step
     }
@@ -112,7 +118,12 @@ impl Line {
     /// The stream is over.
     pub(super) fn end(self: &Rc<Self>, ending: impl FnOnce() -> Ending) -> Option<Box<Record>> {
         self.weigh(Weight::default());
-        self.worker.forget(self, self.token.take());
+        if self.watched.take() {
+            self.worker.watch(self, false);
+        }
+        if let Some(token) = self.token.take() {
+            self.worker.forget_call(token);
+        }
         match self.exchange.take() {
             Exchange::Start | Exchange::Bypassed => None,
             Exchange::Done(record) => Some(record),

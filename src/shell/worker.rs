@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::exchange::{Effects, Gateway, Turn, Weight};
 use crate::failover::{self, Load};
 use crate::report::{Kind, Metric};
-use crate::time::{Instant, Now, UnixMillis};
+use crate::time::{Now, UnixMillis};
 use crate::tokens::exact::Counter;
 use crate::{breaker, ledger};
 
@@ -116,14 +116,12 @@ impl Worker {
     }
 
     /// Notes whether an exchange is to be woken.
-    pub(super) fn watch(&self, line: &Rc<Line>, due: Option<Instant>) {
-        if !self.gateway.calls_out() {
-            return;
-        }
-        let mut watched = self.watched.borrow_mut();
-        match due {
-            Some(_) => drop(watched.insert(line.id(), Rc::clone(line))),
-            None => drop(watched.remove(&line.id())),
+    pub(super) fn watch(&self, line: &Rc<Line>, watched: bool) {
+        let mut all = self.watched.borrow_mut();
+        if watched {
+            drop(all.insert(line.id(), Rc::clone(line)));
+        } else {
+            drop(all.remove(&line.id()));
         }
     }
 
@@ -141,14 +139,9 @@ impl Worker {
         }
     }
 
-    /// An exchange is over: nothing of it is kept.
-    pub(super) fn forget(&self, line: &Line, token: Option<u32>) {
-        if self.gateway.calls_out() {
-            drop(self.watched.borrow_mut().remove(&line.id()));
-        }
-        if let Some(token) = token {
-            drop(self.calls.borrow_mut().remove(&token));
-        }
+    /// A call's stream is over: the host cancels the call, and no answer comes.
+    pub(super) fn forget_call(&self, token: u32) {
+        drop(self.calls.borrow_mut().remove(&token));
     }
 
     /// An exchange adds something else to the load than before.

@@ -7,7 +7,7 @@ import pytest
 from lab import BACKUP
 from lab.config import SECRETS, caller_key
 
-from conftest import FAILOVER
+from conftest import FAILOVER, FULL
 
 STEADY = {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}}
 CLAUDE, GPT = "anthropic/claude-sonnet-4-5", "openai/gpt-4o"
@@ -25,9 +25,12 @@ FAULTS = [{"status": 503}, {"reset_after": 0}]
 TOOLS = [{"type": "function", "function": {"name": "depth", "parameters": {"type": "object", "properties": {}}}}]
 
 
-@pytest.fixture(scope="module")
-def shared(start_once):
-    return start_once(BACKUP, POLICY, file=FAILOVER)
+@pytest.fixture(scope="module", params=["native", "callout"])
+def shared(start_once, request):
+    """By Envoy's router with the provider role, and by the gateway role's own calls: the client sees no difference."""
+    if request.param == "native":
+        return start_once(BACKUP, POLICY, file=FAILOVER)
+    return start_once(BACKUP, POLICY, {"failover": {"via": "callout"}}, file=FULL)
 
 
 @pytest.fixture

@@ -228,7 +228,6 @@ impl Calling {
         let reply = self.last_words(turn);
         let mut record = self.record;
         record.status = Some(reply.status);
-        record.actual = Some(total.actual());
         record.refused = Refused::Unavailable.as_str();
         record.close("refused", turn.now.monotonic);
         (Exchange::Done(record), Step::reply(reply))
@@ -335,7 +334,9 @@ fn read<S: Store>(
         headers.push((Cow::Borrowed(DROPPED), Cow::Owned(written.dropped.join(", "))));
     }
     let body = step.body.unwrap_or(answer.body);
-    let (status, body) = if good {
+    let (status, body) = if rejected(&exchange) {
+        (502, body)
+    } else if good {
         (status, body)
     } else {
         said::error(written.pair, status, Cow::Owned(body))
@@ -347,6 +348,11 @@ fn read<S: Store>(
         details: "spillway_failover",
     };
     (exchange, Step::reply(reply))
+}
+
+/// Whether the answer broke its rule: its status can say so here, whatever the host's settings allow.
+fn rejected(exchange: &Exchange) -> bool {
+    matches!(exchange, Exchange::Done(record) if record.refused == Refused::Answer.as_str())
 }
 
 fn apply(headers: &mut Vec<(Cow<'static, str>, Cow<'static, str>)>, edits: Vec<Edit>) {

@@ -265,7 +265,7 @@ impl Calling {
     ) -> Box<Record> {
         let now = turn.now.monotonic;
         let (mut record, mut kept) = (self.record, self.kept);
-        let mut own_cost = Cost::default();
+        let mut own_cost = Cost::estimated(0, 0);
         if let Phase::Called(called) = self.phase {
             observe(turn, called.hop, called.pass, Outcome::Neutral);
             let cost = Cost::estimated(self.estimate, 0);
@@ -286,7 +286,7 @@ impl Calling {
         if let Some(own) = kept.take_own() {
             settle_own(turn, own, total, Lesson::default());
         }
-        record.actual = Some(total.actual());
+        record.actual = Some(own_cost.actual());
         record.close(ending.as_str(), now);
         record
     }
@@ -335,11 +335,8 @@ impl Admitted {
         mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
     ) -> (Exchange, Step) {
-        let past = self
-            .kept
-            .as_mut()
-            .and_then(|kept| past_due(kept, turn.now.monotonic));
-        let (Some(overdue), Some(mut kept)) = (past, self.kept.take()) else {
+        let past = self.kept.as_mut().and_then(|kept| past_due(kept, turn.now.monotonic));
+        let Some((overdue, mut kept)) = past.and_then(|overdue| Some((overdue, self.kept.take()?))) else {
             return (Exchange::Admitted(self), Step::hold());
         };
         let mut asking = Asking {

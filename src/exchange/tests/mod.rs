@@ -159,6 +159,19 @@ impl Lab {
         level.capacity - level.remaining
     }
 
+    /// What has been used of a provider's first limit, in its unit.
+    fn granted(&self, name: &str) -> u64 {
+        let mut providers = self.gateway.policy.providers.iter();
+        let limit = &providers.find(|p| p.name == name).unwrap().limits[0];
+        let id = name.as_bytes();
+        let key = self.gateway.ledger.key(limit, id, &[id]);
+        let level = self
+            .gateway
+            .ledger
+            .level(&self.store, limit, key, self.now.monotonic);
+        level.capacity - level.remaining
+    }
+
     /// Sends a request to its end, or to where it is refused.
     fn send(&mut self, request: &Request) -> Call {
         let mut call = Call::begin(self, request);
