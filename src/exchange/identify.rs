@@ -202,7 +202,9 @@ impl Identified {
 
 /// The client's authority, where a provider without one of its own may have to be given it again.
 fn authority(gateway: &Gateway, headers: &Headers) -> String {
-    let authority = headers.first(":authority").filter(|_| gateway.is_native() || gateway.calls_out());
+    let authority = headers
+        .first(":authority")
+        .filter(|_| gateway.is_native() || gateway.calls_out());
     String::from_utf8_lossy(authority.unwrap_or_default()).into_owned()
 }
 

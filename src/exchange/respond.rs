@@ -146,7 +146,11 @@ impl Admitted {
             return state.bodiless(turn, edits);
         }
         let holds = matches!(state.reader, Reader::Held { .. }) && turn.gateway.policy.host.body_pause;
-        let flow = if holds || listens { Flow::Hold } else { Flow::Continue };
+        let flow = if holds || listens {
+            Flow::Hold
+        } else {
+            Flow::Continue
+        };
         (
             Exchange::Responding(state),
             Step {

@@ -14,9 +14,9 @@ use crate::store::Store;
 use super::Turn;
 use super::admit::Admitted;
 use super::blame::Ending;
+use super::callout::{Before, Kept};
 use super::gateway::{Change, PROVIDERS};
 use super::relay::Spent;
-use super::callout::{Before, Kept};
 use super::respond::{Reader, Responding};
 
 /// What an exchange cost.
@@ -314,11 +314,7 @@ impl Responding {
 }
 
 /// Settles an attempt that ends the exchange, and with it what its caller is charged for the calls before.
-fn settle_last<S: Store>(
-    turn: &mut Turn<'_, S>,
-    (ticket, kept): (Ticket, Option<Box<Kept>>),
-    bill: Bill,
-) {
+fn settle_last<S: Store>(turn: &mut Turn<'_, S>, (ticket, kept): (Ticket, Option<Box<Kept>>), bill: Bill) {
     let cost = bill.cost;
     let Some((own, before)) = kept.and_then(|mut kept| Some((kept.take_own()?, kept.before()))) else {
         return settle(turn, ticket, bill);
@@ -338,12 +334,7 @@ pub(super) fn settle_there<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cos
 }
 
 /// Settles what was set aside with the caller's own limits.
-pub(super) fn settle_own<S: Store>(
-    turn: &mut Turn<'_, S>,
-    ticket: Ticket,
-    cost: Cost,
-    learnt: Option<u64>,
-) {
+pub(super) fn settle_own<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, learnt: Option<u64>) {
     let actual = Actual {
         requests: 1,
         tokens: cost.tokens(),

@@ -188,7 +188,11 @@ mod tests {
         assert!(!acquire(&store, load(2, 1, 0), 0.2, NOW));
         let later = NOW.after(LAPSE);
         assert!(acquire(&store, load(2, 1, 0), 0.2, later));
-        assert_eq!(store.read(KEY).map(|(bytes, _)| bytes.len()), Ok(SLOT), "and its slot is gone");
+        assert_eq!(
+            store.read(KEY).map(|(bytes, _)| bytes.len()),
+            Ok(SLOT),
+            "and its slot is gone"
+        );
     }
 
     #[test]

@@ -91,11 +91,7 @@ mod tests {
             (Some(6), true, false),
         ] {
             let found = limited(wait).gives_up(&rules, alone);
-            assert_eq!(
-                found,
-                given_up.then_some(GaveUp::RateLimited),
-                "{wait:?} {alone}"
-            );
+            assert_eq!(found, given_up.then_some(GaveUp::RateLimited), "{wait:?} {alone}");
         }
     }
 

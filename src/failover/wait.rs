@@ -54,8 +54,7 @@ mod tests {
         ] {
             let longest = backoff(RULES, repeat, u64::MAX);
             assert!(
-                longest <= Duration::from_millis(at_most)
-                    && longest >= Duration::from_millis(at_most - 1),
+                longest <= Duration::from_millis(at_most) && longest >= Duration::from_millis(at_most - 1),
                 "{repeat}: {longest:?}"
             );
             assert_eq!(backoff(RULES, repeat, 0), Duration::ZERO);

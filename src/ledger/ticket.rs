@@ -171,11 +171,7 @@ impl Ticket {
     }
 
     fn with(self, held: Vec<Reservation>, levels: Vec<Level>) -> Self {
-        Self {
-            held,
-            levels,
-            ..self
-        }
+        Self { held, levels, ..self }
     }
 
     /// Gives everything back, the count of the request too: nothing was sent.

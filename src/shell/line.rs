@@ -72,7 +72,9 @@ impl Line {
                 self.worker.await_call(token, self);
                 break;
             }
-            (exchange, step) = self.worker.turn(|turn| exchange.called(turn, CallAnswer::unsent()));
+            (exchange, step) = self
+                .worker
+                .turn(|turn| exchange.called(turn, CallAnswer::unsent()));
         }
         self.weigh(exchange.weight());
         let watched = exchange.due().is_some();
@@ -147,5 +149,11 @@ fn dispatch(call: &Call) -> Option<u32> {
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
     let timeout = u64::try_from(call.timeout.as_millis().clamp(1, LONGEST_CALL_MS)).unwrap_or(1);
-    host::call(&call.cluster, headers, &call.body, core::time::Duration::from_millis(timeout)).ok()
+    host::call(
+        &call.cluster,
+        headers,
+        &call.body,
+        core::time::Duration::from_millis(timeout),
+    )
+    .ok()
 }

@@ -125,10 +125,7 @@ impl HttpContext for Stream {
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
         let over = |exchange: &Exchange| {
-            matches!(
-                exchange,
-                Exchange::Start | Exchange::Bypassed | Exchange::Done(_)
-            )
+            matches!(exchange, Exchange::Start | Exchange::Bypassed | Exchange::Done(_))
         };
         if self.is(over) {
             return Action::Continue;

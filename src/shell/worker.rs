@@ -93,7 +93,7 @@ impl Worker {
         }
         let ticks = self.ticks.get().wrapping_add(1);
         self.ticks.set(ticks);
-        if ticks % (HOUSEKEEPING_MS / self.tick_period()) == 0 {
+        if ticks.is_multiple_of(HOUSEKEEPING_MS / self.tick_period()) {
             self.tick();
         }
     }
@@ -143,17 +143,12 @@ impl Worker {
     /// An exchange adds something else to the load than before.
     pub(super) fn reweigh(&self, before: Weight, after: Weight) {
         let load = self.load.get();
-        let count = |of: u32, was: bool, is: bool| {
-            of.saturating_sub(u32::from(was))
-                .saturating_add(u32::from(is))
-        };
+        let count =
+            |of: u32, was: bool, is: bool| of.saturating_sub(u32::from(was)).saturating_add(u32::from(is));
         self.load.set(Load {
             active: count(load.active, before.active, after.active),
             repeating: count(load.repeating, before.repeats, after.repeats),
-            kept: load
-                .kept
-                .saturating_sub(before.kept)
-                .saturating_add(after.kept),
+            kept: load.kept.saturating_sub(before.kept).saturating_add(after.kept),
             ..load
         });
     }

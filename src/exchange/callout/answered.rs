@@ -65,13 +65,21 @@ impl CallAnswer {
 
     /// The host's word for how the answer came to be, which calls don't carry: told by the host's own wording.
     fn details(&self) -> &'static str {
-        let says = |words: &str| self.body.windows(words.len()).any(|part| part == words.as_bytes());
+        let says = |words: &str| {
+            self.body
+                .windows(words.len())
+                .any(|part| part == words.as_bytes())
+        };
         let own = self.body.len() < 1_024;
         if self.unsent {
             "no_healthy_upstream"
         } else if self.headers.is_empty() {
             "upstream_reset_before_response_started{}"
-        } else if own && self.body.starts_with(b"upstream connect error or disconnect/reset") {
+        } else if own
+            && self
+                .body
+                .starts_with(b"upstream connect error or disconnect/reset")
+        {
             if says("overflow") {
                 "upstream_reset_before_response_started{overflow}"
             } else if says("connection failure") || says("connection timeout") {
@@ -124,7 +132,11 @@ impl LastAnswer {
 }
 
 fn passed_on(headers: &Headers) -> Vec<(Cow<'static, str>, Cow<'static, str>)> {
-    let known = |name: &str| headers.first(name).and_then(|value| core::str::from_utf8(value).ok());
+    let known = |name: &str| {
+        headers
+            .first(name)
+            .and_then(|value| core::str::from_utf8(value).ok())
+    };
     let fields = PASSED_ON.iter().filter_map(|name| Some((*name, known(name)?)));
     fields
         .map(|(name, value)| (Cow::Borrowed(name), Cow::Owned(value.to_owned())))
@@ -220,7 +232,10 @@ impl Calling {
     }
 
     fn last_words<S: Store>(&mut self, turn: &Turn<'_, S>) -> Reply {
-        let rules = turn.gateway.route(&self.record.model).map(|route| &route.failover);
+        let rules = turn
+            .gateway
+            .route(&self.record.model)
+            .map(|route| &route.failover);
         if let Some(text) = rules.and_then(|rules| rules.exhausted.as_ref()) {
             return exhausted(text);
         }
@@ -349,5 +364,9 @@ fn apply(headers: &mut Vec<(Cow<'static, str>, Cow<'static, str>)>, edits: Vec<E
         }
     }
     headers.retain(|(name, _)| name != "content-length" && !name.starts_with(':'));
-    debug_assert!(!headers.iter().any(|(name, _)| name == "retry-after" && is_rate_limit_header(name.as_bytes())));
+    debug_assert!(
+        !headers
+            .iter()
+            .any(|(name, _)| name == "retry-after" && is_rate_limit_header(name.as_bytes()))
+    );
 }

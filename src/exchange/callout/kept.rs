@@ -8,9 +8,9 @@ use crate::report::record::milliseconds;
 use crate::store::Store;
 use crate::time::Instant;
 
-use super::super::{Edit, Turn};
 use super::super::identify::Who;
 use super::super::plan::Plan;
+use super::super::{Edit, Turn};
 use super::listen::Listening;
 
 /// All requests together that a worker keeps, in bytes: an outage mustn't take the VM's memory as well.
@@ -145,7 +145,10 @@ impl Kept {
     /// Tells the host's router how long the whole answer may take.
     pub(in super::super) fn timeout_edit<S: Store>(&self, turn: &Turn<'_, S>) -> Option<Edit> {
         let whole = milliseconds(self.whole?.since(turn.now.monotonic));
-        Some(Edit::set("x-envoy-upstream-rq-timeout-ms", whole.max(1).to_string()))
+        Some(Edit::set(
+            "x-envoy-upstream-rq-timeout-ms",
+            whole.max(1).to_string(),
+        ))
     }
 
     /// Bytes kept.

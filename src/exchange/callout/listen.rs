@@ -25,7 +25,10 @@ pub(in super::super) struct Listening {
 impl Responding {
     /// Holds the answer's head until its first token, where that decides; else the answer is the client's from here on.
     pub(in super::super) fn starts_listening<S: Store>(&mut self, turn: &Turn<'_, S>) -> bool {
-        let rules = turn.gateway.route(&self.record.model).map(|route| &route.failover);
+        let rules = turn
+            .gateway
+            .route(&self.record.model)
+            .map(|route| &route.failover);
         let stream = matches!(self.reader, Reader::Stream(_)) && self.is_good();
         let Some(kept) = &mut self.kept else {
             return false;

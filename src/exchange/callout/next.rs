@@ -66,10 +66,7 @@ impl Kept {
         let times = self.times(rules, prompt, now);
         let first = (self.stream && rules.on.first_token)
             .then(|| (now.after(times.first_token), Overdue::FirstToken));
-        let whole = rules
-            .on
-            .timeout
-            .then(|| (now.after(times.whole), Overdue::Whole));
+        let whole = rules.on.timeout.then(|| (now.after(times.whole), Overdue::Whole));
         self.whole = rules.on.timeout.then(|| now.after(times.whole));
         self.due = [first, whole].into_iter().flatten().min_by_key(|(at, _)| *at);
     }
@@ -115,7 +112,9 @@ impl Kept {
             turn.count(Metric::Unmoved(Unmoved::Attempts));
             return false;
         }
-        let late = self.deadline.is_some_and(|deadline| deadline <= turn.now.monotonic);
+        let late = self
+            .deadline
+            .is_some_and(|deadline| deadline <= turn.now.monotonic);
         if late {
             turn.count(Metric::Unmoved(Unmoved::Deadline));
         }

@@ -18,7 +18,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    Body, Call as Callout, CallAnswer, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead, ResponseHead, Step, Turn,
+    Body, Call as Callout, CallAnswer, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead,
+    ResponseHead, Step, Turn,
 };
 use crate::failover::Load;
 use crate::headers::Headers;
