@@ -1,12 +1,9 @@
 //! From the body to a ticket: read, estimate, choose a candidate, set its tokens aside.
 
-use core::time::Duration;
-use std::borrow::Cow;
-
 use crate::breaker::{Outcome, Pass};
 use crate::dialect::{Edits, Endpoint, RequestFacts, rewrite, scan};
 use crate::ledger::{Admission, Level, Request, Ticket};
-use crate::policy::{Hop, ModelRoute, Policy};
+use crate::policy::{Hop, ModelRoute};
 use crate::report::Record;
 use crate::report::metric::{Booking, Decision, LimitRef, Metric, PassedOver};
 use crate::report::record::outside_name;
@@ -15,9 +12,9 @@ use crate::store::Store;
 use crate::time::Instant;
 
 use super::ahead::{Routed, route_edits};
-use super::callout::{self, Kept};
+use super::callout;
 use super::counting::Tokens;
-use super::foreign::{self, Pair};
+use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
 use super::plan::{Plan, misrouted, nobody, too_long, unknown};
@@ -46,7 +43,7 @@ pub struct Admitted {
     /// What attempts cost that were given up, once that is known.
     pub(super) spent: Option<Box<Spent>>,
     /// What is needed to send it again by a callout, where the policy wants that.
-    pub(super) kept: Option<Box<Kept>>,
+    pub(super) kept: Option<Box<callout::Kept>>,
     /// The rule that the answer must meet.
     pub(super) rule: Option<usize>,
     /// Answers asked for.
@@ -303,7 +300,7 @@ impl Identified {
         if relay::is_native(&turn.gateway.policy, plan.route) {
             return self.relay(turn, plan, granted);
         }
-        if plan.foreign.contains(&granted.hop) && self.speaks_another(turn, granted.hop) {
+        if self.speaks_another(&turn.gateway.policy, plan, granted.hop) {
             return self.call(turn, plan, (granted, bytes));
         }
         let policy = &turn.gateway.policy;
@@ -318,19 +315,8 @@ impl Identified {
         );
         let mut edits = core::mem::take(&mut self.edits);
         if policy.host.body_pause {
-            let path = self.path_at(policy, plan, granted.hop);
-            edits.extend(route_edits(policy, granted.hop, &path));
-            if path != self.path {
-                edits.retain(|edit| !matches!(edit, Edit::Set(name, _) if name == ":path"));
-                let prefix = policy
-                    .providers
-                    .get(granted.hop.provider)
-                    .map(|p| p.path_prefix.as_str());
-                edits.push(Edit::set(
-                    ":path",
-                    format!("{}{path}", prefix.unwrap_or_default()),
-                ));
-            }
+            edits.extend(route_edits(policy, granted.hop, &self.path));
+            edits.extend(self.foreign_path(policy, plan, granted.hop));
             edits.extend(
                 body.as_ref()
                     .map(|b| Edit::set("content-length", b.len().to_string())),
@@ -347,71 +333,6 @@ impl Identified {
         admitted.strip_usage = inject && plan.facts.include_usage != Some(true);
         let flow = Flow::Continue;
         (Exchange::Admitted(admitted), Step { edits, body, flow })
-    }
-
-    /// The request's path at a candidate, without its prefix.
-    fn path_at<'s>(&'s self, policy: &Policy, plan: &Plan<'_>, hop: Hop) -> Cow<'s, str> {
-        let other = plan.foreign.contains(&hop).then(|| {
-            let provider = policy.providers.get(hop.provider)?;
-            let model = provider.models.get(hop.model)?.name.as_str();
-            foreign::path(self.endpoint, &self.path, (provider, model), plan.facts.stream)
-        });
-        other.flatten().map_or(Cow::Borrowed(&self.path), Cow::Owned)
-    }
-
-    fn speaks_another<S: Store>(&self, turn: &Turn<'_, S>, hop: Hop) -> bool {
-        let provider = turn.gateway.policy.providers.get(hop.provider);
-        provider.is_some_and(|provider| Pair::of(self.endpoint, provider).is_some())
-    }
-
-    /// Asks a candidate of another protocol: what a host passes on by itself nobody could translate.
-    fn call<S: Store>(
-        mut self,
-        turn: &mut Turn<'_, S>,
-        plan: &Plan<'_>,
-        (granted, body): (Granted, &[u8]),
-    ) -> (Exchange, Step) {
-        let Some(kept) = self.keep(turn, plan, (&granted, body)) else {
-            // Can't be: it was judged translatable by the same rules.
-            let refusal = Refusal::unavailable(wait_until(None, turn.now));
-            if let Some(pass) = granted.pass {
-                observe(turn, granted.hop, pass, Outcome::Neutral);
-            }
-            let undone = granted
-                .ticket
-                .cancel(&turn.gateway.ledger, turn.store, turn.now.monotonic);
-            turn.effects.bookings.extend(undone.pending);
-            return refuse(turn, self.endpoint, self.record, refusal);
-        };
-        self.admitted(turn, plan, granted).call(turn, kept)
-    }
-
-    /// Keeps what another attempt by a callout would need.
-    fn keep<S: Store>(
-        &mut self,
-        turn: &mut Turn<'_, S>,
-        plan: &Plan<'_>,
-        (granted, body): (&Granted, &[u8]),
-    ) -> Option<Box<Kept>> {
-        let start = callout::Start {
-            endpoint: self.endpoint,
-            hop: granted.hop,
-            body,
-            levels: &granted.levels,
-            path: &self.path,
-            authority: &self.authority,
-            rules: &self.rules,
-            prompt: granted.ticket.prompt(),
-            deadline: self.patience(plan).map(|span| turn.now.monotonic.after(span)),
-        };
-        Kept::of(turn, plan, &start, (&mut self.protocol_headers, &mut self.who))
-    }
-
-    /// How long the client waits, by the header that the model's policy names.
-    fn patience(&self, plan: &Plan<'_>) -> Option<Duration> {
-        let header = plan.route.failover.deadline_header.as_ref()?;
-        let found = self.deadlines.iter().find(|(name, _)| name == header);
-        found.map(|(_, span)| *span)
     }
 
     /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.
@@ -443,7 +364,12 @@ impl Identified {
         (Exchange::Admitted(admitted), Step::edited(edits))
     }
 
-    fn admitted<S: Store>(self, turn: &Turn<'_, S>, plan: &Plan<'_>, granted: Granted) -> Box<Admitted> {
+    pub(super) fn admitted<S: Store>(
+        self,
+        turn: &Turn<'_, S>,
+        plan: &Plan<'_>,
+        granted: Granted,
+    ) -> Box<Admitted> {
         Box::new(Admitted {
             endpoint: self.endpoint,
             hop: granted.hop,
@@ -484,13 +410,14 @@ impl Identified {
     }
 }
 
-struct Granted {
-    hop: Hop,
+/// A candidate that takes the request, with what was set aside for it.
+pub(super) struct Granted {
+    pub(super) hop: Hop,
     fallback: bool,
-    pass: Option<Pass>,
-    ticket: Ticket,
-    levels: Vec<(LimitRef, Level)>,
-    prompt: Tokens,
+    pub(super) pass: Option<Pass>,
+    pub(super) ticket: Ticket,
+    pub(super) levels: Vec<(LimitRef, Level)>,
+    pub(super) prompt: Tokens,
 }
 
 enum Booked {

@@ -328,11 +328,7 @@ impl Responding {
 }
 
 /// Settles an attempt that ends the exchange, and with it what its caller is charged for the calls before.
-fn settle_last<S: Store>(
-    turn: &mut Turn<'_, S>,
-    (ticket, kept): (Ticket, Option<Box<Kept>>),
-    bill: Bill,
-) {
+fn settle_last<S: Store>(turn: &mut Turn<'_, S>, (ticket, kept): (Ticket, Option<Box<Kept>>), bill: Bill) {
     let cost = bill.cost;
     let Some((own, before)) = kept.and_then(|mut kept| Some((kept.take_own()?, kept.before()))) else {
         return settle(turn, ticket, bill);

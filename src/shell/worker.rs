@@ -97,7 +97,7 @@ impl Worker {
         }
         let ticks = self.ticks.get().wrapping_add(1);
         self.ticks.set(ticks);
-        if ticks % (HOUSEKEEPING_MS / self.tick_period()) == 0 {
+        if ticks.is_multiple_of(HOUSEKEEPING_MS / self.tick_period()) {
             self.tick();
         }
     }

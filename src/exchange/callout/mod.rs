@@ -15,15 +15,18 @@
 
 mod answered;
 mod calling;
+mod ended;
+mod given_up;
 mod kept;
 mod listen;
 mod next;
 mod request;
 mod said;
+mod start;
 
 pub use answered::CallAnswer;
 pub use calling::Calling;
 pub use request::Call;
 
 pub(crate) use kept::Kept;
-pub(super) use kept::{Before, Start, by_callout, can_translate};
+pub(super) use kept::{Before, by_callout, can_translate};

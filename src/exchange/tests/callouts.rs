@@ -63,7 +63,9 @@ fn good() -> CallAnswer {
 #[test]
 fn a_503_is_asked_again_at_the_next_and_the_client_gets_that_answer() {
     let mut lab = lab(json!({}));
-    let request = chat(json!({})).with("authorization", "Bearer unknown").with("openai-beta", "b");
+    let request = chat(json!({}))
+        .with("authorization", "Bearer unknown")
+        .with("openai-beta", "b");
     let mut call = failed(&mut lab, &request.with("openai-organization", "o"), 503);
     let asked = call.call.take().unwrap();
     assert_eq!(asked.cluster, "backup");
@@ -81,7 +83,10 @@ fn a_503_is_asked_again_at_the_next_and_the_client_gets_that_answer() {
     call.called(&mut lab, good());
     assert_eq!(call.refused(), Some(200));
     assert_eq!(call.reply_json()["choices"][0]["message"]["content"], "hi");
-    assert_eq!(call.reply_header("x-spillway-provider").as_deref(), Some("backup"));
+    assert_eq!(
+        call.reply_header("x-spillway-provider").as_deref(),
+        Some("backup")
+    );
     assert!(call.reply_header("x-ratelimit-remaining-tokens").is_some());
     assert_eq!(lab.used("acme"), 30);
     assert_eq!(lab.metric("spillway.fallback.provider=openai.reason=status"), 1);
@@ -131,7 +136,10 @@ fn a_stream_that_begins_with_an_error_is_never_seen_and_the_next_comes_as_one_bl
     let events = [&delta("hi", None), &delta("", Some("stop")), &usage(3, 1), DONE];
     call.called(&mut lab, block(&events));
     let body = String::from_utf8(call.reply.clone().unwrap().body).unwrap();
-    assert_eq!(body, [&delta("hi", None), &delta("", Some("stop")), DONE].concat());
+    assert_eq!(
+        body,
+        [&delta("hi", None), &delta("", Some("stop")), DONE].concat()
+    );
     assert_eq!(
         call.reply_header("content-type").as_deref(),
         Some("text/event-stream")
@@ -174,7 +182,13 @@ fn a_good_stream_goes_on_from_its_first_token_as_it_came() {
 
 #[test]
 fn a_stream_cut_anywhere_is_held_and_passed_on_the_same() {
-    let text = [&delta("hi", None), &delta(" there", Some("stop")), &usage(3, 2), DONE].concat();
+    let text = [
+        &delta("hi", None),
+        &delta(" there", Some("stop")),
+        &usage(3, 2),
+        DONE,
+    ]
+    .concat();
     for at in 0..text.len() {
         let mut lab = lab(json!({}));
         let mut call = lab.send(&chat(json!({"stream": true})));
@@ -288,7 +302,11 @@ fn the_only_candidate_is_asked_again_after_its_wait() {
     assert_eq!(asks(&mut call).as_deref(), Some("openai"));
     call.called(&mut lab, good());
     assert_eq!(call.refused(), Some(200));
-    assert_eq!(lab.metric("spillway.fallback.tokens.provider=openai"), 0, "no fallback");
+    assert_eq!(
+        lab.metric("spillway.fallback.tokens.provider=openai"),
+        0,
+        "no fallback"
+    );
 }
 
 #[test]
@@ -301,7 +319,11 @@ fn a_429_of_the_only_candidate_is_waited_for_only_if_it_asks_for_little() {
         if waits {
             lab.later(Duration::from_secs(asked.parse().unwrap()));
             call.wake(&mut lab);
-            assert_eq!(asks(&mut call).as_deref(), Some("openai"), "its breaker lets it go again");
+            assert_eq!(
+                asks(&mut call).as_deref(),
+                Some("openai"),
+                "its breaker lets it go again"
+            );
         }
     }
 }
@@ -384,14 +406,18 @@ fn a_candidate_without_room_is_passed_over() {
     call.called(&mut lab, good());
     let mut call = failed(&mut lab, &chat(json!({})), 500);
     assert_eq!(asks(&mut call), None);
-    assert!(call.exchange.due().is_some(), "the only one that may be asked, again");
+    assert!(
+        call.exchange.due().is_some(),
+        "the only one that may be asked, again"
+    );
     assert_eq!(lab.metric("spillway.fallback.provider=backup.reason=limit"), 1);
 }
 
 #[test]
 fn providers_limits_are_settled_by_what_each_was_sent() {
     let limits = json!([{"tokens": "1000/min"}, {"requests": "100/min"}]);
-    let mut lab = lab(json!({"providers": {"openai": {"limits": limits.clone()}, "backup": {"limits": limits}}}));
+    let mut lab =
+        lab(json!({"providers": {"openai": {"limits": limits.clone()}, "backup": {"limits": limits}}}));
     let mut call = failed(&mut lab, &chat(json!({})), 500);
     call.called(&mut lab, good());
     assert_eq!((lab.granted("openai"), lab.granted("backup")), (0, 30));
@@ -404,7 +430,11 @@ fn when_nobody_answers_the_error_is_clear_and_when_the_policy_has_one_it_is_that
         (reset(), "reset"),
         (CallAnswer::unsent(), "connect"),
         (
-            came(503, &[], "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused"),
+            came(
+                503,
+                &[],
+                "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused",
+            ),
             "connect",
         ),
         (came(504, &[], "upstream request timeout"), "timeout"),
@@ -421,12 +451,19 @@ fn when_nobody_answers_the_error_is_clear_and_when_the_policy_has_one_it_is_that
     let mut lab = lab(json!({"failover": {"exhausted": exhausted}}));
     let mut call = failed(&mut lab, &chat(json!({})), 500);
     call.called(&mut lab, reset());
-    assert_eq!((call.refused(), call.reply_json()), (Some(202), json!({"later": true})));
+    assert_eq!(
+        (call.refused(), call.reply_json()),
+        (Some(202), json!({"later": true}))
+    );
     assert_eq!(call.reply_header("x-spillway-exhausted").as_deref(), Some("true"));
     let alone = chat(json!({"model": "gpt-4o-mini"}));
     let mut call = lab.send(&alone);
     call.respond(&mut lab, 429, &[("retry-after", "60")], false);
-    assert_eq!(call.refused(), Some(202), "the first answer too, where nobody else is");
+    assert_eq!(
+        call.refused(),
+        Some(202),
+        "the first answer too, where nobody else is"
+    );
 }
 
 #[test]
@@ -498,8 +535,16 @@ fn another_dialect_answers_in_the_clients() {
     let mut call = failed(&mut lab, &chat(json!({})), 500);
     let asked = call.call.take().unwrap();
     assert_eq!(asked.cluster, "anthropic");
-    assert!(asked.headers.contains(&(":path".into(), "/proxied/v1/messages".into())));
-    assert!(asked.headers.contains(&("anthropic-version".into(), "2023-06-01".into())));
+    assert!(
+        asked
+            .headers
+            .contains(&(":path".into(), "/proxied/v1/messages".into()))
+    );
+    assert!(
+        asked
+            .headers
+            .contains(&("anthropic-version".into(), "2023-06-01".into()))
+    );
     let body: Value = serde_json::from_slice(&asked.body).unwrap();
     assert_eq!(body["model"], "claude");
     let reply = json!({"type": "message", "id": "m", "role": "assistant", "model": "claude", "stop_reason": "end_turn",
@@ -521,13 +566,22 @@ fn another_dialect_that_is_chosen_at_once_is_asked_by_a_call_from_the_beginning(
     assert!(call.body.is_empty(), "nothing goes by the router");
     call.called(
         &mut lab,
-        json_answer(529, "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}"),
+        json_answer(
+            529,
+            "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}",
+        ),
     );
     assert!(call.exchange.due().is_some(), "and again, as it is the only one");
     lab.later(Duration::from_secs(1));
     call.wake(&mut lab);
     assert_eq!(asks(&mut call).as_deref(), Some("anthropic"));
-    call.called(&mut lab, json_answer(400, "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"m\"}}"));
+    call.called(
+        &mut lab,
+        json_answer(
+            400,
+            "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"m\"}}",
+        ),
+    );
     assert_eq!(call.refused(), Some(400));
     assert_eq!(call.reply_json()["error"]["message"], "m");
 }
