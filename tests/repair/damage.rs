@@ -6,14 +6,14 @@
 use serde_json::{Map, Value, json};
 
 /// xorshift64*: the same cases in every run.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn roll(&mut self, sides: usize) -> usize {
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -126,7 +126,7 @@ fn text(dice: &mut Dice) -> String {
 }
 
 /// A value, nested at most `depth` deep.
-pub fn value(dice: &mut Dice, depth: usize) -> Value {
+pub(crate) fn value(dice: &mut Dice, depth: usize) -> Value {
     match dice.roll(if depth == 0 { 6 } else { 10 }) {
         0 => json!(dice.one_in(2)),
         1 => Value::Null,
@@ -139,7 +139,7 @@ pub fn value(dice: &mut Dice, depth: usize) -> Value {
 }
 
 /// An object with at least one member.
-pub fn object(dice: &mut Dice, depth: usize) -> Value {
+pub(crate) fn object(dice: &mut Dice, depth: usize) -> Value {
     let mut members = Map::new();
     for _ in 0..=dice.roll(4) {
         let name = dice.pick(NAMES).to_owned();
@@ -150,7 +150,7 @@ pub fn object(dice: &mut Dice, depth: usize) -> Value {
 
 /// How damaged JSON is written.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Style {
+pub(crate) struct Style {
     single: bool,
     smart: bool,
     bare_names: bool,
@@ -167,7 +167,7 @@ pub struct Style {
 
 impl Style {
     /// One to three kinds of damage.
-    pub fn random(dice: &mut Dice) -> Self {
+    pub(crate) fn random(dice: &mut Dice) -> Self {
         let mut style = Self {
             pretty: dice.one_in(2),
             ..Self::default()
@@ -189,31 +189,45 @@ impl Style {
         }
         style
     }
+}
 
-    pub fn loses_quotes(self) -> bool {
-        self.raw_quotes
-    }
+/// What was written, and where its brackets, commas, colons and quotes stand.
+pub(crate) struct Written {
+    pub(crate) text: String,
+    structure: Vec<usize>,
+    style: Style,
 }
 
 /// Writes a value in a style.
-pub fn write(value: &Value, style: Style, dice: &mut Dice) -> String {
-    let mut out = String::new();
-    Writer {
+pub(crate) fn write(value: &Value, style: Style, dice: &mut Dice) -> Written {
+    let mut text = String::new();
+    let mut writer = Writer {
         style,
         dice,
         depth: 0,
+        structure: Vec::new(),
+    };
+    writer.value(value, &mut text);
+    Written {
+        text,
+        structure: writer.structure,
+        style,
     }
-    .value(value, &mut out);
-    out
 }
 
 struct Writer<'d> {
     style: Style,
     dice: &'d mut Dice,
     depth: usize,
+    structure: Vec<usize>,
 }
 
 impl Writer<'_> {
+    fn mark(&mut self, mark: char, out: &mut String) {
+        self.structure.push(out.len());
+        out.push(mark);
+    }
+
     fn value(&mut self, value: &Value, out: &mut String) {
         let python = self.style.python;
         match value {
@@ -229,7 +243,8 @@ impl Writer<'_> {
                 let members: Vec<_> = members.iter().collect();
                 self.all(members.len(), ['{', '}'], out, |w, n, out| {
                     w.name(members[n].0, out);
-                    out.push_str(if w.dice.one_in(2) { ":" } else { ": " });
+                    w.mark(':', out);
+                    out.push_str(if w.dice.one_in(2) { "" } else { " " });
                     w.value(members[n].1, out);
                 });
             }
@@ -243,7 +258,7 @@ impl Writer<'_> {
         out: &mut String,
         one: impl Fn(&mut Self, usize, &mut String),
     ) {
-        out.push(brackets[0]);
+        self.mark(brackets[0], out);
         self.depth += 1;
         for n in 0..count {
             self.line(out);
@@ -251,14 +266,16 @@ impl Writer<'_> {
             let last = n + 1 == count;
             let lost = !last && self.style.lost_commas && self.dice.one_in(3);
             if !last && !lost || last && self.style.trailing && self.dice.one_in(2) {
-                out.push(',');
+                self.mark(',', out);
+            } else if lost {
+                out.push(' ');
             }
         }
         self.depth -= 1;
         if count > 0 {
             self.line(out);
         }
-        out.push(brackets[1]);
+        self.mark(brackets[1], out);
     }
 
     fn line(&mut self, out: &mut String) {
@@ -296,12 +313,15 @@ impl Writer<'_> {
             (_, true) => ('“', '”'),
             _ => ('"', '"'),
         };
-        out.push(open);
-        for c in text.chars() {
+        self.mark(open, out);
+        let raw_quotes = style.raw_quotes && !lists(text, close);
+        let raw = style.raw_slashes && shows_slashes(text);
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
             match c {
-                _ if c == close && !style.raw_quotes => out.extend(['\\', c]),
+                _ if c == close && !raw_quotes => out.extend(['\\', c]),
                 '"' | '\'' if c == close => out.push(c),
-                '\\' if style.raw_slashes => out.push(c),
+                '\\' if raw && chars.peek().is_some_and(|c| c.is_alphanumeric() || *c == '`') => out.push(c),
                 '\\' => out.push_str("\\\\"),
                 '\n' if !style.raw_controls => out.push_str("\\n"),
                 '\r' if !style.raw_controls => out.push_str("\\r"),
@@ -310,12 +330,28 @@ impl Writer<'_> {
                 _ => out.push(c),
             }
         }
-        out.push(close);
+        self.mark(close, out);
     }
 }
 
+/// Whether quotes of it, if they weren't escaped, would make two strings of it.
+fn lists(text: &str, close: char) -> bool {
+    let solid: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    solid.contains(&format!("{close},{close}"))
+}
+
+/// Whether a backslash of it stands before a letter that JSON has no escape for: if none does, nobody sees that they
+/// weren't doubled.
+fn shows_slashes(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let shows =
+        |pair: &[u8]| pair[0] == b'\\' && pair[1].is_ascii_alphabetic() && !b"bfnrtu".contains(&pair[1]);
+    bytes.windows(2).any(shows)
+}
+
 /// What is put around an answer, or taken from it.
-pub fn surround(text: &str, style: Style, dice: &mut Dice) -> String {
+pub(crate) fn surround(written: &Written, dice: &mut Dice) -> String {
+    let text = &written.text;
     let before = [
         "",
         "",
@@ -343,8 +379,8 @@ pub fn surround(text: &str, style: Style, dice: &mut Dice) -> String {
         4 => format!("{}{text}{}", dice.pick(&before), dice.pick(&after)),
         5 => format!("{text}{}{text}", dice.pick(&["", "\n", "\n\nAgain:\n", ", "])),
         // Where a quote isn't escaped and the text is cut there, the quote looks like the string's end: nobody can tell.
-        6 if !style.loses_quotes() => cut(text, dice),
-        _ => lose_brackets(text, dice),
+        6 if !written.style.raw_quotes => cut(text, dice),
+        _ => lose_structure(written, dice),
     }
 }
 
@@ -354,22 +390,27 @@ fn cut(text: &str, dice: &mut Dice) -> String {
     text[..at].to_owned()
 }
 
-/// One bracket or one other character less, or more.
-fn lose_brackets(text: &str, dice: &mut Dice) -> String {
-    let structural: Vec<usize> = text
-        .match_indices(['{', '}', '[', ']', ',', ':', '"', '\''])
-        .map(|(at, _)| at)
-        .collect();
-    if structural.is_empty() {
-        return text.to_owned();
-    }
+/// A bracket, comma, colon or quote less, or twice. The last one goes most often.
+fn lose_structure(written: &Written, dice: &mut Dice) -> String {
+    let marks = &written.structure;
     let at = match dice.roll(3) {
-        0 => structural[structural.len() - 1],
-        _ => structural[dice.roll(structural.len())],
+        0 => marks[marks.len() - 1],
+        _ => marks[dice.roll(marks.len())],
     };
-    let (left, right) = text.split_at(at);
+    let (left, right) = written.text.split_at(at);
+    let mark = right.chars().next().unwrap_or_default();
+    let (rest, len) = (right.trim_start_matches(mark), mark.len_utf8());
+    if right.len() - rest.len() > len || left.ends_with(mark) {
+        // One of several alike: nobody sees that it is missing.
+        return written.text.clone();
+    }
     match dice.roll(3) {
-        0 | 1 => format!("{left}{}", &right[1..]),
-        _ => format!("{left}{}{right}", &right[..1]),
+        // Without a space two numbers would be one, and nobody would know.
+        0 | 1 => format!(
+            "{left}{}{}",
+            if right.starts_with(',') { " " } else { "" },
+            &right[len..]
+        ),
+        _ => format!("{left}{}{right}", &right[..len]),
     }
 }

@@ -80,6 +80,17 @@ impl<'t> Cursor<'t> {
         }
     }
 
+    /// Whether what looks like a comment may belong to the string before it: it has a quote that could end it.
+    fn may_be_string(&self, comment: &str) -> bool {
+        let is_quote = |c| matches!(c, '"' | '\'' | '”' | '’' | '`');
+        let before = self.text.get(..self.at).unwrap_or_default();
+        let behind_string = before.trim_end_matches([' ', '\t']).ends_with(is_quote);
+        let ends_so = comment.trim_end().trim_end_matches(',').ends_with(is_quote);
+        ends_so
+            || behind_string && comment.contains(is_quote)
+            || !comment.matches('"').count().is_multiple_of(2)
+    }
+
     /// A comment to the end of the text may hide its rest, and one with an ellipsis says that something was left out.
     fn comment(&mut self) -> Result<bool, Stop> {
         let rest = self.rest();
@@ -90,7 +101,7 @@ impl<'t> Cursor<'t> {
             (false, false) => return Ok(false),
         };
         let comment = len.and_then(|len| rest.get(..len)).ok_or(Stop::Broken)?;
-        if comment.contains("...") || comment.contains('…') {
+        if comment.contains("...") || comment.contains('…') || self.may_be_string(comment) {
             return Err(Stop::Broken);
         }
         self.at += comment.len();

@@ -97,7 +97,7 @@ impl Segment {
         let close = found.bytes.last().map(|byte| char::from(*byte));
         Self {
             after: close,
-            extra: found.begins_text,
+            extra: found.begins_text && !found.goes_on,
             quoted: found.mends.has(Mend::InnerQuotes),
             ..Self::inside()
         }
@@ -112,7 +112,8 @@ impl Segment {
     pub(super) fn judge(self, segment: &str) -> Option<Mends> {
         let mut mends = Mends::default();
         let text = self.without_extra(segment, &mut mends);
-        if self.quoted && text.contains('"') {
+        let quotes = text.matches('"').count();
+        if !quotes.is_multiple_of(2) || self.quoted && quotes > 0 {
             return None;
         }
         if text.contains(['}', ']']) || names_a_member(text) || text.contains(is_control) {
@@ -125,9 +126,13 @@ impl Segment {
         Some(mends)
     }
 
-    /// Brackets too many, right behind an answer that the text begins with and before its end.
+    /// Brackets too many, right behind an object that the text begins with and before its end. Not behind an array (there
+    /// the one that opens may be missing), and not where one of those inside may be the one too many.
     fn without_extra<'s>(self, segment: &'s str, mends: &mut Mends) -> &'s str {
-        let Some(close) = self.after.filter(|_| self.extra && self.last) else {
+        let Some(close) = self
+            .after
+            .filter(|close| *close == '}' && self.extra && self.last)
+        else {
             return segment;
         };
         let rest = segment.trim_start_matches(|c| c == close || is_space(c));

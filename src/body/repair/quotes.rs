@@ -46,16 +46,21 @@ pub(super) fn closers(open: char) -> Option<&'static [char]> {
 pub(super) struct Marks {
     pub(super) open: char,
     closers: &'static [char],
+    /// The string is an item of an array.
+    item: bool,
     /// Marks that belong to the string.
     inner: u32,
     first: bool,
     /// They must come in pairs, since some stand where a list goes on.
     paired: bool,
-    /// Apostrophes that open something inside.
+    /// Marks behind a word that close nothing: inches.
+    single: u32,
+    /// Marks that open something inside.
     opened: u32,
-    /// The last character, and the last that isn't white space.
+    /// The last character, and the last that isn't white space; whether a line ended since.
     last: Option<char>,
     solid: Option<char>,
+    line: bool,
     last_inner: bool,
 }
 
@@ -64,12 +69,15 @@ impl Marks {
         Self {
             open,
             closers,
+            item: role == Role::Item,
             inner: 0,
             first: false,
-            paired: role == Role::Item && !is_apostrophe(open),
+            paired: role == Role::Item,
+            single: 0,
             opened: 0,
             last: None,
             solid: None,
+            line: false,
             last_inner: false,
         }
     }
@@ -78,10 +86,18 @@ impl Marks {
         self.closers.contains(&c)
     }
 
+    /// Whether another string may begin here, because this one's end was forgotten.
+    pub(super) fn is_opener(&self, c: char) -> bool {
+        c == self.open && !self.is_closer(c)
+    }
+
     pub(super) fn pass(&mut self, c: char) {
         self.last = Some(c);
-        if !is_space(c) {
+        if is_space(c) {
+            self.line |= c == '\n';
+        } else {
             self.solid = Some(c);
+            self.line = false;
         }
         self.last_inner = false;
     }
@@ -93,13 +109,15 @@ impl Marks {
     /// Takes a mark into the string. Broken where it may as well be structure.
     pub(super) fn take(&mut self, mark: char, rest: &str) -> Result<(), Stop> {
         let next = rest.chars().next().ok_or(Stop::Broken)?;
-        let solid = rest
-            .trim_start_matches(is_space)
-            .chars()
-            .next()
-            .ok_or(Stop::Broken)?;
+        let behind = rest.trim_start_matches(is_space);
+        let solid = behind.chars().next().ok_or(Stop::Broken)?;
+        let ends_line = rest
+            .get(..rest.len() - behind.len())
+            .is_some_and(|s| s.contains('\n'));
         let doubled = self.is_closer(solid) && !self.is_closer(next) || self.last_inner;
         if doubled
+            || ends_line
+            || self.line
             || matches!(solid, '{' | '}' | '[' | ']' | ':' | '：')
             || matches!(self.solid, Some('{' | '['))
         {
@@ -108,12 +126,31 @@ impl Marks {
         if is_apostrophe(self.open) {
             self.apostrophe(next)?;
         } else {
-            self.paired |= solid == ',' || self.solid == Some(',');
+            self.double(behind)?;
         }
         self.first |= self.last.is_none();
         self.inner = self.inner.saturating_add(1);
         self.pass(mark);
         self.last_inner = true;
+        Ok(())
+    }
+
+    /// Beside a comma it may belong to a list: no words follow, or none did before.
+    fn double(&mut self, behind: &str) -> Result<(), Stop> {
+        let list = behind.strip_prefix([',', '，']).map(skip_space);
+        let is_list = list.is_some_and(|list| self.item || !list.starts_with(char::is_alphabetic));
+        if is_list || is_name(behind) {
+            return Err(Stop::Broken);
+        }
+        self.paired |= list.is_some() || self.solid == Some(',');
+        let closes = self
+            .last
+            .is_some_and(|last| last.is_alphanumeric() || ".,!?)…".contains(last));
+        match (closes, self.opened) {
+            (true, 0) => self.single = self.single.saturating_add(1),
+            (true, _) => self.opened = self.opened.saturating_sub(1),
+            (false, _) => self.opened = self.opened.saturating_add(1),
+        }
         Ok(())
     }
 
@@ -130,7 +167,8 @@ impl Marks {
 
     /// The string ends here. Broken where the marks inside don't add up.
     pub(super) fn settle(&self) -> Result<(), Stop> {
-        let odd = self.paired && !self.inner.is_multiple_of(2);
+        let at_an_end = self.first || self.last_inner;
+        let odd = (self.paired || at_an_end) && !is_apostrophe(self.open) && self.single > 0;
         let doubled = self.first && self.last_inner && self.inner == 2;
         let dangling = is_apostrophe(self.open) && self.last_inner;
         if odd || doubled || dangling || self.opened > 0 {

@@ -32,6 +32,8 @@ pub(super) struct Found {
     pub(super) end: usize,
     /// Nothing but white space stands before it.
     pub(super) begins_text: bool,
+    /// An object inside of an object is followed by another member, which would belong to it if its bracket weren't there.
+    pub(super) goes_on: bool,
 }
 
 /// Reads what the bracket at `open` begins.
@@ -68,8 +70,10 @@ fn attempt(text: &str, open: usize, quoting: Quoting) -> Result<Found, Stop> {
         cursor: Cursor::new(text, open),
         out: Vec::new(),
         open: Vec::new(),
+        closed: Vec::new(),
         quoting,
         begun: false,
+        goes_on: false,
     };
     let mut next = reader.enter()?;
     while next != Next::Done {
@@ -84,6 +88,7 @@ fn attempt(text: &str, open: usize, quoting: Quoting) -> Result<Found, Stop> {
         mends: reader.cursor.mends,
         end: reader.cursor.at,
         begins_text: false,
+        goes_on: reader.goes_on,
     })
 }
 
@@ -100,19 +105,26 @@ enum Next {
     Done,
 }
 
-/// A container that isn't closed yet.
+/// A container, as far as it is read.
 #[derive(Debug)]
-enum Open {
-    Array,
-    /// With the names that came, decoded.
-    Object(HashSet<Box<[u8]>>),
+struct Container {
+    kind: Kind,
+    elements: usize,
+    /// The names that came, decoded.
+    names: HashSet<Box<[u8]>>,
 }
 
-impl Open {
-    fn close(&self) -> char {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Array,
+    Object,
+}
+
+impl Kind {
+    fn close(self) -> char {
         match self {
             Self::Array => ']',
-            Self::Object(_) => '}',
+            Self::Object => '}',
         }
     }
 }
@@ -120,10 +132,13 @@ impl Open {
 struct Reader<'t> {
     cursor: Cursor<'t>,
     out: Vec<u8>,
-    open: Vec<Open>,
+    open: Vec<Container>,
+    /// What was closed since the last element: kinds and elements, the innermost first.
+    closed: Vec<(Kind, usize)>,
     quoting: Quoting,
     /// It is JSON, broken perhaps, and no longer a bracket of prose.
     begun: bool,
+    goes_on: bool,
 }
 
 impl Reader<'_> {
@@ -133,11 +148,15 @@ impl Reader<'_> {
         }
         let open = self.cursor.next()?;
         self.begun |= !self.open.is_empty();
-        let (open, byte) = match open {
-            '{' => (Open::Object(HashSet::new()), b'{'),
-            _ => (Open::Array, b'['),
+        let (kind, byte) = match open {
+            '{' => (Kind::Object, b'{'),
+            _ => (Kind::Array, b'['),
         };
-        self.open.push(open);
+        self.open.push(Container {
+            kind,
+            elements: 0,
+            names: HashSet::new(),
+        });
         self.out.push(byte);
         Ok(Next::First)
     }
@@ -157,12 +176,17 @@ impl Reader<'_> {
         if place == Next::More {
             self.out.push(b',');
         }
-        match self.open.last() {
-            Some(Open::Object(_)) => {
+        let within = self.open.last_mut().ok_or(Stop::Broken)?;
+        within.elements = within.elements.saturating_add(1);
+        let closed = self.closed.last().map(|(kind, _)| *kind);
+        self.goes_on |= within.kind == Kind::Object && closed == Some(Kind::Object);
+        self.closed.clear();
+        match within.kind {
+            Kind::Object => {
                 self.name()?;
                 self.value(Role::Member)
             }
-            Some(Open::Array) | None => self.value(Role::Item),
+            Kind::Array => self.value(Role::Item),
         }
     }
 
@@ -198,11 +222,12 @@ impl Reader<'_> {
         let quoted = self.out.get(from..).unwrap_or_default();
         let raw = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
         let name = json::name(raw).into_owned().into_boxed_slice();
-        let is_new = match self.open.last_mut() {
-            Some(Open::Object(names)) => names.insert(name),
-            Some(Open::Array) | None => false,
-        };
-        if is_new { Ok(()) } else { Err(Stop::Broken) }
+        let within = self.open.last_mut().ok_or(Stop::Broken)?;
+        if within.names.insert(name) {
+            Ok(())
+        } else {
+            Err(Stop::Broken)
+        }
     }
 
     fn value(&mut self, role: Role) -> Result<Next, Stop> {
@@ -212,6 +237,7 @@ impl Reader<'_> {
             Some(c) if closers(c).is_some() => {
                 self.begun = true;
                 strings::read(&mut self.cursor, &mut self.out, self.quoting, role)?;
+                self.not_opened_twice()?;
             }
             Some('0'..='9' | '+' | '-' | '.') => self.number()?,
             Some(c) if c.is_alphabetic() => {
@@ -223,6 +249,16 @@ impl Reader<'_> {
         }
         self.begun = true;
         Ok(Next::Behind)
+    }
+
+    /// An empty string before what looks like a comment was perhaps opened twice, and isn't empty.
+    fn not_opened_twice(&self) -> Result<(), Stop> {
+        let is_empty = self.out.ends_with(b"\"\"") && !self.out.ends_with(b"\\\"\"");
+        let rest = self.cursor.rest().trim_start_matches([' ', '\t']);
+        if is_empty && rest.starts_with(['/', '#']) {
+            return Err(Stop::Broken);
+        }
+        Ok(())
     }
 
     /// A number that the text ends with may have been cut off.
@@ -268,15 +304,15 @@ impl Reader<'_> {
     /// Whether `next` begins another element where a comma was forgotten: a member on a line of its own, an object
     /// behind an object.
     fn lacks_comma(&self, next: char, line: bool) -> bool {
-        match self.open.last() {
-            Some(Open::Object(_)) => line && (closers(next).is_some() || scalar::begins_name(next)),
-            Some(Open::Array) => next == '{' && self.out.ends_with(b"}"),
+        match self.open.last().map(|within| within.kind) {
+            Some(Kind::Object) => line && (closers(next).is_some() || scalar::begins_name(next)),
+            Some(Kind::Array) => next == '{' && self.out.ends_with(b"}"),
             None => false,
         }
     }
 
     fn close(&mut self, close: char) -> Result<Next, Stop> {
-        if self.open.last().map(Open::close) != Some(close) {
+        if self.open.last().map(|within| within.kind.close()) != Some(close) {
             return self.mismatched();
         }
         self.cursor.next()?;
@@ -289,15 +325,16 @@ impl Reader<'_> {
     }
 
     fn pop(&mut self) {
-        if let Some(open) = self.open.pop() {
-            self.out.extend(open.close().encode_utf8(&mut [0; 4]).bytes());
+        if let Some(Container { kind, elements, .. }) = self.open.pop() {
+            self.closed.push((kind, elements));
+            self.out.extend(kind.close().encode_utf8(&mut [0; 4]).bytes());
         }
     }
 
     /// At the end of the text some of the closing brackets may be missing, but none of those that came may be over.
     fn mismatched(&mut self) -> Result<Next, Stop> {
         while let Some(close @ ('}' | ']')) = self.cursor.peek() {
-            while self.open.last().ok_or(Stop::Broken)?.close() != close {
+            while self.open.last().ok_or(Stop::Broken)?.kind.close() != close {
                 self.pop();
             }
             self.pop();
@@ -314,14 +351,27 @@ impl Reader<'_> {
     /// Adds the brackets that the end of the text lacks. A string that ends in a space was perhaps ended by a quote
     /// inside of it.
     fn complete(&mut self) -> Result<Next, Stop> {
+        let was_cut = self.closed.is_empty();
         if self.out.ends_with(b" \"") {
             return Err(Stop::Broken);
         }
         while !self.open.is_empty() {
             self.pop();
         }
+        if !was_cut && self.may_lack_elsewhere() {
+            return Err(Stop::Broken);
+        }
         self.cursor.mends.add(Mend::Closed);
         Ok(Next::Done)
+    }
+
+    /// Where some brackets came, the missing one may belong further up: `{"a":{"b":1,"c":2}` has two readings, and so
+    /// has `[[1]`, which may have a bracket too many.
+    fn may_lack_elsewhere(&self) -> bool {
+        let pairs = self.closed.iter().zip(self.closed.iter().skip(1));
+        let mut ambiguous =
+            pairs.filter(|(inner, outer)| inner.0 == outer.0 && (inner.0 == Kind::Array || inner.1 > 1));
+        ambiguous.next().is_some()
     }
 
     fn stop(&self) -> Stop {

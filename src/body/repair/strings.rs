@@ -15,14 +15,14 @@ struct Slashes {
     letters: bool,
     /// Before letters that have no escape: `\d`, `C:\Users`.
     literal: bool,
-    /// Markdown's `\_`.
-    markdown: bool,
+    /// Before marks that need none: Markdown's `\_`, JavaScript's `\'`.
+    needless: bool,
 }
 
 impl Slashes {
     /// In one string a backslash means one thing.
     fn settle(self) -> Result<(), Stop> {
-        if self.literal && (self.letters || self.markdown) {
+        if self.literal && (self.letters || self.needless) {
             return Err(Stop::Broken);
         }
         Ok(())
@@ -74,6 +74,8 @@ impl Text<'_, '_> {
                 marks.take(c, self.cursor.rest())?;
                 self.cursor.mends.add(Mend::InnerQuotes);
                 self.plain(c);
+            } else if marks.is_opener(c) {
+                return Err(Stop::Broken);
             } else {
                 marks.pass(c);
                 self.character(c, open)?;
@@ -92,9 +94,15 @@ impl Text<'_, '_> {
 
     fn triple(&mut self, role: Role) -> Result<(), Stop> {
         self.cursor.mends.add(Mend::Quotes);
+        // Otherwise it may be a string of one quote that isn't escaped.
+        if self.cursor.rest().trim_start().starts_with([',', '}', ']', ':']) {
+            return Err(Stop::Broken);
+        }
         while !self.cursor.eat(TRIPLE) {
-            let c = self.cursor.next()?;
-            self.character(c, '"')?;
+            match self.cursor.next()? {
+                '"' => return Err(Stop::Broken),
+                c => self.character(c, '"')?,
+            }
         }
         if may_follow(self.cursor, role) {
             Ok(())
@@ -137,11 +145,7 @@ impl Text<'_, '_> {
                 self.known(c);
             }
             'u' => self.unicode()?,
-            '\'' | '`' => self.dropped(c),
-            '_' => {
-                self.slashes.markdown = true;
-                self.dropped(c);
-            }
+            '\'' | '`' | '_' => self.needless(c),
             // These are escapes elsewhere: `\x41`, `\v`, `\N{…}`, `\e[0m`.
             'x' | 'v' | 'N' | 'e' => return Err(Stop::Broken),
             'a'..='z' | 'A'..='Z' => {
@@ -160,7 +164,8 @@ impl Text<'_, '_> {
         self.out.extend(c.encode_utf8(&mut [0; 4]).bytes());
     }
 
-    fn dropped(&mut self, c: char) {
+    fn needless(&mut self, c: char) {
+        self.slashes.needless = true;
         self.cursor.mends.add(Mend::Escape);
         self.plain(c);
     }
