@@ -1,6 +1,8 @@
 //! What passes through: event streams, the verdicts on answers, and their repair.
 
+pub mod cache;
 mod effort;
+pub mod grounding;
 mod pattern;
 pub mod repair;
 pub mod schema;
