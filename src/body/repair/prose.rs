@@ -119,6 +119,10 @@ impl Segment {
         if text.contains(['}', ']']) || names_a_member(text) || text.contains(is_control) {
             return None;
         }
+        // A quote at its end may end a string of which the value was only the beginning.
+        if self.after.is_some() && text.trim_end().ends_with('"') {
+            return None;
+        }
         if self.after.is_some() && continues(text) || !self.last && leads_on(text) {
             return None;
         }
