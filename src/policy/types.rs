@@ -4,7 +4,9 @@
 
 use core::time::Duration;
 
+use crate::body::grounding::Claims;
 use crate::body::schema::Schema;
+use crate::rule::{Clamp, Condition};
 
 /// Whether a decision binds or is only counted and reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -539,4 +541,37 @@ pub enum OnInvalid {
     Reject,
     /// Passed on with a header that says so.
     Annotate,
+}
+
+/// Something that must hold across the fields of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Its name in metrics and records; unique in its list.
+    pub name: String,
+    /// What must hold. One that can't be judged doesn't hold.
+    pub condition: Condition,
+    /// What becomes of an answer for which it doesn't.
+    pub otherwise: Otherwise,
+}
+
+/// How much of an answer must stand in the context that its request carried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grounding {
+    /// What is looked for.
+    pub claims: Claims,
+    /// The share that must be found, 0–1.
+    pub at_least: f64,
+    /// What becomes of an answer of which less is; never [`Otherwise::Clamp`].
+    pub otherwise: Otherwise,
+}
+
+/// What becomes of an answer that breaks a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Otherwise {
+    /// As an answer that fails its schema.
+    Reject,
+    /// Passed on with a header that says so.
+    Annotate,
+    /// A field is put back to its bound; then schema and rule must hold.
+    Clamp(Clamp),
 }
