@@ -69,28 +69,33 @@ def render(file, mocks, directory, policy=None):
     plugin["configuration"]["value"] = merged(plugin["configuration"]["value"], policy or {})
     clusters = config["static_resources"]["clusters"]
     plain = [_at(clusters[0], name, port) for name, port in mocks.items()]
-    config["static_resources"]["clusters"] = plain + _composites(clusters, plugin["configuration"])
+    config["static_resources"]["clusters"] = plain + _of_orders(clusters, plugin["configuration"], mocks)
     return config
 
 
-def _composites(clusters, policy):
-    """A composite cluster for each order of candidates that the policy's chains allow, like those of the file."""
-    found = [cluster for cluster in clusters if cluster.get("cluster_type")]
+def _of_orders(clusters, policy, mocks):
+    """A cluster for each order of candidates that the policy's chains allow, like those of the file."""
+    found = [cluster for cluster in clusters if cluster["name"].startswith("spillway+")]
     if not found:
         return []
     several, alone = (next(c for c in found if (c["name"].count("+") > 1) == more) for more in (True, False))
     chains = [[hop.split("/")[0] for hop in entry["chain"]] for entry in policy["value"]["models"].values()]
     orders = {order for chain in chains for n in range(1, len(chain) + 1) for order in combinations(chain, n)}
-    return [_composite(alone if len(order) == 1 else several, order, policy) for order in sorted(orders)]
+    return [_of_order(alone if len(order) == 1 else several, order, policy, mocks) for order in sorted(orders)]
 
 
-def _composite(model, order, policy):
+def _of_order(model, order, policy, mocks):
     cluster = copy.deepcopy(model)
     cluster["name"] = "+".join(("spillway", *order))
     of = {name: provider["cluster"] for name, provider in policy["value"]["providers"].items()}
-    attempts = policy["value"].get("failover", {}).get("attempts", 3)
-    tried = order if len(order) > 1 else order * attempts
-    cluster["cluster_type"]["typed_config"]["clusters"] = [{"name": of[name]} for name in tried]
+    if "cluster_type" in cluster:
+        attempts = policy["value"].get("failover", {}).get("attempts", 3)
+        tried = order if len(order) > 1 else order * attempts
+        cluster["cluster_type"]["typed_config"]["clusters"] = [{"name": of[name]} for name in tried]
+    else:
+        cluster.pop("transport_socket_matches")
+        endpoints = [{"priority": at, **_endpoint(mocks[of[name]], name)} for at, name in enumerate(dict.fromkeys(order))]
+        cluster["load_assignment"] = {"cluster_name": cluster["name"], "endpoints": endpoints}
     (options,) = cluster["typed_extension_protocol_options"].values()
     plugin = options["http_filters"][0]["typed_config"]["config"]
     plugin["vm_config"]["code"]["local"]["filename"] = module()
@@ -120,13 +125,19 @@ def _log_to_file(manager, path):
 
 def _at(model, name, port):
     """A cluster like `model` with one plain endpoint on loopback."""
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
     cluster = {key: copy.deepcopy(value) for key, value in model.items() if key != "transport_socket"}
     options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
     del options["auto_config"]
     options["explicit_http_config"] = {"http_protocol_options": {}}
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
-    if "metadata" in model["load_assignment"]["endpoints"][0]["lb_endpoints"][0]:
-        endpoints[0]["lb_endpoints"][0]["metadata"] = {"filter_metadata": {"spillway": {"provider": name}}}
+    named = "metadata" in model["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
+    endpoints = [_endpoint(port, name if named else None)]
     return {**cluster, "name": name, "type": "STATIC",
             "load_assignment": {"cluster_name": name, "endpoints": endpoints}}
+
+
+def _endpoint(port, provider=None):
+    """One endpoint on loopback; with a provider, it says whose it is."""
+    found = {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
+    if provider:
+        found["metadata"] = {"filter_metadata": {"spillway": {"provider": provider}}}
+    return {"lb_endpoints": [found]}
