@@ -4,14 +4,12 @@ import os
 import subprocess
 
 import pytest
-import yaml
 
 from lab import BACKUP
 from lab.config import environment, module
 from lab.process import ROOT, tool
 from lab.proxy import validate
 
-#: Policies, what they are rendered with, and where their providers are.
 POLICIES = sorted((ROOT / "examples/policies").glob("*.yaml"))
 #: Breakers that stay closed, so that every test begins alike.
 STEADY = {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}}
@@ -35,9 +33,6 @@ def test_every_example_becomes_a_configuration_that_envoy_takes(policy, tmp_path
     file.write_text(text)
     *_, code = told = spillway("check", "--assume-env", "--envoy", file, policy)
     assert code == 0, told
-    # Only what the environment of the test has: the policies' secrets are many.
-    config = yaml.safe_load(text)
-    assert [listener["name"] for listener in config["static_resources"]["listeners"]] == ["llm"]
     valid, said = validate(file, AZURE_API_KEY="azure")
     assert valid, said
 
@@ -55,7 +50,7 @@ def lab(shared):
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"reset_after": 0}], ids=["503", "429", "reset"])
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 529}, {"reset_after": 0}], ids=["503", "529", "reset"])
 def test_priorities_lead_to_the_next_provider(lab, fault, streamed):
     lab.openai.faults(**fault)
     got = lab.client().chat(stream=streamed)
