@@ -65,7 +65,7 @@ impl Default for Timeouts {
 const FIELDS: [&str; 11] = [
     "via",
     "attempts",
-    "on",
+    "retry_on",
     "backoff",
     "retry_after_max",
     "retry_budget",
@@ -97,7 +97,7 @@ pub(super) fn failover(field: &Field<'_>, base: &Failover, r: &mut Reading<'_>) 
     Failover {
         via: s.or("via", base.via, |f| f.choice(r, &VIA)),
         attempts: s.or("attempts", base.attempts, |f| f.small(r, ATTEMPTS)),
-        on: s.or("on", base.on.clone(), |f| Some(on(&f, r))),
+        on: s.or("retry_on", base.on.clone(), |f| Some(on(&f, r))),
         backoff: s.or("backoff", base.backoff, |f| Some(backoff(&f, base.backoff, r))),
         retry_after_max: s.or("retry_after_max", base.retry_after_max, |f| f.duration(r, GROWTH)),
         retry_budget: s.or("retry_budget", base.retry_budget, |f| {

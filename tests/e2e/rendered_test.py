@@ -5,16 +5,11 @@ import subprocess
 
 import pytest
 
-from lab import BACKUP
 from lab.config import environment, module
 from lab.process import ROOT, tool
 from lab.proxy import validate
 
 POLICIES = sorted((ROOT / "examples/policies").glob("*.yaml"))
-#: Breakers that stay closed, so that every test begins alike.
-STEADY = {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}}
-POLICY = {"limits": [], "providers": {"openai": STEADY, "backup": STEADY, "anthropic": STEADY},
-          "failover": {"backoff": {"base": "10ms"}}, "models": {"alone": {"chain": ["openai/gpt-4o"]}}}
 
 
 def spillway(*arguments):
@@ -35,33 +30,3 @@ def test_every_example_becomes_a_configuration_that_envoy_takes(policy, tmp_path
     assert code == 0, told
     valid, said = validate(file, AZURE_API_KEY="azure")
     assert valid, said
-
-
-@pytest.fixture(scope="module")
-def shared(start_once):
-    return start_once(BACKUP, POLICY, file="failover-priority.yaml")
-
-
-@pytest.fixture
-def lab(shared):
-    shared.reset()
-    shared.envoy.skip_records()
-    return shared
-
-
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 529}, {"reset_after": 0}], ids=["503", "529", "reset"])
-def test_priorities_lead_to_the_next_provider(lab, fault, streamed):
-    lab.openai.faults(**fault)
-    got = lab.client().chat(stream=streamed)
-    assert (got.status, got.headers["x-spillway-provider"], got.broken) == (200, "backup", False)
-    assert (lab.openai.arrived(), lab.backup.arrived()) == (1, 1)
-    (line,) = lab.envoy.records(1)
-    assert [one["provider"] for one in line["spillway"]["attempts"]] == ["openai", "backup"]
-    assert lab.backup.last_headers()["authorization"] != lab.openai.last_headers()["authorization"]
-
-
-def test_a_single_provider_is_asked_again(lab):
-    lab.openai.faults(status=503)
-    assert lab.client().chat(model="alone").status == 503
-    assert lab.openai.arrived() == 3

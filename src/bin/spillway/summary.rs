@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn failing_over_is_shown_where_it_is_set() {
         let variables = Variables::default();
-        let text = r#"{"version": 1, "failover": {"via": "callout", "on": ["connect", 503], "attempts": 2},
+        let text = r#"{"version": 1, "failover": {"via": "callout", "retry_on": ["connect", 503], "attempts": 2},
             "providers": {"p": {"cluster": "p", "dialect": "openai", "models": {"m": {}}}},
             "models": {"m": {"chain": ["p/m"]}, "*": {"chain": ["p/m"], "failover": {"via": "none"}}}}"#;
         let Ok(Read { document, policy }) = read("a.json", text, &variables) else {

@@ -87,7 +87,8 @@ impl Gathering {
 
     /// An answer that is none in its provider's protocol: the next one's, or 502.
     fn unreadable<S: Store>(self, turn: &mut Turn<'_, S>) -> (Attempt, Step) {
-        if self.going.is_last() {
+        // Some hosts can't have an answer's body decide (failover.retry_on without stream_error).
+        if self.going.is_last() || !self.going.reads_bodies(&turn.gateway.policy) {
             let message = "the provider's answer can't be translated";
             let dialect = self.going.endpoint.dialect();
             let body = error_body(dialect, ErrorKind::BadAnswer, message, "untranslatable");

@@ -84,6 +84,11 @@ impl Going {
         named.or(policy.any_model.as_ref()).map(|route| &route.failover)
     }
 
+    /// Whether what an answer says may send the request on.
+    pub(super) fn reads_bodies(&self, policy: &Policy) -> bool {
+        self.rules(policy).is_some_and(|rules| rules.on.stream_error)
+    }
+
     /// Whether this status sends the request on. The last attempt's answer is always the client's.
     fn gives_up(&self, policy: &Policy, status: u16, wait: Option<Duration>) -> Option<GaveUp> {
         let rules = self.rules(policy)?;

@@ -23,7 +23,7 @@ fn a_model_s_section_is_laid_over_the_policy_s() {
     let mut document = with(
         "failover",
         json!({
-            "via": "native", "attempts": 2, "on": ["connect", 503, 500, 503], "backoff": {"base": "1s"},
+            "via": "native", "attempts": 2, "retry_on": ["connect", 503, 500, 503], "backoff": {"base": "1s"},
             "retry_after_max": "0s", "retry_budget": 0.5, "charge": "final", "incompatible": "drop",
             "timeouts": {"first_token": {"base": "5s", "per_1k_prompt": "1s"}, "whole": {"per_1k_output": "10s"}},
             "deadline_header": "X-Deadline-Ms", "exhausted": {"status": 200, "body": {"sorry": true}},

@@ -66,8 +66,8 @@ fn version(job: &Job<'_>) -> &'static str {
     match (job.is_native(), job.options.priority) {
         // Composite clusters with HTTP filters of their own.
         (true, false) => "1.37",
-        // FAIL_RELOAD and allow_on_headers_stop_iteration; nothing older was tried.
-        (true, true) | (false, _) => "1.36",
+        // allow_on_headers_stop_iteration.
+        (true, true) | (false, _) => "1.35",
     }
 }
 

@@ -124,6 +124,9 @@ impl Job<'_> {
     fn notes(&self) -> Vec<String> {
         let mut notes = cluster::guesses(self);
         notes.extend(route::notes(self.policy));
+        if self.options.priority {
+            notes.extend(route::crashes(self.policy));
+        }
         notes
     }
 }

@@ -85,6 +85,19 @@ pub(super) fn notes(policy: &Policy) -> Vec<String> {
         .collect()
 }
 
+/// What Envoys without composite clusters don't survive: an answer whose body sends it on.
+pub(super) fn crashes(policy: &Policy) -> Vec<String> {
+    orders::native(policy)
+        .filter(|route| route.failover.on.stream_error)
+        .map(|route| {
+            format!(
+                "{}: failover.retry_on has stream_error, of which Envoy before 1.37 crashes; name the other causes",
+                route.name
+            )
+        })
+        .collect()
+}
+
 /// No one waits in silence for less than this.
 pub(super) const LEAST_IDLE: Duration = Duration::from_secs(600);
 /// A long answer, for which the outermost bound must leave time.

@@ -103,7 +103,7 @@ fn examples() -> Vec<String> {
 const LOCAL: &str = r#"
 version: 1
 host: {body_pause: true}
-failover: {via: native, "on": [connect, 503], retry_budget: 0.125, retry_after_max: 0s}
+failover: {via: native, retry_on: [connect, 503], retry_budget: 0.125, retry_after_max: 0s}
 providers:
   a: {cluster: ca, dialect: openai, authority: "a.internal:8000", models: {m: {}}}
   b: {cluster: cb, dialect: openai, authority: "10.0.0.1:8000", models: {m: {}}}
@@ -201,6 +201,17 @@ fn waits_that_differ_between_models_are_noted() {
     assert_eq!(notes.len(), 1);
     assert!(
         notes[0].starts_with("n: Envoy's route has one backoff"),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn what_older_envoys_crash_of_is_noted() {
+    let text = LOCAL.replace("retry_on: [connect, 503]", "attempts: 2");
+    let notes = notes("--envoy --priority --endpoint c=http://c", &text);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(
+        notes[0].starts_with("m: failover.retry_on has stream_error"),
         "{notes:?}"
     );
 }
