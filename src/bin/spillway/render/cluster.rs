@@ -6,7 +6,7 @@ use super::Job;
 use super::envoy::buffer;
 use super::fill::{fill, indented};
 use super::yaml::scalar;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, istio};
 use crate::orders::{self, Order};
 
 /// Members that several clusters have alike: written once, named where they stand again.
@@ -119,7 +119,10 @@ pub(super) fn shared(policy: &Policy) -> Vec<(&str, &str)> {
 
 /// Addresses that the policy doesn't tell.
 pub(super) fn guesses(job: &Job<'_>) -> Vec<String> {
-    let unknown = |provider: &&&Provider| provider.authority.is_none() && given(job, provider).is_none();
+    let unknown = |provider: &&&Provider| {
+        let told = provider.authority.is_some() || istio(&provider.cluster).is_some();
+        !told && given(job, provider).is_none()
+    };
     let told = |provider: &&Provider| {
         let Endpoint { host, port, tls } = Endpoint::of(provider);
         let scheme = if tls { "https" } else { "http" };

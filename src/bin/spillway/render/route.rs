@@ -85,13 +85,13 @@ pub(super) fn notes(policy: &Policy) -> Vec<String> {
         .collect()
 }
 
-/// What Envoys without composite clusters don't survive: an answer whose body sends it on.
+/// What Envoys without composite clusters don't survive: an answer that is sent on after its headers.
 pub(super) fn crashes(policy: &Policy) -> Vec<String> {
     orders::native(policy)
-        .filter(|route| route.failover.on.stream_error)
+        .filter(|route| route.failover.on.stream_error || route.failover.on.first_token)
         .map(|route| {
             format!(
-                "{}: failover.retry_on has stream_error, of which Envoy before 1.37 crashes; name the other causes",
+                "{}: failover.retry_on has stream_error or first_token, of which Envoy before 1.37 crashes; name the others",
                 route.name
             )
         })

@@ -126,6 +126,12 @@ fn every_example_becomes_a_configuration_that_agrees_with_it() {
 }
 
 #[test]
+fn an_address_that_the_cluster_s_name_tells_is_no_guess() {
+    let text = include_str!("../../../../examples/policies/headers-first.yaml");
+    assert_eq!(notes("--istio", text), Vec::<String>::new());
+}
+
+#[test]
 fn a_policy_in_json_becomes_the_same() {
     let tree = source::yaml(LOCAL).unwrap();
     assert_eq!(envoy("", &tree.to_string()), envoy("", LOCAL));
