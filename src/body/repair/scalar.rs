@@ -29,7 +29,8 @@ pub(super) fn number(run: &str) -> Option<String> {
     let before = if digits.starts_with('.') { "0" } else { "" };
     let after = if digits.ends_with('.') { "0" } else { "" };
     let whole = format!("{sign}{before}{digits}{after}");
-    (digits.len() > 1 || digits != ".")
+    let signed_once = !digits.starts_with(['+', '-']);
+    (signed_once && digits != ".")
         .then_some(whole)
         .filter(|n| is_number(n))
 }
