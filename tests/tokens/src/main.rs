@@ -1,16 +1,19 @@
 //! `fit` writes `src/tokens/coefficients.rs` from `tests/tokens/fit`; `report` prints how far off the estimate is on
 //! `tests/tokens/held-out`, whose texts come from other sources and which `fit` never opens; `tune` compares strengths of
-//! regularization by cross-validation inside the fitting set; `cost` measures the time of an estimate.
+//! regularization by cross-validation inside the fitting set; `cost` measures the time of an estimate. `exact` holds the
+//! exact counter to the real tokenizers, and measures it natively and in a module under wasmtime.
 
-mod corpus;
 mod cost;
-mod encoding;
+mod exact;
 mod fit;
+mod module;
 mod report;
 mod rows;
+mod search;
 mod solve;
 mod write;
 
+use spillway_token_fit::{corpus, encoding};
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -20,7 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("report") => report::table()?,
         Some("cost") => cost::table()?,
         Some("tune") => fit::tune()?,
-        _ => return Err("one of: fit, report, cost, tune".into()),
+        Some("exact") => exact::table()?,
+        _ => return Err("one of: fit, report, cost, tune, exact".into()),
     };
     print!("{answer}");
     Ok(())
