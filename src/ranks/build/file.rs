@@ -11,7 +11,7 @@ pub(crate) fn write(out: &Path, name: &str, bpe: &CoreBPE) {
     assert!(tokens.len() < 1 << 18, "a rank has 18 bits");
     let derivations = merges::derivations(&tokens);
     let hints = hints(&derivations);
-    let token = |id: usize| (id as u32) << 10 | hints[id];
+    let token = |id: usize| (id as u32) << 8 | hints[id];
     let pairs: Vec<(u32, u32)> = derivations.iter().copied().flatten().collect();
     let placement = perfect::place(&pairs);
     let twos: Vec<usize> = (0..tokens.len()).filter(|id| tokens[*id].len() == 2).collect();
@@ -19,10 +19,14 @@ pub(crate) fn write(out: &Path, name: &str, bpe: &CoreBPE) {
     let mut file = Vec::new();
     for slot in &placement.slots {
         let entry = slot.map_or(u64::MAX, |index| {
-            let (left, right) = pairs[index];
-            u64::from(left) << 46 | u64::from(right) << 28 | u64::from(token(merges::BYTES + index))
+            u64::from(perfect::rest(pairs[index])) << 26 | u64::from(token(merges::BYTES + index))
         });
-        file.extend(entry.to_le_bytes());
+        file.extend(&entry.to_le_bytes()[..7]);
+    }
+    // The last slot is read with a byte of what follows.
+    file.push(0);
+    for slot in &placement.slots {
+        file.push(slot.map_or(0, |index| perfect::tag(pairs[index])));
     }
     for byte in 0..=u8::MAX {
         let id = tokens
@@ -54,7 +58,7 @@ pub(crate) fn write(out: &Path, name: &str, bpe: &CoreBPE) {
     fs::write(out.join(format!("{name}.rs")), layout).expect("OUT_DIR can be written");
 }
 
-/// Which quarters of the ids a token's partners are in, on its right (low four bits) and on its left.
+/// Which quarters of the ids a token's partners are in: those on its right (low four bits), and those on its left.
 fn hints(derivations: &[Option<(u32, u32)>]) -> Vec<u32> {
     let mut hints = vec![0; derivations.len()];
     for (left, right) in derivations.iter().flatten() {

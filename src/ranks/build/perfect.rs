@@ -13,12 +13,27 @@ pub(crate) struct Placement {
     pub(crate) pilots: Vec<u16>,
 }
 
+/// The byte of a pair that is compared before its slot is read.
+pub(crate) fn tag(pair: (u32, u32)) -> u8 {
+    hash::name(word(pair)).0
+}
+
+/// The rest of it, which its slot holds.
+pub(crate) fn rest(pair: (u32, u32)) -> u32 {
+    hash::name(word(pair)).1
+}
+
+fn scramble(pair: (u32, u32)) -> u64 {
+    hash::scramble(word(pair))
+}
+
+fn word((left, right): (u32, u32)) -> u64 {
+    u64::from(left) << 18 | u64::from(right)
+}
+
 /// Places all `pairs`.
 pub(crate) fn place(pairs: &[(u32, u32)]) -> Placement {
-    let scrambled: Vec<u64> = pairs
-        .iter()
-        .map(|(left, right)| hash::scramble(u64::from(*left) << 18 | u64::from(*right)))
-        .collect();
+    let scrambled: Vec<u64> = pairs.iter().copied().map(scramble).collect();
     let mut placement = Placement {
         slots: vec![None; hash::slots_for(pairs.len())],
         pilots: vec![0; hash::buckets_for(pairs.len())],

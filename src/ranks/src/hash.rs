@@ -24,6 +24,14 @@ pub(crate) const fn bucket(scrambled: u64, buckets: u32) -> usize {
     reduce(scrambled, buckets)
 }
 
+/// A pair in eight and 28 bits. An odd factor permutes the words of 36 bits: no two pairs have the same name.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "the bits that are wanted")]
+pub(crate) const fn name(pair: u64) -> (u8, u32) {
+    let name = pair.wrapping_mul(0x0000_0009_e377_9b97);
+    ((name >> 28) as u8, name as u32 & 0xfff_ffff)
+}
+
 /// Where its bucket's pilot sends a scrambled pair.
 #[inline]
 pub(crate) const fn slot(scrambled: u64, pilot: u16, slots: u32) -> usize {

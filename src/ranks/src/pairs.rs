@@ -1,15 +1,16 @@
 //! What two tokens merge to: a perfect hash over the pairs that merge, whose slots hold the pair itself, so that a pair
-//! that doesn't merge is told for certain.
+//! that doesn't merge is told for certain. Most of those that don't are told by a byte before their slot is read: a processor's
+//! second cache holds these bytes, but not the slots.
 
 use crate::hash;
 
-/// A token: its rank and, below it, hints as to which tokens it can merge with. Of two tokens the one of lower rank is less.
+/// A token: its rank and, below it, hints as to which tokens it merges with. Of two tokens the one of lower rank is less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(u32);
 
 impl Token {
-    /// No token. It merges with none.
-    pub const NONE: Self = Self(u32::MAX ^ 0x3ff);
+    /// No token: greater than each, and merges with none.
+    pub const NONE: Self = Self(1 << 26);
 
     /// Its rank, which is its id: merges happen in the order of what they make.
     #[inline]
@@ -18,7 +19,7 @@ impl Token {
         self.0 >> HINTS
     }
 
-    /// As a number below 2^28.
+    /// As a number, at most 2^26.
     #[inline]
     #[must_use]
     pub const fn bits(self) -> u32 {
@@ -38,16 +39,20 @@ impl Token {
         self.rank() >> 8 == 0
     }
 
-    /// False for nearly all pairs that don't merge: then no table needs to be read.
+    /// False for most pairs that don't merge: then no table needs to be read.
     #[inline]
     const fn may_precede(self, right: Self) -> bool {
         self.0 >> (right.rank() & 3) & right.0 >> (4 + (self.rank() & 3)) & 1 == 1
     }
 }
 
-/// Bits of a token for its hints, of which eight are used.
-const HINTS: u32 = 10;
+/// Bits of a token for its hints.
+const HINTS: u32 = 8;
 const BYTES: usize = 256;
+const SLOT: usize = 7;
+/// The bits of an entry for what the pair merges to, and, above them, for the pair.
+const MERGED: u64 = (1 << 26) - 1;
+const REST: u64 = (1 << 28) - 1;
 const GRID: usize = BYTES * BYTES;
 const CROSSINGS: usize = 64 * 64;
 
@@ -61,8 +66,10 @@ struct Layout {
 /// The merges of an encoding.
 #[derive(Debug)]
 pub struct Pairs {
-    /// left:18, right:18, merged:28.
-    slots: &'static [[u8; 8]],
+    /// Seven bytes each, and one byte more: the pair's name but for its tag (28 bits), and what it merges to (26).
+    slots: &'static [u8],
+    /// For each slot, the first byte of its pair's name.
+    tags: &'static [u8],
     /// The token of each byte.
     bytes: &'static [[u8; 4]],
     /// The tokens of two bytes.
@@ -99,7 +106,8 @@ impl Pairs {
         reason = "evaluated when compiled; below 2^18"
     )]
     const fn of(file: &'static [u8], layout: &Layout) -> Self {
-        let (slots, file) = file.split_at(layout.slots * 8);
+        let (slots, file) = file.split_at(layout.slots * SLOT + 1);
+        let (tags, file) = file.split_at(layout.slots);
         let (bytes, file) = file.split_at(BYTES * 4);
         let (twos, file) = file.split_at(layout.twos * 4);
         let (grid, file) = file.split_at(GRID * 2);
@@ -107,7 +115,8 @@ impl Pairs {
         let (out_of, pilots) = file.split_at(CROSSINGS * 2);
         assert!(pilots.len() == layout.buckets * 2, "the file is of this layout");
         Self {
-            slots: slots.as_chunks().0,
+            slots,
+            tags,
             bytes: bytes.as_chunks().0,
             twos: twos.as_chunks().0,
             grid: grid.as_chunks().0,
@@ -125,7 +134,7 @@ impl Pairs {
         let words = [self.grid, self.into, self.out_of, self.pilots];
         let words: usize = words.iter().map(|part| part.as_flattened().len()).sum();
         let tokens = self.bytes.as_flattened().len() + self.twos.as_flattened().len();
-        self.slots.as_flattened().len() + tokens + words
+        self.slots.len() + self.tags.len() + tokens + words
     }
 
     /// The token of a byte.
@@ -170,11 +179,15 @@ impl Pairs {
         let scrambled = hash::scramble(asked);
         let pilot = self.pilots.get(hash::bucket(scrambled, self.pilot_count));
         let pilot = pilot.map_or(0, |pilot| u16::from_le_bytes(*pilot));
-        let slot = self.slots.get(hash::slot(scrambled, pilot, self.slot_count));
-        let entry = slot.map_or(u64::MAX, |slot| u64::from_le_bytes(*slot));
-        let found = (entry & 0xfff_ffff) as u32;
-        if entry >> 28 == pair {
-            Token(found)
+        let slot = hash::slot(scrambled, pilot, self.slot_count);
+        let (tag, rest) = hash::name(pair);
+        let tagged = self.tags.get(slot).copied() == Some(tag);
+        let entry = self.slots.get(if tagged { slot * SLOT } else { 0 }..);
+        let entry = entry
+            .and_then(<[u8]>::first_chunk)
+            .map_or(0, |entry| u64::from_le_bytes(*entry));
+        if tagged & (entry >> 26 & REST == u64::from(rest)) {
+            Token((entry & MERGED) as u32)
         } else {
             Token::NONE
         }

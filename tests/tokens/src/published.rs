@@ -133,7 +133,7 @@ fn request_row(
 fn count(prompt: &Prompt<'_>, name: &str, word: &str, encodings: &[Encoding]) -> Result<u64, Box<dyn Error>> {
     let Some(encoding) = encodings.iter().find(|encoding| encoding.name.starts_with(word)) else {
         let tokenizer = Tokenizer::Estimate;
-        return Ok(tokens::estimate(prompt, Model { name, tokenizer }).tokens);
+        return Ok(tokens::estimate(prompt, Model { name, tokenizer }).tokens());
     };
     let tokenizer = encoding.tokenizer;
     let texts = prompt
