@@ -319,7 +319,6 @@ impl Identified {
             authority: &self.authority,
             headers: core::mem::take(&mut self.protocol_headers),
             deadline: self.patience(plan),
-            output: granted.ticket.reserved_tokens().saturating_sub(plan.estimate),
         };
         let (relay, steering) = relay::set_out(turn, plan, start);
         let mut edits = core::mem::take(&mut self.edits);

@@ -4,8 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use spillway_suites::{answer, chat, chat_with, events, full, headers_first, policy, record, used, without_breakers};
-use spillway_test_host::{Callout, CalloutAnswer, Exchange, Headers, Outcome, Proxy, UpstreamResponse, Worker};
+use spillway_suites::{
+    answer, chat, chat_with, events, full, headers_first, policy, record, used, without_breakers,
+};
+use spillway_test_host::{
+    Callout, CalloutAnswer, Exchange, Headers, Outcome, Proxy, UpstreamResponse, Worker,
+};
 
 const TICK: Duration = Duration::from_millis(50);
 
@@ -66,7 +70,11 @@ fn the_second_provider_answers_in_both_host_settings() {
     for pauses in [true, false] {
         let host = json!({"body_pause": pauses, "model_header": if pauses { Value::Null } else { json!("x-model") }});
         let document = failing_over(json!({"host": host}));
-        let proxy = if pauses { full(&document) } else { headers_first(&document) };
+        let proxy = if pauses {
+            full(&document)
+        } else {
+            headers_first(&document)
+        };
         let proxy = proxy.start().unwrap();
         let calls = Arc::clone(&seen);
         proxy.on_callout(move |call| {
@@ -86,21 +94,31 @@ fn the_second_provider_answers_in_both_host_settings() {
     for call in seen.lock().unwrap().iter() {
         assert_eq!(call.cluster, "backup");
         assert_eq!(call.headers.get("x-tenant"), None);
-        assert_eq!(call.headers.get("authorization"), None, "this provider has no credential");
+        assert_eq!(
+            call.headers.get("authorization"),
+            None,
+            "this provider has no credential"
+        );
     }
 }
 
 #[test]
 fn a_callout_that_never_answers_ends_by_its_timeout() {
     let timeouts = json!({"via": "callout", "timeouts": {"whole": {"base": "5s", "per_1k_prompt": "0s", "per_1k_output": "0s"}}});
-    let proxy = full(&failing_over(json!({"failover": timeouts}))).start().unwrap();
+    let proxy = full(&failing_over(json!({"failover": timeouts})))
+        .start()
+        .unwrap();
     let exchange = failed(proxy.worker(0), json!({}));
     assert_eq!(proxy.worker(0).pending_callouts().len(), 1);
     pass(&proxy, Duration::from_millis(4_900));
     assert!(exchange.is_open());
     pass(&proxy, Duration::from_millis(200));
     assert_eq!(exchange.status(), 503);
-    assert!(exchange.text().contains("providers_failed"), "{}", exchange.text());
+    assert!(
+        exchange.text().contains("providers_failed"),
+        "{}",
+        exchange.text()
+    );
     nothing_is_left(&proxy);
 }
 
@@ -122,7 +140,10 @@ fn clients_that_go_during_a_callout_or_a_wait_leave_nothing() {
     }
     nothing_is_left(&proxy);
     proxy.tick();
-    assert!(worker.memory_bytes() < before + (1 << 20), "what was kept is gone");
+    assert!(
+        worker.memory_bytes() < before + (1 << 20),
+        "what was kept is gone"
+    );
     assert!(used(worker, 1_000_000) > 0);
 }
 
@@ -135,7 +156,10 @@ fn a_wait_ends_by_the_tick_and_the_same_is_asked_again() {
     proxy.on_callout(|call| says(&call.cluster));
     assert!(exchange.is_open() && exchange.text().is_empty());
     pass(&proxy, Duration::from_millis(1_100));
-    assert_eq!((exchange.status(), exchange.text().contains("openai")), (200, true));
+    assert_eq!(
+        (exchange.status(), exchange.text().contains("openai")),
+        (200, true)
+    );
     nothing_is_left(&proxy);
 }
 
@@ -158,7 +182,9 @@ fn repeats_of_all_workers_together_stay_within_the_budget() {
 #[test]
 fn a_worker_that_trapped_takes_its_share_of_the_budget_with_it() {
     let proxy = full(&failing_over(json!({}))).workers(2).start().unwrap();
-    let gone: Vec<Exchange> = (0..3).map(|_| failed(proxy.worker(0), json!({"model": "alone"}))).collect();
+    let gone: Vec<Exchange> = (0..3)
+        .map(|_| failed(proxy.worker(0), json!({"model": "alone"})))
+        .collect();
     assert!(gone.iter().all(Exchange::is_open));
     let refused = failed(proxy.worker(1), json!({"model": "alone"}));
     assert!(!refused.is_open(), "the minimum is used up");
@@ -176,7 +202,10 @@ fn a_stream_is_held_until_its_first_token_and_passes_at_once_from_there() {
     let proxy = full(&failing_over(json!({}))).start().unwrap();
     let exchange = proxy.worker(0).send(chat_with(json!({"stream": true}), "hello"));
     exchange.respond_headers(sse(), false);
-    exchange.respond_body("data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n", false);
+    exchange.respond_body(
+        "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n",
+        false,
+    );
     assert_eq!(exchange.client().status, None, "held");
     let words = events("one two", 3, 2);
     exchange.respond_body(&words[0], false);
@@ -184,10 +213,13 @@ fn a_stream_is_held_until_its_first_token_and_passes_at_once_from_there() {
     for event in &words[1..] {
         let before = exchange.text().len();
         exchange.respond_body(event, false);
-        assert!(exchange.text().len() > before || event.contains("usage\":{"), "{event}");
+        assert!(
+            exchange.text().len() > before || event.contains("usage\":{"),
+            "{event}"
+        );
     }
     exchange.respond_body("", true);
-    assert_eq!(exchange.outcome(), Outcome::Complete);
+    assert_eq!(exchange.outcome(), Outcome::Answered);
     nothing_is_left(&proxy);
 }
 
@@ -196,7 +228,13 @@ fn a_stream_that_stays_silent_is_given_up_by_the_tick() {
     let timeouts = json!({"first_token": {"base": "2s", "per_1k_prompt": "0s"}});
     let document = failing_over(json!({"failover": {"via": "callout", "timeouts": timeouts}}));
     let proxy = full(&document).start().unwrap();
-    proxy.on_callout(|_| CalloutAnswer::Response(200, headers("text/event-stream"), events("hi", 3, 1).concat().into()));
+    proxy.on_callout(|_| {
+        CalloutAnswer::Response(
+            200,
+            headers("text/event-stream"),
+            events("hi", 3, 1).concat().into(),
+        )
+    });
     for begun in [false, true] {
         let exchange = proxy.worker(0).send(chat_with(json!({"stream": true}), "hello"));
         if begun {
@@ -214,7 +252,9 @@ fn a_stream_that_stays_silent_is_given_up_by_the_tick() {
 
 #[test]
 fn a_cluster_that_takes_no_call_is_a_provider_that_is_not_there() {
-    let builder = full(&failing_over(json!({}))).cluster("openai").empty_cluster("backup");
+    let builder = full(&failing_over(json!({})))
+        .cluster("openai")
+        .empty_cluster("backup");
     let proxy = builder.start().unwrap();
     let exchange = proxy.worker(0).request(chat("hello"), |_| fails(503));
     assert_eq!(exchange.status(), 503);
