@@ -351,10 +351,6 @@ impl Identified {
             authority: &self.authority,
             headers: core::mem::take(&mut self.protocol_headers),
             deadline: self.patience(plan),
-            output: granted
-                .ticket
-                .reserved_tokens()
-                .saturating_sub(granted.ticket.prompt()),
         };
         let (relay, steering) = relay::set_out(turn, plan, start);
         let mut edits = core::mem::take(&mut self.edits);

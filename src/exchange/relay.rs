@@ -6,6 +6,7 @@
 use core::time::Duration;
 
 use crate::breaker::{Pass, StateName};
+use crate::failover::Times;
 use crate::policy::{Charge, Failover, Hop, Mode, ModelRoute, Policy, Via};
 use crate::report::metric::{GaveUp, Metric, StatusClass};
 use crate::report::record::{Tried as Line, milliseconds};
@@ -43,8 +44,6 @@ pub(super) struct Start<'a> {
     pub(super) headers: Vec<(String, String)>,
     /// How long the client waits.
     pub(super) deadline: Option<Duration>,
-    /// What may be generated, as reserved.
-    pub(super) output: u64,
 }
 
 /// Whether the router fails over for this model.
@@ -155,15 +154,15 @@ struct Patience {
 impl Patience {
     fn of(plan: &Plan<'_>, start: &Start<'_>, attempts: u32) -> Self {
         let rules = &plan.route.failover;
-        let whole = rules.timeouts.whole.of(start.prompt, start.output);
+        let times = Times::of(rules, start.prompt, plan.facts.max_tokens, None);
         let each = if plan.facts.stream && rules.on.first_token {
-            rules.timeouts.first_token.of(start.prompt, 0).min(whole)
+            times.first_token
         } else if rules.on.timeout {
-            whole
+            times.whole
         } else {
             Duration::ZERO
         };
-        let all = whole.saturating_mul(attempts);
+        let all = times.whole.saturating_mul(attempts);
         let all = start.deadline.map_or(all, |deadline| deadline.min(all));
         Self { each, all }
     }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use crate::breaker::{Failure, Outcome};
 use crate::dialect::signals::{is_rate_limit_header, signals};
 use crate::dialect::{Passed, StreamOptions, StreamReader};
+use crate::failover::Fault;
 use crate::policy::{Failover, Policy};
 use crate::report::metric::GaveUp;
 use crate::report::record::milliseconds;
@@ -92,15 +93,10 @@ impl Going {
     /// Whether this status sends the request on. The last attempt's answer is always the client's.
     fn gives_up(&self, policy: &Policy, status: u16, wait: Option<Duration>) -> Option<GaveUp> {
         let rules = self.rules(policy)?;
-        if self.is_last() || rules.on.statuses.binary_search(&status).is_err() {
-            return None;
-        }
-        if status != 429 {
-            return Some(GaveUp::Status);
-        }
-        // The same provider again: only if it says that it needn't be long.
-        let short = wait.is_some_and(|wait| wait <= rules.retry_after_max);
-        (short || !self.order.repeats()).then_some(GaveUp::RateLimited)
+        let fault = Fault::Status(status, wait);
+        fault
+            .gives_up(rules, self.order.repeats())
+            .filter(|_| !self.is_last())
     }
 
     /// Whether a stream's first words decide.

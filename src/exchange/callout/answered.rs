@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use crate::dialect::signals::is_rate_limit_header;
 use crate::dialect::{ErrorKind, error_body};
 use crate::failover::Fault;
 use crate::headers::Headers;
@@ -366,9 +365,4 @@ fn apply(headers: &mut Vec<(Cow<'static, str>, Cow<'static, str>)>, edits: Vec<E
         }
     }
     headers.retain(|(name, _)| name != "content-length" && !name.starts_with(':'));
-    debug_assert!(
-        !headers
-            .iter()
-            .any(|(name, _)| name == "retry-after" && is_rate_limit_header(name.as_bytes()))
-    );
 }

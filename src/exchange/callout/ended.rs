@@ -40,7 +40,7 @@ impl Ended {
         mut kept: Box<Kept>,
         next: Next,
     ) -> (Exchange, Step) {
-        self.note(turn, &kept, &next);
+        self.note(turn, &next);
         let policy = &turn.gateway.policy;
         let there = kept.part(policy, self.ticket);
         settle_there(turn, there, self.cost);
@@ -66,7 +66,7 @@ impl Ended {
         }
     }
 
-    fn note<S: Store>(&mut self, turn: &mut Turn<'_, S>, kept: &Kept, next: &Next) {
+    fn note<S: Store>(&mut self, turn: &mut Turn<'_, S>, next: &Next) {
         let rules = turn
             .gateway
             .route(&self.record.model)
@@ -93,7 +93,6 @@ impl Ended {
             ..line.tried(turn)
         };
         self.record.attempts.push(tried);
-        debug_assert!(kept.tried.last() == Some(&self.hop));
     }
 }
 
