@@ -74,9 +74,11 @@ pub(super) fn cl100k(text: &[u8], at: usize) -> Split {
         return suffix;
     }
     let after = at + length;
-    let word = run(text, after, LETTER);
-    if class & LETTER != 0 || class & (OTHER | SPACE | MARK) != 0 && word > after {
-        return Split::seen(word);
+    if class & (LETTER | OTHER | SPACE | MARK) != 0 {
+        let word = run(text, after, LETTER);
+        if class & LETTER != 0 || word > after {
+            return Split::seen(word);
+        }
     }
     if class == DIGIT {
         return digits(text, after);
