@@ -110,6 +110,7 @@ impl Admitted {
                     hop: self.hop,
                     pass,
                     ticket,
+                    repeats: false,
                 },
             ),
             None => state.exhausted(turn),
