@@ -46,7 +46,7 @@ pub struct Search<'p> {
     /// The earliest that one of those may be asked again.
     pub earliest: Option<Instant>,
     least_bad: Option<(usize, Hop, Instant)>,
-    without: Vec<usize>,
+    without: Vec<Hop>,
 }
 
 impl<'p> Search<'p> {
@@ -71,10 +71,10 @@ impl<'p> Search<'p> {
         }
     }
 
-    /// Leaves these providers out, as if they weren't in the chain: they were asked already.
+    /// Leaves these out, as if they weren't in the chain: they were asked already.
     #[must_use]
-    pub fn without(mut self, providers: impl IntoIterator<Item = usize>) -> Self {
-        self.without.extend(providers);
+    pub fn without(mut self, hops: &[Hop]) -> Self {
+        self.without.extend_from_slice(hops);
         self
     }
 
@@ -83,7 +83,7 @@ impl<'p> Search<'p> {
         while let Some(hop) = self.route.chain.get(self.place).copied() {
             let place = self.place;
             self.place += 1;
-            if self.without.contains(&hop.provider) {
+            if self.without.contains(&hop) {
                 continue;
             }
             if let Some(why) = self.unfit(hop) {

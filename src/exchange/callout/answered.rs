@@ -247,12 +247,8 @@ impl Calling {
                 body: last.body,
                 details: "spillway_exhausted",
             },
-            None => self.clear_error(turn, None),
+            None => clear_error(self.endpoint.dialect(), turn, self.kept.retry_at),
         }
-    }
-
-    fn clear_error<S: Store>(&self, turn: &Turn<'_, S>, retry_at: Option<Instant>) -> Reply {
-        clear_error(self.endpoint.dialect(), turn, retry_at)
     }
 }
 
@@ -310,6 +306,7 @@ fn read<S: Store>(
         },
     };
     let status = state.status;
+    let retry_at = state.kept.as_ref().and_then(|kept| kept.retry_at);
     let body = Body {
         size: answer.body.len(),
         end: true,
@@ -323,7 +320,7 @@ fn read<S: Store>(
         return (exchange, step);
     }
     if details != "via_upstream" {
-        return (exchange, Step::reply(clear_error(dialect, turn, None)));
+        return (exchange, Step::reply(clear_error(dialect, turn, retry_at)));
     }
     let mut headers = passed_on(&answer.headers);
     apply(&mut headers, head_step.edits);

@@ -53,6 +53,8 @@ pub(crate) struct Kept {
     pub(super) whole: Option<Instant>,
     /// The beginning of a stream, while it is held.
     pub(super) listening: Option<Listening>,
+    /// When somebody who can't be asked now may be.
+    pub(super) retry_at: Option<Instant>,
     /// The last answer that a provider gave.
     pub(super) last: Option<super::answered::LastAnswer>,
 }
@@ -141,6 +143,7 @@ impl Kept {
             due: None,
             whole: None,
             listening: None,
+            retry_at: None,
             last: None,
         });
         kept.await_first(&plan.route.failover, kept.prompt, turn.now.monotonic);

@@ -52,6 +52,8 @@ pub(in super::super) struct Chosen {
     pub(super) hop: Hop,
     pub(super) pass: Pass,
     pub(super) ticket: Ticket,
+    /// Its provider was asked before, so that it counts in the retry budget.
+    pub(super) repeats: bool,
 }
 
 /// What is known of the exchange beside what is kept.
@@ -92,10 +94,13 @@ impl Kept {
         if !self.may_move(turn, rules, fault) {
             return Next::Nobody;
         }
-        let tried: Vec<usize> = self.tried.iter().map(|hop| hop.provider).collect();
-        let chosen = self.search(turn, asking, (route, &tried));
+        let chosen = self.search(turn, asking, (route, &self.tried));
+        self.retry_at = chosen.as_ref().err().copied().flatten();
         match (chosen, self.alone()) {
-            (Ok(chosen), _) => Next::Go(chosen),
+            (Ok(chosen), _) => {
+                self.repeats |= chosen.repeats;
+                Next::Go(chosen)
+            }
             (Err(_), Some(hop)) => self.repeat(turn, rules, (hop, fault)),
             (Err(_), None) => {
                 turn.count(Metric::Unmoved(Unmoved::Nobody));
@@ -145,13 +150,21 @@ impl Kept {
             turn.count(Metric::Unmoved(Unmoved::Wait));
             return Next::Nobody;
         };
-        let load = turn.load;
-        if !self.repeats && !failover::acquire(turn.store, load, rules.retry_budget, turn.now.monotonic) {
-            turn.count(Metric::Unmoved(Unmoved::Budget));
+        if !self.may_repeat(turn, rules) {
             return Next::Nobody;
         }
         self.repeats = true;
         Next::Wait(until, hop)
+    }
+
+    /// Whether the budget has room for one more request at a provider that was asked before.
+    fn may_repeat<S: Store>(&self, turn: &mut Turn<'_, S>, rules: &Failover) -> bool {
+        let share = rules.retry_budget;
+        let may = self.repeats || failover::acquire(turn.store, turn.load, share, turn.now.monotonic);
+        if !may {
+            turn.count(Metric::Unmoved(Unmoved::Budget));
+        }
+        may
     }
 
     /// The same candidate again, now that its wait is over. Else when it may be asked, if ever.
@@ -176,7 +189,7 @@ impl Kept {
         &self,
         turn: &mut Turn<'_, S>,
         asking: &mut Asking<'_>,
-        (route, without): (&ModelRoute, &[usize]),
+        (route, without): (&ModelRoute, &[Hop]),
     ) -> Result<Chosen, Option<Instant>> {
         let gateway = turn.gateway;
         let Ok(facts) = scan(asking.endpoint, &self.body) else {
@@ -185,9 +198,7 @@ impl Kept {
         let mut plan = Plan::new(turn, route, &facts);
         plan.foreign = foreign::unjudged(&gateway.policy, route, asking.endpoint, facts.stream);
         plan.unjudged = Some(&self.body);
-        let mut search = gateway
-            .search(route, plan.need(asking.endpoint))
-            .without(without.iter().copied());
+        let mut search = gateway.search(route, plan.need(asking.endpoint)).without(without);
         let found = self.first_with_room(turn, asking, (&plan, &mut search));
         note_passed(turn, &search, asking.record);
         found.ok_or(search.earliest)
@@ -206,6 +217,11 @@ impl Kept {
                 search.skip(found.hop, PassedOver::Dialect, None);
                 continue;
             }
+            let repeats = self.tried.iter().any(|hop| hop.provider == found.hop.provider);
+            if repeats && !self.may_repeat(turn, &plan.route.failover) {
+                observe(turn, found.hop, found.pass, Outcome::Neutral);
+                continue;
+            }
             match self.book(turn, plan, (asking.endpoint, found.hop)) {
                 Ok(ticket) => {
                     note_chosen(turn, (found.hop, found.state), asking.record);
@@ -213,6 +229,7 @@ impl Kept {
                         hop: found.hop,
                         pass: found.pass,
                         ticket,
+                        repeats,
                     });
                 }
                 Err((why, at)) => {

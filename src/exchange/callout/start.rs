@@ -112,6 +112,7 @@ impl Admitted {
                     hop: self.hop,
                     pass,
                     ticket,
+                    repeats: false,
                 },
             ),
             None => state.exhausted(turn),

@@ -349,6 +349,21 @@ fn repeats_end_with_the_budget_but_moves_do_not() {
 }
 
 #[test]
+fn another_model_of_the_same_provider_counts_as_a_repeat_without_a_wait() {
+    let models = json!({"gpt-4o": {"chain": ["openai/gpt-4o", "openai/gpt-4o-mini", "backup/gpt-4o"]}});
+    for (repeating, next) in [(0, "openai"), (3, "backup")] {
+        let mut lab = lab(json!({"models": models}));
+        lab.load.repeating = repeating;
+        let mut call = failed(&mut lab, &chat(json!({})), 503);
+        let asked = call.call.take().unwrap();
+        assert_eq!(asked.cluster, next);
+        let body: Value = serde_json::from_slice(&asked.body).unwrap();
+        assert_eq!(body["model"] == "gpt-4o-mini", next == "openai");
+        assert_eq!(call.exchange.weight().repeats, next == "openai");
+    }
+}
+
+#[test]
 fn attempts_are_capped() {
     let mut lab = lab(json!({"failover": {"attempts": 3},
         "providers": {"openai": {"breaker": {"force": "closed"}}}}));
