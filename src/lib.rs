@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod policy;
 pub mod report;
 pub mod route;
+pub mod rule;
 #[cfg(target_arch = "wasm32")]
 mod shell;
 pub mod store;

@@ -6,7 +6,9 @@
 //! input and bounded in memory, whatever a client or a provider sends.
 
 mod answer;
+mod calls;
 mod chat;
+mod choice;
 mod error;
 mod event;
 mod gemini;
@@ -22,12 +24,14 @@ mod schema;
 pub mod signals;
 mod stream;
 mod usage;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::policy::ProviderDialect as Dialect;
 pub use answer::{Answer, answer};
+pub use calls::{Call, Calls};
 pub use error::{ErrorKind, error_body, error_event};
 pub use event::Progress;
 pub use json_reader::{JsonFacts, JsonReader};
@@ -37,6 +41,7 @@ pub use scan_error::ScanError;
 pub use stream::{Passed, StreamOptions, StreamReader};
 pub(crate) use usage::Report;
 pub use usage::Usage;
+pub use wanted::{Choice, Declared, Format, Wanted, wanted};
 
 /// A model's name in an answer is cut off here, in bytes.
 pub(crate) const MODEL_BOUND: usize = 128;

@@ -13,6 +13,7 @@ use crate::time::Instant;
 
 use super::ahead::{Routed, route_edits};
 use super::callout;
+use super::counting::Tokens;
 use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
@@ -33,8 +34,8 @@ pub struct Admitted {
     pub(super) pass: Option<Pass>,
     pub(super) ticket: Ticket,
     pub(super) levels: Vec<(LimitRef, Level)>,
-    /// Prompt tokens as estimated.
-    pub(super) estimate: u64,
+    /// What was known of the prompt's tokens.
+    pub(super) prompt: Tokens,
     /// The client didn't ask for the usage chunk that we asked for.
     pub(super) strip_usage: bool,
     /// It goes by the host's router, which may try several candidates.
@@ -104,8 +105,11 @@ impl Identified {
             plan.foreign = foreign::unjudged(&gateway.policy, route, self.endpoint, facts.stream);
             plan.unjudged = Some(bytes);
         }
-        self.record.estimate = plan.estimate;
-        match self.admit(turn, &plan) {
+        let tokens = plan.tokens(turn, None);
+        self.note_tokens(tokens);
+        let granted = self.admit(turn, &plan);
+        turn.count(Metric::Counted(self.record.counted.unwrap_or_default()));
+        match granted {
             Ok(granted) => self.send(turn, &plan, granted, bytes),
             Err(refusal) => refuse(turn, self.endpoint, self.record, refusal),
         }
@@ -125,7 +129,8 @@ impl Identified {
         plan: &Plan<'_>,
         route: &ModelRoute,
     ) -> Result<Granted, Refusal> {
-        let mut search = turn.gateway.search(route, plan.need(self.endpoint));
+        let prompt = plan.tokens(turn, None).at_least();
+        let mut search = turn.gateway.search(route, plan.need(self.endpoint, prompt));
         let granted = self.admit_first(turn, plan, &mut search);
         note_passed(turn, &search, &mut self.record);
         granted
@@ -145,7 +150,7 @@ impl Identified {
                 continue;
             }
             let booked = self.book(turn, plan, found.hop);
-            if let Booked::Granted(ticket, levels) = booked {
+            if let Booked::Granted(ticket, levels, prompt) = booked {
                 note_chosen(turn, (found.hop, found.state), &mut self.record);
                 return Ok(Granted {
                     hop: found.hop,
@@ -153,6 +158,7 @@ impl Identified {
                     pass: Some(found.pass),
                     ticket,
                     levels,
+                    prompt,
                 });
             }
             observe(turn, found.hop, found.pass, Outcome::Neutral);
@@ -164,7 +170,8 @@ impl Identified {
                 }
             }
         }
-        Err(nobody(search, &plan.route.name, plan.estimate, turn.now))
+        let prompt = plan.tokens(turn, None).tokens();
+        Err(nobody(search, &plan.route.name, prompt, turn.now))
     }
 
     /// The provider was chosen by headers: it is that one or none.
@@ -183,17 +190,18 @@ impl Identified {
             return self.admit_other(turn, plan, (hop, routed));
         }
         let refusal = match self.book(turn, plan, hop) {
-            Booked::Granted(ticket, levels) => {
+            Booked::Granted(ticket, levels, prompt) => {
                 return Ok(Granted {
                     hop,
                     fallback: routed.fallback,
                     pass: Some(routed.pass),
                     ticket,
                     levels,
+                    prompt,
                 });
             }
             Booked::ProviderFull(retry_at) => Refusal::unavailable(wait_until(Some(retry_at), turn.now)),
-            Booked::ProviderNever => plan.too_long_for_all(),
+            Booked::ProviderNever => plan.too_long_for_all(plan.tokens(turn, Some(hop)).tokens()),
             Booked::Refused(refusal) => refusal,
         };
         routed.give_back(turn);
@@ -217,26 +225,23 @@ impl Identified {
         Ok(Granted { fallback, ..granted })
     }
 
-    /// Sets the tokens aside with every limit that applies.
+    /// Sets the tokens aside with every limit that applies, and counts them first where that decides.
     fn book<S: Store>(&mut self, turn: &mut Turn<'_, S>, plan: &Plan<'_>, hop: Hop) -> Booked {
         let gateway = turn.gateway;
-        let model = plan.route.name.as_str();
-        let claims = gateway.claims(&self.who, Some(model), Some(hop.provider));
-        let expectation = gateway
-            .ledger
-            .expectation_key(&self.who.id, &[&self.who.id, model.as_bytes()]);
-        let request = Request {
-            claims: &claims.claims,
-            expectation: self.endpoint.generates().then_some(expectation),
-            demand: plan.demand(self.endpoint),
-            mode: gateway.policy.mode,
-        };
-        match gateway.ledger.admit(turn.store, &request, turn.now.monotonic) {
+        let claims = gateway.claims(&self.who, Some(&plan.route.name), Some(hop.provider));
+        let mut tokens = plan.tokens(turn, Some(hop));
+        let mut admission = self.ask(turn, plan, &claims, tokens);
+        if let Admission::Unsure { room } = admission {
+            tokens = plan.tokens_within(turn, hop, room);
+            admission = self.ask(turn, plan, &claims, tokens);
+        }
+        self.note_tokens(tokens);
+        match admission {
             Admission::Granted(mut ticket) => {
                 turn.effects.bookings.extend(ticket.take_pending());
                 let levels = sourced(&claims, ticket.levels());
                 note_granted(turn, &ticket, &levels, &mut self.record);
-                Booked::Granted(ticket, levels)
+                Booked::Granted(ticket, levels, tokens)
             }
             Admission::Refused(mut refusal) => {
                 turn.effects.bookings.extend(refusal.pending.take());
@@ -249,7 +254,33 @@ impl Identified {
             }
             Admission::Never(never) if never.group == PROVIDERS => Booked::ProviderNever,
             Admission::Never(never) => Booked::Refused(too_long(&claims, &never)),
+            // Only of what can still be counted; and that has been.
+            Admission::Unsure { .. } => Booked::ProviderFull(turn.now.monotonic),
         }
+    }
+
+    fn ask<S: Store>(
+        &self,
+        turn: &Turn<'_, S>,
+        plan: &Plan<'_>,
+        claims: &Claims<'_>,
+        tokens: Tokens,
+    ) -> Admission {
+        let gateway = turn.gateway;
+        let model = plan.route.name.as_bytes();
+        let habit = gateway.ledger.habit_key(&self.who.id, &[&self.who.id, model]);
+        let request = Request {
+            claims: &claims.claims,
+            habit: self.endpoint.generates().then_some(habit),
+            demand: plan.demand(self.endpoint, tokens),
+            mode: gateway.policy.mode,
+        };
+        gateway.ledger.admit(turn.store, &request, turn.now.monotonic)
+    }
+
+    fn note_tokens(&mut self, tokens: Tokens) {
+        self.record.estimate = tokens.tokens();
+        self.record.counted = Some(tokens.how);
     }
 
     fn note_full<S: Store>(&mut self, turn: &mut Turn<'_, S>, claims: &Claims<'_>, claim: usize) {
@@ -314,7 +345,8 @@ impl Identified {
         let start = relay::Start {
             hop: granted.hop,
             pass: granted.pass.take(),
-            need: plan.need(self.endpoint),
+            need: plan.need(self.endpoint, granted.prompt.at_least()),
+            prompt: granted.ticket.prompt(),
             path: &self.path,
             authority: &self.authority,
             headers: core::mem::take(&mut self.protocol_headers),
@@ -342,7 +374,7 @@ impl Identified {
             pass: granted.pass,
             ticket: granted.ticket,
             levels: granted.levels,
-            estimate: plan.estimate,
+            prompt: granted.prompt,
             strip_usage: false,
             relay: None,
             spent: None,
@@ -381,10 +413,11 @@ pub(super) struct Granted {
     pub(super) pass: Option<Pass>,
     pub(super) ticket: Ticket,
     pub(super) levels: Vec<(LimitRef, Level)>,
+    pub(super) prompt: Tokens,
 }
 
 enum Booked {
-    Granted(Ticket, Vec<(LimitRef, Level)>),
+    Granted(Ticket, Vec<(LimitRef, Level)>, Tokens),
     /// A limit of the provider's is used up until then.
     ProviderFull(Instant),
     /// The prompt is over what a limit of the provider's can ever admit.
@@ -424,6 +457,7 @@ fn note_granted<S: Store>(
     record: &mut Record,
 ) {
     record.reserved = ticket.reserved_tokens();
+    record.estimate = ticket.prompt();
     turn.add(Metric::Tokens(Booking::Reserved), record.reserved);
     for (limit, level) in levels {
         if level.would_refuse {

@@ -9,6 +9,7 @@ use crate::report::metric::LimitRef;
 use crate::route::{Need, Search};
 use crate::store::Store;
 use crate::time::Now;
+use crate::tokens::exact::Counter;
 
 use super::callout::by_callout;
 use super::identify::Who;
@@ -98,6 +99,8 @@ pub struct Turn<'a, S: Store> {
     pub now: Now,
     /// A random number, fresh for this callback.
     pub entropy: u64,
+    /// Counts tokens exactly, for all exchanges of the worker.
+    pub counter: &'a mut Counter,
     /// What this worker has under way.
     pub load: Load,
     /// Where effects go.

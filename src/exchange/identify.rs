@@ -181,14 +181,12 @@ impl Identified {
             .gateway
             .claims(&self.who, model.map(|m| m.name.as_str()), None);
         let demand = Demand {
-            prompt: 1,
-            max_output: Some(1),
-            choices: 1,
-            generates: false,
+            around: 1,
+            ..Demand::default()
         };
         let request = Request {
             claims: &claims.claims,
-            expectation: None,
+            habit: None,
             demand,
             mode: policy.mode,
         };

@@ -18,6 +18,7 @@ mod arrive;
 pub mod attempt;
 mod blame;
 mod callout;
+mod counting;
 mod foreign;
 mod gateway;
 mod identify;

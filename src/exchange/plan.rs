@@ -2,12 +2,14 @@
 
 use crate::dialect::{Endpoint, RequestFacts};
 use crate::ledger::{self, Demand};
-use crate::policy::{Hop, ModelRoute, Policy, Validation};
+use crate::policy::{Hop, ModelRoute, Policy, ProviderModel, Validation};
 use crate::report::metric::PassedOver;
 use crate::route::{Need, Search};
+use crate::store::Store;
 use crate::time::Now;
-use crate::tokens;
 
+use super::Turn;
+use super::counting::{Counting, Tokens};
 use super::foreign;
 use super::gateway::Claims;
 use super::refuse::{Refusal, wait_until};
@@ -16,7 +18,7 @@ use super::refuse::{Refusal, wait_until};
 pub(super) struct Plan<'a> {
     pub(super) route: &'a ModelRoute,
     pub(super) facts: &'a RequestFacts<'a>,
-    pub(super) estimate: u64,
+    counting: Counting<'a>,
     /// Candidates of another dialect that can have it translated.
     pub(super) foreign: Vec<Hop>,
     /// The body to judge those by when one is found; none if they are judged.
@@ -25,31 +27,46 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     pub(super) fn new(policy: &Policy, route: &'a ModelRoute, facts: &'a RequestFacts<'a>) -> Self {
-        let estimate = estimate(policy, route, facts);
         Self {
             route,
             facts,
-            estimate,
+            counting: Counting::new(policy, &facts.prompt),
             foreign: Vec::new(),
             unjudged: None,
         }
     }
 
-    pub(super) fn need(&self, endpoint: Endpoint) -> Need<'_> {
-        Need {
-            dialect: endpoint.dialect(),
-            foreign: &self.foreign,
-            prompt: self.estimate,
+    /// What is known of the prompt's tokens at a hop; at the chain's first before one is chosen.
+    pub(super) fn tokens<S: Store>(&self, turn: &mut Turn<'_, S>, hop: Option<Hop>) -> Tokens {
+        match model_of(&turn.gateway.policy, hop.or(self.route.chain.first().copied())) {
+            Some(model) => self.counting.of(model, turn.counter),
+            None => Tokens::default(),
         }
     }
 
-    pub(super) fn demand(&self, endpoint: Endpoint) -> Demand {
-        Demand {
-            prompt: self.estimate,
+    /// The same, counted as far as it takes to say whether the texts have more tokens than `room`.
+    pub(super) fn tokens_within<S: Store>(&self, turn: &mut Turn<'_, S>, hop: Hop, room: u64) -> Tokens {
+        match model_of(&turn.gateway.policy, Some(hop)) {
+            Some(model) => self.counting.decide(model, room, turn.counter),
+            None => Tokens::default(),
+        }
+    }
+
+    pub(super) fn need(&self, endpoint: Endpoint, prompt: u64) -> Need<'_> {
+        Need {
+            dialect: endpoint.dialect(),
+            foreign: &self.foreign,
+            prompt,
+        }
+    }
+
+    pub(super) fn demand(&self, endpoint: Endpoint, tokens: Tokens) -> Demand {
+        tokens.demand(Demand {
             max_output: self.facts.max_tokens,
             choices: self.facts.choices,
             generates: endpoint.generates(),
-        }
+            ..Demand::default()
+        })
     }
 
     /// Whether a candidate that was found can't have the request in its own protocol after all.
@@ -89,15 +106,14 @@ impl<'a> Plan<'a> {
     }
 
     /// Over what any provider ever takes.
-    pub(super) fn too_long_for_all(&self) -> Refusal {
-        too_long_for_all(self.estimate, &self.route.name)
+    pub(super) fn too_long_for_all(&self, tokens: u64) -> Refusal {
+        too_long_for_all(tokens, &self.route.name)
     }
 }
 
-fn estimate(policy: &Policy, route: &ModelRoute, facts: &RequestFacts<'_>) -> u64 {
-    let first = route.chain.first();
-    let model = first.and_then(|hop| policy.providers.get(hop.provider)?.models.get(hop.model));
-    tokens::estimate(&facts.prompt, model.map(|m| m.tokenizer).unwrap_or_default()).tokens
+fn model_of(policy: &Policy, hop: Option<Hop>) -> Option<&ProviderModel> {
+    let hop = hop?;
+    policy.providers.get(hop.provider)?.models.get(hop.model)
 }
 
 /// Why no candidate was left.

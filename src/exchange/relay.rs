@@ -36,6 +36,8 @@ pub(super) struct Start<'a> {
     pub(super) hop: Hop,
     pub(super) pass: Option<Pass>,
     pub(super) need: Need<'a>,
+    /// Tokens of the prompt.
+    pub(super) prompt: u64,
     pub(super) path: &'a str,
     pub(super) authority: &'a str,
     /// The client's headers of its protocol.
@@ -80,7 +82,7 @@ pub(super) fn set_out<S: Store>(
         places,
         attempts,
         pass: start.pass.map(Pass::pack).unwrap_or_default(),
-        prompt: plan.estimate,
+        prompt: start.prompt,
         patience_ms: milliseconds(patience.each.min(patience.all)),
     };
     let property = (ORDER.to_owned(), order.to_bytes());
@@ -152,7 +154,7 @@ struct Patience {
 impl Patience {
     fn of(plan: &Plan<'_>, start: &Start<'_>, attempts: u32) -> Self {
         let rules = &plan.route.failover;
-        let times = Times::of(rules, plan.estimate, plan.facts.max_tokens, None);
+        let times = Times::of(rules, start.prompt, plan.facts.max_tokens, None);
         let each = if plan.facts.stream && rules.on.first_token {
             times.first_token
         } else if rules.on.timeout {

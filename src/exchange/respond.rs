@@ -15,6 +15,7 @@ use crate::report::ratelimit::quota_headers;
 use crate::report::record::milliseconds;
 use crate::store::Store;
 use crate::time::Instant;
+use crate::tokens::Estimate;
 
 use super::admit::Admitted;
 use super::answer::Rule;
@@ -85,7 +86,10 @@ pub struct Responding {
     pub(super) ticket: Ticket,
     /// What attempts before it cost.
     pub(super) spent: Option<Box<Spent>>,
+    /// Tokens of the prompt, as they were taken for.
     pub(super) estimate: u64,
+    /// The estimate before it was corrected; none when the texts were counted.
+    pub(super) guess: Option<Estimate>,
     pub(super) status: u16,
     pub(super) headroom: Option<Headroom>,
     pub(super) reader: Reader,
@@ -171,9 +175,10 @@ impl Admitted {
             retry: self.retry,
             pass: self.pass,
             kept: self.kept,
+            estimate: self.ticket.prompt(),
             ticket: self.ticket,
             spent: self.spent,
-            estimate: self.estimate,
+            guess: self.prompt.guess(),
             status,
             headroom: None,
             reader,

@@ -4,12 +4,13 @@ use core::time::Duration;
 
 use crate::breaker::{Failure, Latency, Observation, Observed, Outcome, Pass, Transition};
 use crate::dialect::{JsonFacts, Progress, Usage};
-use crate::ledger::{Actual, Admission, Demand, Request, Ticket};
+use crate::ledger::{Actual, Admission, Certainty, Demand, Lesson, Request, Ticket};
 use crate::policy::{Hop, Mode};
 use crate::report::Record;
 use crate::report::metric::{Aborted, Booking, Metric, TokenType};
 use crate::report::record::{self, milliseconds, outside_name};
 use crate::store::Store;
+use crate::tokens::Estimate;
 
 use super::Turn;
 use super::admit::Admitted;
@@ -81,10 +82,10 @@ impl Admitted {
         if let Some(pass) = self.pass {
             observe(turn, self.hop, pass, outcome);
         }
-        let cost = Cost::estimated(self.estimate, 0);
+        let cost = Cost::estimated(self.ticket.prompt(), 0);
         let bill = Bill {
             cost,
-            learnt: None,
+            lesson: Lesson::default(),
             provider: self.hop.provider,
             spent: self.spent,
         };
@@ -132,11 +133,15 @@ impl Responding {
         self.note_model(json);
         self.count_tokens(turn, cost);
         let whole = self.is_good() && ending == Ending::Complete && cost.source == "usage";
-        let learnt = whole.then(|| cost.usage.output / u64::from(self.choices.max(1)));
+        let lesson = if whole {
+            self.lesson(cost.usage)
+        } else {
+            Lesson::default()
+        };
         self.note_last_attempt(turn, cost);
         let bill = Bill {
             cost,
-            learnt,
+            lesson,
             provider: self.hop.provider,
             spent: self.spent,
         };
@@ -146,6 +151,15 @@ impl Responding {
         record.close(ending.as_str(), turn.now.monotonic);
         turn.add(Metric::of_hop(self.hop, Metric::Duration), record.duration_ms);
         record
+    }
+
+    /// What a whole answer with its usage teaches.
+    fn lesson(&self, usage: Usage) -> Lesson {
+        let of_texts = |guess: Estimate| (guess.text, usage.input.saturating_sub(guess.around));
+        Lesson {
+            output: Some(usage.output / u64::from(self.choices.max(1))),
+            text: self.guess.filter(|_| self.spent.is_none()).map(of_texts),
+        }
     }
 
     pub(super) fn is_good(&self) -> bool {
@@ -187,7 +201,9 @@ impl Responding {
             return Cost::estimated(0, 0);
         }
         turn.count(Metric::UsageMissing(provider));
-        let output = self.ticket.reserved_tokens().saturating_sub(self.estimate);
+        let own = self.kept.as_ref().map_or(0, |kept| kept.reserved());
+        let reserved = self.ticket.reserved_tokens().max(own);
+        let output = reserved.saturating_sub(self.estimate);
         Cost {
             source: "reserved",
             ..Cost::estimated(self.estimate, output)
@@ -320,7 +336,7 @@ fn settle_last<S: Store>(turn: &mut Turn<'_, S>, (ticket, kept): (Ticket, Option
         return settle(turn, ticket, bill);
     };
     settle_there(turn, ticket, cost);
-    settle_own(turn, own, cost.and(before), bill.learnt);
+    settle_own(turn, own, cost.and(before), bill.lesson);
 }
 
 /// Settles what was set aside with one provider: its tokens are counted where its caller is charged.
@@ -328,17 +344,17 @@ pub(super) fn settle_there<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cos
     let actual = Actual {
         requests: 1,
         tokens: cost.tokens(),
-        output: None,
+        lesson: Lesson::default(),
     };
     write(turn, ticket, actual);
 }
 
 /// Settles what was set aside with the caller's own limits.
-pub(super) fn settle_own<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, learnt: Option<u64>) {
+pub(super) fn settle_own<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, lesson: Lesson) {
     let actual = Actual {
         requests: 1,
         tokens: cost.tokens(),
-        output: learnt,
+        lesson,
     };
     turn.add(Metric::Tokens(Booking::Settled), cost.tokens());
     write(turn, ticket, actual);
@@ -347,8 +363,7 @@ pub(super) fn settle_own<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost:
 /// What a ticket is settled by.
 struct Bill {
     cost: Cost,
-    /// Output of an answer that ended by itself.
-    learnt: Option<u64>,
+    lesson: Lesson,
     /// Who answered.
     provider: usize,
     /// What attempts before it cost.
@@ -360,7 +375,7 @@ fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, bill: Bill) {
     let actual = |requests, tokens| Actual {
         requests,
         tokens,
-        output: bill.learnt,
+        lesson: bill.lesson,
     };
     let Some(spent) = bill.spent else {
         turn.add(Metric::Tokens(Booking::Settled), tokens);
@@ -387,12 +402,11 @@ fn book<S: Store>(turn: &mut Turn<'_, S>, provider: usize, actual: Actual) {
     }
     let request = Request {
         claims: &claims.claims,
-        expectation: None,
+        habit: None,
         demand: Demand {
-            prompt: actual.tokens,
-            max_output: None,
-            choices: 1,
-            generates: false,
+            around: actual.tokens,
+            certainty: Certainty::Counted,
+            ..Demand::default()
         },
         // What was sent was sent: it is charged whether it fits or not.
         mode: Mode::Shadow,
@@ -404,7 +418,7 @@ fn book<S: Store>(turn: &mut Turn<'_, S>, provider: usize, actual: Actual) {
     {
         Admission::Granted(ticket) => write(turn, ticket, actual),
         Admission::Refused(refusal) => turn.effects.bookings.extend(refusal.pending),
-        Admission::Never(_) => {}
+        Admission::Never(_) | Admission::Unsure { .. } => {}
     }
 }
 

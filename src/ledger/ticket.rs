@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::Key;
 use super::Ledger;
+use super::demand::Units;
 use super::gcra::Rate;
 use super::page::Slot;
 use super::settle::{Actual, Adjustment, Settlement};
@@ -53,7 +54,7 @@ pub(super) struct Reservation {
     /// Refused rather than let through when the page can't be written.
     pub(super) deny: bool,
     /// What it asked for, in the limit's unit.
-    pub(super) units: u64,
+    pub(super) units: Units,
     /// When it was made.
     pub(super) at: Instant,
     /// The bucket's backlog before it.
@@ -62,6 +63,8 @@ pub(super) struct Reservation {
     pub(super) moved: u128,
     /// By how much it was over the capacity.
     pub(super) wait: u128,
+    /// Whether that hangs on how many tokens the prompt has.
+    pub(super) unsure: bool,
     pub(super) slot: Slot,
     /// The page couldn't be written, and the limit lets the request through.
     pub(super) contended: bool,
@@ -92,7 +95,9 @@ impl Reservation {
 pub struct Ticket {
     pub(super) held: Vec<Reservation>,
     pub(super) levels: Vec<Level>,
-    pub(super) expectation: Option<Key>,
+    /// Whose habit it is that settling teaches.
+    pub(super) habit: Option<Key>,
+    pub(super) prompt: u64,
     pub(super) pending: Option<Pending>,
     pub(super) conflicts: u32,
 }
@@ -111,7 +116,13 @@ impl Ticket {
             .held
             .iter()
             .filter(|held| held.unit == Unit::Tokens && !held.contended);
-        tokens.map(|held| held.units).max().unwrap_or(0)
+        tokens.map(|held| held.units.units).max().unwrap_or(0)
+    }
+
+    /// Tokens of the prompt, as they were taken for.
+    #[must_use]
+    pub fn prompt(&self) -> u64 {
+        self.prompt
     }
 
     /// How many claims share the overflow bucket of their page.
@@ -143,7 +154,8 @@ impl Ticket {
         let apart = Self {
             held: apart,
             levels: Vec::new(),
-            expectation: None,
+            habit: None,
+            prompt: self.prompt,
             pending: None,
             conflicts: 0,
         };
@@ -163,7 +175,8 @@ impl Ticket {
         let other = Self {
             held: there,
             levels,
-            expectation: None,
+            habit: None,
+            prompt: self.prompt,
             pending: None,
             conflicts: 0,
         };
@@ -245,6 +258,11 @@ pub enum Admission {
     Refused(Refusal),
     /// Not ever; no limit is charged.
     Never(Never),
+    /// It depends on how many tokens the prompt's texts have: to be asked again with them counted. No limit is charged.
+    Unsure {
+        /// It doesn't matter by how much they have more than this.
+        room: u64,
+    },
 }
 
 /// Charges and refunds that couldn't be written yet. Never to be given up: `Ledger::flush` tries again.

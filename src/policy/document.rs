@@ -145,7 +145,7 @@ const LARGEST_BODY: u64 = 256 << 20;
 fn bounds(section: &Section<'_>, r: &mut Reading<'_>) -> Bounds {
     let s = section
         .get("bounds")
-        .map(|f| f.section(r, &["request_body", "response_body", "sse_line"]));
+        .map(|f| f.section(r, &["request_body", "response_body", "sse_line", "exact_count"]));
     let mut size = |name, default| {
         let field = s.as_ref().and_then(|s| s.get(name));
         field.and_then(|f| bytes(&f, r)).unwrap_or(default)
@@ -154,6 +154,7 @@ fn bounds(section: &Section<'_>, r: &mut Reading<'_>) -> Bounds {
         request_body: size("request_body", 10 << 20),
         response_body: size("response_body", 2 << 20),
         sse_line: size("sse_line", 1 << 20),
+        exact_count: size("exact_count", 256 << 10),
     }
 }
 

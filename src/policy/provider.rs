@@ -1,12 +1,13 @@
 //! Providers: where they are, what they speak, what they serve, what they grant us.
 
 use super::breaker::breaker;
-use super::error::quote;
+use super::error::{list, quote};
 use super::field::{Field, Reading, Section};
 use super::limit;
 use super::names::{self, MODEL, PLAIN};
 use super::secret;
-use super::types::{Breaker, Price, Provider, ProviderDialect, ProviderModel, Tokenizer};
+use super::types::{Breaker, CountWhen, Price, Provider, ProviderDialect, ProviderModel, Tokenizer};
+use crate::tokens::exact::Encoding;
 
 /// The providers, in the order of their names.
 pub(super) fn providers(field: &Field<'_>, r: &mut Reading<'_>) -> Vec<Provider> {
@@ -131,14 +132,43 @@ const TOKENIZERS: [(&str, Tokenizer); 3] = [
     ("estimate", Tokenizer::Estimate),
 ];
 
+const COUNTINGS: [(&str, CountWhen); 2] = [
+    ("when_needed", CountWhen::WhenNeeded),
+    ("exact", CountWhen::Exact),
+];
+
+/// A promise to count that the build or the tokenizer can't keep is refused.
+fn counting(field: &Field<'_>, tokenizer: Tokenizer, r: &mut Reading<'_>) -> Option<CountWhen> {
+    let counting = field.choice(r, &COUNTINGS)?;
+    if counting == CountWhen::Exact && Encoding::of(tokenizer).is_none() {
+        let wrong = match tokenizer {
+            Tokenizer::Estimate => "needs a tokenizer that is public",
+            Tokenizer::O200k | Tokenizer::Cl100k => {
+                "needs a table that this build of the module doesn't have"
+            }
+        };
+        let built_in: Vec<&str> = TOKENIZERS
+            .iter()
+            .filter(|(_, t)| Encoding::of(*t).is_some())
+            .map(|(name, _)| *name)
+            .collect();
+        let allowed = format!("when_needed; exact with a tokenizer of: {}", list(&built_in));
+        field.refuse(r, wrong, allowed);
+        return None;
+    }
+    Some(counting)
+}
+
 fn provider_model(name: &str, field: &Field<'_>, r: &mut Reading<'_>) -> ProviderModel {
     if !names::is_model(name) {
         field.refuse(r, format!("{} can't be a model's name", quote(name)), MODEL);
     }
-    let s = field.section(r, &["tokenizer", "context", "price"]);
+    let s = field.section(r, &["tokenizer", "count", "context", "price"]);
+    let tokenizer = s.or("tokenizer", Tokenizer::default(), |f| f.choice(r, &TOKENIZERS));
     ProviderModel {
         name: name.to_owned(),
-        tokenizer: s.or("tokenizer", Tokenizer::default(), |f| f.choice(r, &TOKENIZERS)),
+        tokenizer,
+        count: s.or("count", CountWhen::default(), |f| counting(&f, tokenizer, r)),
         context: s.get("context").and_then(|f| f.whole(r, 1..=1_000_000_000)),
         price: s.get("price").and_then(|f| price(&f, r)),
     }

@@ -4,7 +4,9 @@
 
 use core::time::Duration;
 
+use crate::body::grounding::Claims;
 use crate::body::schema::Schema;
+use crate::rule::{Clamp, Condition};
 
 /// Whether a decision binds or is only counted and reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub struct Host {
     pub model_header: Option<String>,
 }
 
-/// Bounds of what is buffered, in bytes.
+/// Bounds of what is buffered or counted, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Request body; 10 MiB.
@@ -69,6 +71,8 @@ pub struct Bounds {
     pub response_body: usize,
     /// One line of an event stream; 1 MiB.
     pub sse_line: usize,
+    /// Texts of a prompt that are counted exactly; longer ones are estimated; 256 KiB.
+    pub exact_count: usize,
 }
 
 /// One way to name a caller.
@@ -187,22 +191,34 @@ pub struct ProviderModel {
     pub name: String,
     /// How its tokens are counted.
     pub tokenizer: Tokenizer,
+    /// When a prompt's texts are counted rather than estimated.
+    pub count: CountWhen,
     /// The context window in tokens, prompt and output together.
     pub context: Option<u64>,
     /// US$ per million tokens.
     pub price: Option<Price>,
 }
 
-/// How a model's tokens are counted.
+/// Whose tokens a model's are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tokenizer {
-    /// By estimate fitted to `o200k_base` text.
+    /// Those of `o200k_base`.
     O200k,
-    /// By estimate fitted to `cl100k_base` text.
+    /// Those of `cl100k_base`.
     Cl100k,
-    /// By estimate; no public tokenizer.
+    /// Nobody knows: estimated, and corrected by what the provider says of earlier prompts.
     #[default]
     Estimate,
+}
+
+/// When a prompt's texts are counted by the tokenizer itself, rather than by an estimate fitted to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CountWhen {
+    /// When a limit or a context would otherwise be decided by the estimate's error.
+    #[default]
+    WhenNeeded,
+    /// Always.
+    Exact,
 }
 
 /// US$ per million tokens.
@@ -525,4 +541,37 @@ pub enum OnInvalid {
     Reject,
     /// Passed on with a header that says so.
     Annotate,
+}
+
+/// Something that must hold across the fields of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Its name in metrics and records; unique in its list.
+    pub name: String,
+    /// What must hold. One that can't be judged doesn't hold.
+    pub condition: Condition,
+    /// What becomes of an answer for which it doesn't.
+    pub otherwise: Otherwise,
+}
+
+/// How much of an answer must stand in the context that its request carried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grounding {
+    /// What is looked for.
+    pub claims: Claims,
+    /// The share that must be found, 0–1.
+    pub at_least: f64,
+    /// What becomes of an answer of which less is; never [`Otherwise::Clamp`].
+    pub otherwise: Otherwise,
+}
+
+/// What becomes of an answer that breaks a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Otherwise {
+    /// As an answer that fails its schema.
+    Reject,
+    /// Passed on with a header that says so.
+    Annotate,
+    /// A field is put back to its bound; then schema and rule must hold.
+    Clamp(Clamp),
 }

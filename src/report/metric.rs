@@ -78,6 +78,20 @@ pub enum Booking {
     Refunded,
 }
 
+/// How a prompt's tokens were found, when it was decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counted {
+    /// By estimate: no count would have changed the decision, or there is no tokenizer to count by.
+    #[default]
+    Estimated,
+    /// Counted, since the decision depended on it.
+    Needed,
+    /// Counted, since the policy asks for it.
+    Asked,
+    /// By estimate: too long to be counted.
+    Oversize,
+}
+
 /// Why a client was refused by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refused {
@@ -235,6 +249,7 @@ pub enum Metric {
     ShadowRefused(Refused),
     Limit(LimitRef, Decision),
     Tokens(Booking),
+    Counted(Counted),
     Contended,
     Overflow,
     PendingSettlements,
@@ -297,6 +312,7 @@ impl Metric {
             Self::ShadowRefused(why) => format!("spillway.shadow_refused.reason={}", why.as_str()),
             Self::Limit(limit, decision) => limit_name(policy, limit, decision),
             Self::Tokens(booking) => format!("spillway.tokens.type={}", booking.as_str()),
+            Self::Counted(how) => format!("spillway.prompt.counted={}", how.as_str()),
             Self::Contended => "spillway.ledger.contended".into(),
             Self::Overflow => "spillway.ledger.overflow".into(),
             Self::PendingSettlements => "spillway.ledger.pending".into(),
@@ -413,6 +429,9 @@ words!(TokenType {
     Reasoning => "reasoning",
 });
 words!(Booking { Reserved => "reserved", Settled => "settled", Refunded => "refunded" });
+words!(Counted {
+    Estimated => "estimate", Needed => "needed", Asked => "asked", Oversize => "oversize",
+});
 words!(Refused {
     Anonymous => "anonymous", BadRequest => "bad_request", Encoded => "encoded", Oversize => "oversize",
     Model => "model", Never => "never", Limit => "limit", Unavailable => "unavailable", Answer => "answer",
@@ -432,6 +451,12 @@ words!(Checked {
 });
 words!(StatusClass { Good => "2xx", RateLimited => "429", Client => "4xx", Server => "5xx" });
 words!(Aborted { Client => "client", Upstream => "upstream", Timeout => "timeout", Host => "host" });
+
+impl serde::Serialize for Counted {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
 
 impl TokenType {
     fn counter(self) -> &'static str {

@@ -7,7 +7,7 @@ use core::time::Duration;
 use serde::Serialize;
 
 use crate::policy::Policy;
-use crate::report::metric::{LimitRef, PassedOver};
+use crate::report::metric::{Counted, LimitRef, PassedOver};
 use crate::time::Instant;
 
 /// Longest model name that is repeated from a client or a provider.
@@ -37,8 +37,11 @@ pub struct Record {
     /// The provider asked.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub provider: String,
-    /// Prompt tokens estimated.
+    /// Prompt tokens, before the provider told them.
     pub estimate: u64,
+    /// How they were found: `estimate`, `needed` or `asked` (counted), `oversize` (estimated, too long to be counted).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
     /// Tokens set aside.
     pub reserved: u64,
     /// Tokens in the end: `input`, `output`, and whether the provider said so.

@@ -16,7 +16,7 @@ pub struct Need<'n> {
     pub dialect: ProviderDialect,
     /// Candidates of another dialect that can have this request translated.
     pub foreign: &'n [Hop],
-    /// Prompt tokens as estimated; zero when unknown.
+    /// Tokens that the prompt has at least, beyond the error of an estimate; zero when unknown.
     pub prompt: u64,
 }
 
@@ -147,10 +147,8 @@ impl<'p> Search<'p> {
         if provider.dialect != self.need.dialect && !self.need.foreign.contains(&hop) {
             return Some(PassedOver::Dialect);
         }
-        // The estimate may be high; only a prompt that is too long beyond its error is refused here.
-        let at_least = self.need.prompt / 4 * 3;
         let context = provider.models.get(hop.model)?.context?;
-        (at_least > context).then_some(PassedOver::Context)
+        (self.need.prompt > context).then_some(PassedOver::Context)
     }
 
     fn refused(&mut self, place: usize, hop: Hop, refused: Refused) {

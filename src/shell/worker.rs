@@ -8,6 +8,7 @@ use crate::exchange::{Effects, Gateway, Turn, Weight};
 use crate::failover::{self, Load};
 use crate::report::{Kind, Metric};
 use crate::time::{Now, UnixMillis};
+use crate::tokens::exact::Counter;
 use crate::{breaker, ledger};
 
 use super::host::{self, Level, MetricType};
@@ -30,6 +31,7 @@ pub(super) struct Worker {
     bookings: RefCell<Vec<ledger::Pending>>,
     transitions: RefCell<Vec<(usize, breaker::PendingTransition)>>,
     entropy: Cell<u64>,
+    counter: RefCell<Counter>,
     load: Cell<Load>,
     /// Exchanges that are to be woken, by their streams.
     watched: RefCell<BTreeMap<u32, Rc<Line>>>,
@@ -54,6 +56,7 @@ impl Worker {
             bookings: RefCell::default(),
             transitions: RefCell::default(),
             entropy: Cell::new(seed),
+            counter: RefCell::default(),
             load: Cell::new(load),
             watched: RefCell::default(),
             calls: RefCell::default(),
@@ -69,6 +72,7 @@ impl Worker {
             store: &SharedData,
             now: self.now(),
             entropy: self.draw(),
+            counter: &mut self.counter.borrow_mut(),
             load: self.load.get(),
             effects: &mut effects,
         };

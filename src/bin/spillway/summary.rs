@@ -330,7 +330,7 @@ fn notes(document: &Value, policy: &Policy, variables: &Variables) -> Vec<String
 }
 
 /// The variables that the document names for secrets, each once.
-fn secrets(document: &Value) -> Vec<&str> {
+pub(crate) fn secrets(document: &Value) -> Vec<&str> {
     let callers = document.get("callers").and_then(Value::as_array);
     let providers = document.get("providers").and_then(Value::as_object);
     let keys = callers

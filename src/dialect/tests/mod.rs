@@ -10,6 +10,7 @@ macro_rules! sample {
 
 mod bodies;
 mod gemini;
+mod prompts;
 mod requests;
 mod rewrites;
 mod streams;

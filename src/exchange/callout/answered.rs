@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use crate::dialect::{ErrorKind, error_body};
 use crate::failover::Fault;
 use crate::headers::Headers;
+use crate::ledger::Lesson;
 use crate::report::Record;
 use crate::report::metric::Refused;
 use crate::report::ratelimit::retry_headers;
@@ -15,6 +16,7 @@ use crate::time::Instant;
 use super::super::admit::Admitted;
 use super::super::arrive::{DROPPED, exhausted};
 use super::super::blame::Ending;
+use super::super::counting::Tokens;
 use super::super::refuse::wait_until;
 use super::super::respond::Responding;
 use super::super::settle::settle_own;
@@ -187,7 +189,7 @@ impl Calling {
             pass: Some(called.pass),
             ticket: called.ticket,
             levels,
-            estimate: self.estimate,
+            prompt: Tokens::default(),
             strip_usage: called.written.strip_usage,
             relay: None,
             spent: None,
@@ -220,7 +222,7 @@ impl Calling {
     pub(super) fn exhausted<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
         let total = super::super::settle::Cost::default().and(self.kept.before());
         if let Some(own) = self.kept.take_own() {
-            settle_own(turn, own, total, None);
+            settle_own(turn, own, total, Lesson::default());
         }
         let reply = self.last_words(turn);
         let mut record = self.record;

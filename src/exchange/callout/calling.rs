@@ -2,7 +2,7 @@
 
 use crate::breaker::{Outcome, Pass};
 use crate::dialect::Endpoint;
-use crate::ledger::Ticket;
+use crate::ledger::{Lesson, Ticket};
 use crate::policy::Hop;
 use crate::report::Record;
 use crate::report::metric::Metric;
@@ -174,7 +174,7 @@ impl Calling {
         }
         let total = own_cost.and(kept.before());
         if let Some(own) = kept.take_own() {
-            settle_own(turn, own, total, None);
+            settle_own(turn, own, total, Lesson::default());
         }
         record.actual = Some(own_cost.actual());
         record.close(ending.as_str(), now);

@@ -30,6 +30,8 @@ pub(crate) struct Kept {
     pub(super) who: Who,
     /// The rule that the answer must meet.
     pub(super) rule: Option<usize>,
+    /// Tokens of the prompt, as they were taken for.
+    pub(super) prompt: u64,
     /// Output asked for, if the request bounds it.
     pub(super) output: Option<u64>,
     pub(super) stream: bool,
@@ -80,6 +82,8 @@ pub(in super::super) struct Start<'a> {
     pub(in super::super) path: &'a str,
     pub(in super::super) authority: &'a str,
     pub(in super::super) rules: &'a [usize],
+    /// Tokens of the prompt.
+    pub(in super::super) prompt: u64,
     /// When the client stops waiting, by its own header.
     pub(in super::super) deadline: Option<Instant>,
 }
@@ -128,6 +132,7 @@ impl Kept {
             who: core::mem::take(client.1),
             rule: plan.rule(policy, start.rules),
             output: plan.facts.max_tokens,
+            prompt: start.prompt,
             stream: plan.facts.stream,
             deadline: start.deadline,
             levels: start.levels.to_vec(),
@@ -141,7 +146,7 @@ impl Kept {
             retry_at: None,
             last: None,
         });
-        kept.await_first(&plan.route.failover, plan.estimate, turn.now.monotonic);
+        kept.await_first(&plan.route.failover, kept.prompt, turn.now.monotonic);
         Some(kept)
     }
 
@@ -198,6 +203,11 @@ impl Kept {
     /// What earlier attempts add to what the caller is charged.
     pub(in super::super) fn before(&self) -> Before {
         self.before
+    }
+
+    /// Tokens set aside with the caller's own limits.
+    pub(in super::super) fn reserved(&self) -> u64 {
+        self.own.as_ref().map_or(0, Ticket::reserved_tokens)
     }
 
     /// Takes the caller's part of the reservation.

@@ -198,7 +198,10 @@ impl Kept {
         let mut plan = Plan::new(&gateway.policy, route, &facts);
         plan.foreign = foreign::unjudged(&gateway.policy, route, asking.endpoint, facts.stream);
         plan.unjudged = Some(&self.body);
-        let mut search = gateway.search(route, plan.need(asking.endpoint)).without(without);
+        let prompt = plan.tokens(turn, None).at_least();
+        let mut search = gateway
+            .search(route, plan.need(asking.endpoint, prompt))
+            .without(without);
         let found = self.first_with_room(turn, asking, (&plan, &mut search));
         note_passed(turn, &search, asking.record);
         found.ok_or(search.earliest)
@@ -251,13 +254,22 @@ impl Kept {
         let gateway = turn.gateway;
         let all = gateway.claims(&self.who, Some(&plan.route.name), Some(hop.provider));
         let claims = of_provider(turn, all);
-        let request = Request {
-            claims: &claims.claims,
-            expectation: None,
-            demand: plan.demand(endpoint),
-            mode: gateway.policy.mode,
+        let admit = |turn: &Turn<'_, S>, tokens| {
+            let request = Request {
+                claims: &claims.claims,
+                habit: None,
+                demand: plan.demand(endpoint, tokens),
+                mode: gateway.policy.mode,
+            };
+            gateway.ledger.admit(turn.store, &request, turn.now.monotonic)
         };
-        match gateway.ledger.admit(turn.store, &request, turn.now.monotonic) {
+        let tokens = plan.tokens(turn, Some(hop));
+        let mut admission = admit(turn, tokens);
+        if let Admission::Unsure { room } = admission {
+            let tokens = plan.tokens_within(turn, hop, room);
+            admission = admit(turn, tokens);
+        }
+        match admission {
             Admission::Granted(mut ticket) => {
                 turn.effects.bookings.extend(ticket.take_pending());
                 Ok(ticket)
@@ -267,7 +279,7 @@ impl Kept {
                 let at = turn.now.monotonic.after(refusal.retry_after);
                 Err((PassedOver::Limit, Some(at)))
             }
-            Admission::Never(_) => Err((PassedOver::Context, None)),
+            Admission::Never(_) | Admission::Unsure { .. } => Err((PassedOver::Context, None)),
         }
     }
 }

@@ -81,7 +81,7 @@ impl Kept {
                 cluster: provider.cluster.clone(),
                 headers: self.head(gateway, (provider, pair), path),
                 body,
-                timeout: self.times(&route.failover, plan.estimate, now).whole,
+                timeout: self.times(&route.failover, self.prompt, now).whole,
             },
             written: Written {
                 pair,

@@ -71,6 +71,7 @@ impl Identified {
             path: &self.path,
             authority: &self.authority,
             rules: &self.rules,
+            prompt: granted.ticket.prompt(),
             deadline: self.patience(plan).map(|span| turn.now.monotonic.after(span)),
         };
         Kept::of(turn, plan, &start, (&mut self.protocol_headers, &mut self.who))
@@ -91,13 +92,14 @@ impl Admitted {
         turn: &mut Turn<'_, S>,
         mut kept: Box<Kept>,
     ) -> (Exchange, Step) {
+        let estimate = self.ticket.prompt();
         let ticket = kept.part(&turn.gateway.policy, self.ticket);
         kept.tried.clear();
         kept.due = None;
         let state = Box::new(Calling {
             endpoint: self.endpoint,
             retry: self.retry,
-            estimate: self.estimate,
+            estimate,
             choices: self.choices,
             record: self.record,
             kept,

@@ -3,6 +3,7 @@
 mod admission;
 mod breakers;
 mod callouts;
+mod counting;
 mod endings;
 mod failover;
 mod headers_first;
@@ -27,6 +28,7 @@ use crate::ledger::{HashKey, Ledger};
 use crate::policy;
 use crate::store::MemoryStore;
 use crate::time::{Instant, Now, UnixMillis};
+use crate::tokens::exact::Counter;
 
 const OPENAI_KEY: &str = "sk-s3cr3t-openai";
 const CALLER_KEYS: &str = "alice=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -37,6 +39,7 @@ struct Lab {
     store: MemoryStore,
     now: Now,
     effects: Effects,
+    counter: Counter,
     load: Load,
     properties: BTreeMap<String, String>,
 }
@@ -105,6 +108,7 @@ impl Lab {
                 wall: UnixMillis(1_795_248_000_000),
             },
             effects: Effects::default(),
+            counter: Counter::new(),
             load: Load::default(),
             properties: BTreeMap::new(),
         }
@@ -127,6 +131,7 @@ impl Lab {
             store: &self.store,
             now: self.now,
             entropy: 7,
+            counter: &mut self.counter,
             load: self.load,
             effects: &mut self.effects,
         };

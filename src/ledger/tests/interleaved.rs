@@ -264,7 +264,7 @@ fn survive(ledger: &Ledger, claims: [Claim<'_>; 2], fault: (usize, usize, StoreE
             assert!(refusal.contention && claims[refusal.claim].limit.on_contention == OnContention::Deny);
             (refusal.pending, 0)
         }
-        Admission::Never(never) => panic!("{never:?}"),
+        other @ (Admission::Never(_) | Admission::Unsure { .. }) => panic!("{other:?}"),
     };
     if let Some(pending) = pending {
         assert!(ledger.flush(&store, pending, NOW).is_ok());
@@ -348,7 +348,7 @@ fn of_a_hundred_at_once_on_real_threads_exactly_ten_are_admitted() {
             let tries = (0..25).map(|_| ledger.admit(&store, &request(&claims, 300), NOW));
             let tickets = tries.filter_map(|admission| match admission {
                 Admission::Granted(ticket) => Some(ticket),
-                Admission::Refused(_) | Admission::Never(_) => None,
+                Admission::Refused(_) | Admission::Never(_) | Admission::Unsure { .. } => None,
             });
             tickets.fold(0, |count, ticket| {
                 let _ = ledger.settle(&store, ticket, used(1_234), NOW);

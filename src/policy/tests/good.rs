@@ -33,6 +33,7 @@ fn the_least_policy_has_the_documented_defaults() {
         request_body: 10 << 20,
         response_body: 2 << 20,
         sse_line: 1 << 20,
+        exact_count: 256 << 10,
     };
     assert_eq!(policy.bounds, bounds);
     assert_eq!(policy.on_encoded, OnUnreadable::Reject);
@@ -432,7 +433,7 @@ fn validation_rules_say_when_they_apply() {
 fn the_rest_of_the_document_is_as_written() {
     let mut document = with(
         "bounds",
-        json!({"request_body": "20MiB", "response_body": 65_536, "sse_line": "64KiB"}),
+        json!({"request_body": "20MiB", "response_body": 65_536, "sse_line": "64KiB", "exact_count": "1MiB"}),
     );
     document["mode"] = json!("shadow");
     document["host"] = json!({"body_pause": true, "model_header": "X-Model"});
@@ -444,6 +445,7 @@ fn the_rest_of_the_document_is_as_written() {
         request_body: 20 << 20,
         response_body: 64 << 10,
         sse_line: 64 << 10,
+        exact_count: 1 << 20,
     };
     assert_eq!(
         (policy.mode, policy.bounds, policy.tracked_keys),

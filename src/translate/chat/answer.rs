@@ -7,7 +7,7 @@ use super::super::conversation::{Call, Part};
 use super::super::node::{Node, must, need};
 use super::super::reply::{Reply, Stop};
 use super::message::arguments_text;
-use crate::dialect::{Endpoint, Report};
+use crate::dialect::{Endpoint, Report, Usage};
 
 /// Reads the body; of several choices the first, as only one was asked for.
 pub(in super::super) fn read(body: Node<'_>) -> Result<Reply<'_>, Untranslatable> {
@@ -29,7 +29,7 @@ pub(in super::super) fn read(body: Node<'_>) -> Result<Reply<'_>, Untranslatable
     })
 }
 
-fn usage(value: Node<'_>) -> Option<crate::dialect::Usage> {
+fn usage(value: Node<'_>) -> Option<Usage> {
     let mut report = Report::default();
     report.read(value.raw()).ok()?;
     report.usage(Endpoint::ChatCompletions).ok()

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::Untranslatable;
-use super::super::conversation::{Call, MediaKind, Part, Role, ToolResult, Turn};
+use super::super::conversation::{Call, MediaKind, Part, Role, Source, ToolResult, Turn};
 use super::super::drops::Drops;
 use super::super::media;
 use super::super::node::{Node, must, need};
@@ -160,7 +160,7 @@ fn file<'a>(value: Node<'a>, drops: &mut Drops) -> Result<Part<'a>, Untranslatab
         "messages[].content[].file.filename",
     );
     let media = media::of_url(data.need_text(FIELD)?, MediaKind::Document);
-    let media = media.filter(|media| matches!(media.source, super::super::conversation::Source::Data { .. }));
+    let media = media.filter(|media| matches!(media.source, Source::Data { .. }));
     media
         .map(Part::Media)
         .ok_or_else(|| must(FIELD, "must be a data URL in base64"))

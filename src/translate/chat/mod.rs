@@ -9,8 +9,11 @@ pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod speaker;
 
-/// The `usage` object.
-fn usage(o: &mut super::out::Object<'_>, usage: crate::dialect::Usage) {
+use super::out::Object;
+use crate::dialect::Usage;
+
+/// The members of `usage`. Cached tokens are inside `prompt_tokens`.
+fn usage(o: &mut Object<'_>, usage: Usage) {
     o.number("prompt_tokens", usage.input);
     o.number("completion_tokens", usage.output);
     o.number("total_tokens", usage.input.saturating_add(usage.output));

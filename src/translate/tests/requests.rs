@@ -330,3 +330,52 @@ fn what_would_change_the_meaning_is_refused_by_name() {
     );
     assert!(sent(Gemini, Chat, &json!({})).is_err());
 }
+
+#[test]
+fn small_print_is_named() {
+    let body = json!({"stop": [" ", "END"], "web_search_options": {}, "messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}}]}]});
+    let (to_messages, dropped) = sent(Chat, Messages, &body).unwrap();
+    assert_eq!(
+        dropped,
+        [
+            "messages[].content[].image_url.detail",
+            "web_search_options",
+            "stop (white space)"
+        ]
+    );
+    assert_eq!(to_messages["stop_sequences"], json!(["END"]));
+    let body = messages(
+        &json!({"metadata": {"user_id": "u", "x": 1}, "messages": [{"role": "user", "content": [
+        {"type": "document", "title": "t", "source": {"type": "text", "media_type": "text/plain", "data": "words"}}]}]}),
+    );
+    let (to_chat, dropped) = sent(Messages, Chat, &body).unwrap();
+    assert_eq!(
+        dropped,
+        [
+            "messages[].content[].(title and context and citations of a document)",
+            "metadata.(unknown field)"
+        ]
+    );
+    assert_eq!(to_chat["messages"], json!([{"role": "user", "content": "words"}]));
+}
+
+#[test]
+fn a_name_that_not_all_take_is_replaced_in_the_call_and_its_result() {
+    let body = json!({"messages": [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "tool_calls": [{"id": "functions.f:0", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "functions.f:0", "content": "y"},
+    ]});
+    let sent = exact(Chat, Messages, &body);
+    let id = &sent["messages"][1]["content"][0]["id"];
+    assert!(id.as_str().unwrap().starts_with("call_"));
+    assert_eq!(id, &sent["messages"][2]["content"][0]["tool_use_id"]);
+    let gemini = exact(Chat, Gemini, &body);
+    assert_eq!(gemini["contents"][2]["parts"][0]["functionResponse"]["name"], "f");
+    let alone = json!({"messages": [{"role": "tool", "tool_call_id": "a", "content": "y"}]});
+    assert_eq!(
+        refused(Chat, Gemini, &alone),
+        "messages[]: the result of a tool that wasn't called"
+    );
+}

@@ -359,3 +359,22 @@ fn errors_in_mid_stream_keep_their_kind() {
     let error = json!({"message": "Overloaded", "type": "server_error", "param": null, "code": "overloaded"});
     assert_eq!(data(&out).pop(), Some(json!({ "error": error })));
 }
+
+#[test]
+fn of_several_choices_the_first_is_told() {
+    let out = streamed(Chat, Messages, [&sample!("chat_stream_two.sse")[..]]);
+    let text: String = data(&out)
+        .iter()
+        .filter_map(|event| event.pointer("/delta/text")?.as_str().map(str::to_owned))
+        .collect();
+    let first: String = core::str::from_utf8(sample!("chat_stream_two.sse"))
+        .map(data)
+        .unwrap()
+        .iter()
+        .flat_map(|chunk| chunk["choices"].as_array().cloned().unwrap_or_default())
+        .filter(|choice| choice["index"] == 0)
+        .filter_map(|choice| choice["delta"]["content"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(text, first);
+    assert!(!text.is_empty());
+}

@@ -283,3 +283,24 @@ fn anthropics_schema_becomes_a_response_format() {
     );
     assert_eq!(dropped, ["output_config.effort"]);
 }
+
+#[test]
+fn results_come_directly_after_their_calls() {
+    let body = json!({"messages": [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "user", "content": "Hurry up!"},
+        {"role": "tool", "tool_call_id": "a", "content": "y"},
+    ]});
+    let sent = exact(Chat, Messages, &body);
+    assert_eq!(sent["messages"][2]["content"][0]["type"], "tool_result");
+    assert_eq!(sent["messages"][2]["content"][1]["text"], "Hurry up!");
+    let back = messages(&json!({"messages": sent["messages"]}));
+    let roles: Vec<Value> = exact(Messages, Chat, &back)["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["role"].clone())
+        .collect();
+    assert_eq!(roles, ["user", "assistant", "tool", "user"]);
+}
