@@ -201,7 +201,9 @@ impl Responding {
             return Cost::estimated(0, 0);
         }
         turn.count(Metric::UsageMissing(provider));
-        let output = self.ticket.reserved_tokens().saturating_sub(self.estimate);
+        let own = self.kept.as_ref().map_or(0, |kept| kept.reserved());
+        let reserved = self.ticket.reserved_tokens().max(own);
+        let output = reserved.saturating_sub(self.estimate);
         Cost {
             source: "reserved",
             ..Cost::estimated(self.estimate, output)

@@ -205,6 +205,11 @@ impl Kept {
         self.before
     }
 
+    /// Tokens set aside with the caller's own limits.
+    pub(in super::super) fn reserved(&self) -> u64 {
+        self.own.as_ref().map_or(0, Ticket::reserved_tokens)
+    }
+
     /// Takes the caller's part of the reservation.
     pub(in super::super) fn take_own(&mut self) -> Option<Ticket> {
         self.own.take()

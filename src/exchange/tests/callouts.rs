@@ -440,6 +440,18 @@ fn providers_limits_are_settled_by_what_each_was_sent() {
 }
 
 #[test]
+fn an_answer_to_a_call_that_says_no_usage_is_charged_as_reserved() {
+    let mut lab = lab(json!({}));
+    let mut call = failed(&mut lab, &chat(json!({"max_tokens": 300})), 500);
+    let silent = answered("hi", 1, 1).replace("\"usage\"", "\"unsaid\"");
+    call.called(&mut lab, json_answer(200, &silent));
+    let record = call.record(&mut lab);
+    assert_eq!(record["actual"]["source"], "reserved");
+    assert_eq!(record["actual"]["output"], 300);
+    assert!(lab.used("acme") >= 300);
+}
+
+#[test]
 fn when_nobody_answers_the_error_is_clear_and_when_the_policy_has_one_it_is_that() {
     for (answer, details) in [
         (reset(), "reset"),
