@@ -292,10 +292,12 @@ impl<'b> Found<'b> {
                 self.image(image::image(source, part.detail));
             }
             b"item_reference" => self.pinned = true,
-            b"document" => {
-                if let (b"text", Some(data)) = (&*json::name(part.source.kind), part.source.data) {
-                    self.text(json, data);
-                }
+            b"document" => match (&*json::name(part.source.kind), part.source.data) {
+                (b"text", Some(data)) => self.text(json, data),
+                _ => self.prompt.unseen = true,
+            },
+            b"file" | b"input_file" | b"input_audio" | b"audio" | b"container_upload" => {
+                self.prompt.unseen = true;
             }
             _ if part.image.is_some() => self.image(image::image(part.image, part.detail)),
             _ => {}

@@ -10,6 +10,7 @@ use crate::report::record::outside_name;
 use crate::route::{Found, Search};
 use crate::store::Store;
 use crate::time::Instant;
+use crate::tokens::Estimate;
 
 use super::ahead::{Routed, route_edits};
 use super::callout;
@@ -34,8 +35,8 @@ pub struct Admitted {
     pub(super) pass: Option<Pass>,
     pub(super) ticket: Ticket,
     pub(super) levels: Vec<(LimitRef, Level)>,
-    /// What was known of the prompt's tokens.
-    pub(super) prompt: Tokens,
+    /// The estimate of the prompt that its bill may teach something.
+    pub(super) guess: Option<Estimate>,
     /// The client didn't ask for the usage chunk that we asked for.
     pub(super) strip_usage: bool,
     /// It goes by the host's router, which may try several candidates.
@@ -98,7 +99,7 @@ impl Identified {
             return refuse(turn, self.endpoint, self.record, refusal);
         };
         self.record.model.clone_from(&route.name);
-        let mut plan = Plan::new(&gateway.policy, route, facts);
+        let mut plan = Plan::new(turn, route, facts);
         if relay::is_native(&gateway.policy, route) {
             plan.foreign = foreign::hops(&gateway.policy, route, self.endpoint, (facts, bytes));
         } else if callout::can_translate(turn, &plan, (self.endpoint, bytes)) {
@@ -129,8 +130,7 @@ impl Identified {
         plan: &Plan<'_>,
         route: &ModelRoute,
     ) -> Result<Granted, Refusal> {
-        let prompt = plan.tokens(turn, None).at_least();
-        let mut search = turn.gateway.search(route, plan.need(self.endpoint, prompt));
+        let mut search = turn.gateway.search(route, plan.need(self.endpoint));
         let granted = self.admit_first(turn, plan, &mut search);
         note_passed(turn, &search, &mut self.record);
         granted
@@ -231,8 +231,12 @@ impl Identified {
         let claims = gateway.claims(&self.who, Some(&plan.route.name), Some(hop.provider));
         let mut tokens = plan.tokens(turn, Some(hop));
         let mut admission = self.ask(turn, plan, &claims, tokens);
-        if let Admission::Unsure { room } = admission {
-            tokens = plan.tokens_within(turn, hop, room);
+        let mut bound = true;
+        while let Admission::Unsure { room, pending } = admission {
+            turn.effects.bookings.extend(pending);
+            // As far as it takes; and if others gave back meanwhile, to the end.
+            tokens = plan.tokens_within(turn, hop, if bound { room } else { u64::MAX });
+            bound = false;
             admission = self.ask(turn, plan, &claims, tokens);
         }
         self.note_tokens(tokens);
@@ -268,7 +272,10 @@ impl Identified {
     ) -> Admission {
         let gateway = turn.gateway;
         let model = plan.route.name.as_bytes();
-        let habit = gateway.ledger.habit_key(&self.who.id, &[&self.who.id, model]);
+        let tokenizer = [tokens.tokenizer as u8];
+        let habit = gateway
+            .ledger
+            .habit_key(&self.who.id, &[&self.who.id, model, &tokenizer]);
         let request = Request {
             claims: &claims.claims,
             habit: self.endpoint.generates().then_some(habit),
@@ -345,7 +352,7 @@ impl Identified {
         let start = relay::Start {
             hop: granted.hop,
             pass: granted.pass.take(),
-            need: plan.need(self.endpoint, granted.prompt.at_least()),
+            need: plan.need(self.endpoint),
             prompt: granted.ticket.prompt(),
             path: &self.path,
             authority: &self.authority,
@@ -374,7 +381,7 @@ impl Identified {
             pass: granted.pass,
             ticket: granted.ticket,
             levels: granted.levels,
-            prompt: granted.prompt,
+            guess: plan.guess(granted.prompt),
             strip_usage: false,
             relay: None,
             spent: None,

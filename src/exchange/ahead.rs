@@ -37,7 +37,7 @@ impl Routed {
         let need = Need {
             dialect: state.endpoint.dialect(),
             foreign: &[],
-            prompt: 0,
+            too_long: &[],
         };
         let mut search = gateway.search(route, need);
         let found = search.next(turn.store, turn.now.monotonic, turn.entropy);

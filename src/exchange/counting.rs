@@ -36,6 +36,8 @@ pub(super) struct Tokens {
     /// Of the texts as far as known, and of the rest.
     pub(super) prompt: Estimate,
     pub(super) certainty: Certainty,
+    /// Whose tokens they are.
+    pub(super) tokenizer: Tokenizer,
     /// How it came to be known, for metrics and records.
     pub(super) how: Counted,
 }
@@ -93,6 +95,16 @@ impl<'a> Counting<'a> {
         }
     }
 
+    /// Whether a model's context is too small beyond doubt; counts if that hangs on it.
+    pub(super) fn exceeds_context(&self, model: &ProviderModel, counter: &mut Counter) -> bool {
+        let Some(context) = model.context else {
+            return false;
+        };
+        let (_, most) = tokens::bounds(self.bytes);
+        let most = tokens::around(self.prompt, model).saturating_add(most);
+        most > context && self.of(model, counter).at_least() > context
+    }
+
     /// What is known of a provider's model; counts if its policy or its context wants that.
     pub(super) fn of(&self, model: &ProviderModel, counter: &mut Counter) -> Tokens {
         let known = self.whole(model, self.known(model.tokenizer));
@@ -120,6 +132,7 @@ impl<'a> Counting<'a> {
                 around: tokens::around(self.prompt, model),
             },
             certainty: texts.certainty,
+            tokenizer: model.tokenizer,
             how: texts.how,
         }
     }
@@ -153,23 +166,33 @@ impl<'a> Counting<'a> {
 
     fn counted(&self, tokenizer: Tokenizer, (how, room): (Counted, u64), counter: &mut Counter) -> Texts {
         let known = self.known(tokenizer);
-        let (Certainty::Countable { .. }, Some(encoding)) = (known.certainty, Encoding::of(tokenizer)) else {
+        let (Certainty::Countable { most, .. }, Some(encoding)) = (known.certainty, Encoding::of(tokenizer))
+        else {
             return known;
         };
-        let tokens = match counter.count(&self.prompt.texts, encoding, room) {
-            Count::Exactly(tokens) => tokens,
-            // More than there is room for, by nobody knows how much: the estimate says when to come back.
-            Count::Over => known.tokens.max(room.saturating_add(1)),
-        };
-        let counted = Texts {
-            tokens,
-            certainty: Certainty::Counted,
-            how,
-        };
-        if tokens <= room {
-            self.cell(tokenizer).set(Some(counted));
+        match counter.count(&self.prompt.texts, encoding, room) {
+            Count::Exactly(tokens) => {
+                let counted = Texts {
+                    tokens,
+                    certainty: Certainty::Counted,
+                    how,
+                };
+                self.cell(tokenizer).set(Some(counted));
+                counted
+            }
+            // By nobody knows how much: the estimate says when to come back.
+            Count::Over => {
+                let least = room.saturating_add(1);
+                Texts {
+                    tokens: known.tokens.max(least),
+                    certainty: Certainty::Countable {
+                        least,
+                        most: most.max(least),
+                    },
+                    how,
+                }
+            }
         }
-        counted
     }
 
     fn cell(&self, tokenizer: Tokenizer) -> &Cell<Option<Texts>> {

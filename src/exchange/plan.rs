@@ -7,6 +7,7 @@ use crate::report::metric::PassedOver;
 use crate::route::{Need, Search};
 use crate::store::Store;
 use crate::time::Now;
+use crate::tokens::Estimate;
 
 use super::Turn;
 use super::counting::{Counting, Tokens};
@@ -19,6 +20,8 @@ pub(super) struct Plan<'a> {
     pub(super) route: &'a ModelRoute,
     pub(super) facts: &'a RequestFacts<'a>,
     counting: Counting<'a>,
+    /// Candidates whose context the prompt exceeds.
+    too_long: Vec<Hop>,
     /// Candidates of another dialect that can have it translated.
     pub(super) foreign: Vec<Hop>,
     /// The body to judge those by when one is found; none if they are judged.
@@ -26,11 +29,28 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(policy: &Policy, route: &'a ModelRoute, facts: &'a RequestFacts<'a>) -> Self {
+    pub(super) fn new<S: Store>(
+        turn: &mut Turn<'_, S>,
+        route: &'a ModelRoute,
+        facts: &'a RequestFacts<'a>,
+    ) -> Self {
+        let policy = &turn.gateway.policy;
+        let mut plan = Self::bare(policy, route, facts);
+        let mut exceeds = |hop: &&Hop| {
+            let model = model_of(policy, Some(**hop));
+            model.is_some_and(|model| plan.counting.exceeds_context(model, turn.counter))
+        };
+        plan.too_long = route.chain.iter().filter(|hop| exceeds(hop)).copied().collect();
+        plan
+    }
+
+    /// The same, for a candidate that was chosen already.
+    pub(super) fn bare(policy: &Policy, route: &'a ModelRoute, facts: &'a RequestFacts<'a>) -> Self {
         Self {
             route,
             facts,
             counting: Counting::new(policy, &facts.prompt),
+            too_long: Vec::new(),
             foreign: Vec::new(),
             unjudged: None,
         }
@@ -52,11 +72,11 @@ impl<'a> Plan<'a> {
         }
     }
 
-    pub(super) fn need(&self, endpoint: Endpoint, prompt: u64) -> Need<'_> {
+    pub(super) fn need(&self, endpoint: Endpoint) -> Need<'_> {
         Need {
             dialect: endpoint.dialect(),
             foreign: &self.foreign,
-            prompt,
+            too_long: &self.too_long,
         }
     }
 
@@ -67,6 +87,12 @@ impl<'a> Plan<'a> {
             generates: endpoint.generates(),
             ..Demand::default()
         })
+    }
+
+    /// The estimate that the provider's bill may teach something: not where it bills what isn't in the body, or isn't seen.
+    pub(super) fn guess(&self, tokens: Tokens) -> Option<Estimate> {
+        let whole = !self.facts.pinned && !self.facts.prompt.unseen;
+        tokens.guess().filter(|_| whole)
     }
 
     /// Whether a candidate that was found can't have the request in its own protocol after all.

@@ -178,7 +178,7 @@ impl Admitted {
             estimate: self.ticket.prompt(),
             ticket: self.ticket,
             spent: self.spent,
-            guess: self.prompt.guess(),
+            guess: self.guess,
             status,
             headroom: None,
             reader,

@@ -78,7 +78,7 @@ impl Request<'_> {
                 }
             }
         }
-        room.map(|room| Admission::Unsure { room })
+        room.map(|room| Admission::Unsure { room, pending: None })
     }
 
     fn reservations(&self, now: Instant) -> Vec<Reservation> {
@@ -110,7 +110,8 @@ impl Ledger {
     pub fn admit(&self, store: &impl Store, request: &Request<'_>, now: Instant) -> Admission {
         let mut draft = Draft::open(store, request, now);
         let demand = draft.size(request);
-        match request.hopeless(&demand) {
+        // For good only by what was estimated, not by what a habit makes of it.
+        match request.hopeless(&request.demand) {
             Some(answer) => answer,
             None => draft.run(&demand),
         }
@@ -153,8 +154,8 @@ struct Sheet {
 enum Written {
     /// It is in the store, or needed no change.
     Yes,
-    /// Others were there first, and now an enforced claim doesn't fit, or may not.
-    Full,
+    /// Others were there first, and now an enforced claim doesn't fit, or it hangs on the prompt's count.
+    Not(Fit),
     /// It couldn't be written in its number of tries.
     Lost,
 }
@@ -222,8 +223,9 @@ impl Sheet {
                 Err(StoreError::Conflict) => tally.conflicts = tally.conflicts.saturating_add(1),
             }
             self.reread(store);
-            if self.reserve(group, tally.now) != Fit::Yes {
-                return Written::Full;
+            let fit = self.reserve(group, tally.now);
+            if fit != Fit::Yes {
+                return Written::Not(fit);
             }
         }
         Written::Lost
@@ -341,6 +343,7 @@ impl<'a, S: Store> Draft<'a, S> {
             Verdict::Full => Admission::Refused(self.refusal()),
             Verdict::Unsure => Admission::Unsure {
                 room: self.room(demand),
+                pending: self.tally.pending,
             },
             Verdict::Denied(claim) => Admission::Refused(self.denial(claim)),
         }
@@ -396,7 +399,8 @@ impl<'a, S: Store> Draft<'a, S> {
         for (sheet, group) in self.sheets.iter_mut().zip(self.held.chunk_by_mut(same_page)) {
             match sheet.write(self.store, group, &mut self.tally) {
                 Written::Yes => {}
-                Written::Full => verdict = Verdict::Full,
+                Written::Not(Fit::Unsure) => verdict = Verdict::Unsure,
+                Written::Not(Fit::Yes | Fit::No) => verdict = Verdict::Full,
                 Written::Lost => match group.iter().find(|held| held.binding && held.deny) {
                     Some(held) => verdict = Verdict::Denied(held.claim),
                     None => group.iter_mut().for_each(Reservation::abandon),

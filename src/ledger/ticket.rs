@@ -262,6 +262,8 @@ pub enum Admission {
     Unsure {
         /// It doesn't matter by how much they have more than this.
         room: u64,
+        /// What a rollback couldn't write: to be flushed.
+        pending: Option<Pending>,
     },
 }
 

@@ -16,8 +16,8 @@ pub struct Need<'n> {
     pub dialect: ProviderDialect,
     /// Candidates of another dialect that can have this request translated.
     pub foreign: &'n [Hop],
-    /// Tokens that the prompt has at least, beyond the error of an estimate; zero when unknown.
-    pub prompt: u64,
+    /// Candidates whose context the prompt exceeds.
+    pub too_long: &'n [Hop],
 }
 
 /// A candidate that may go.
@@ -147,8 +147,7 @@ impl<'p> Search<'p> {
         if provider.dialect != self.need.dialect && !self.need.foreign.contains(&hop) {
             return Some(PassedOver::Dialect);
         }
-        let context = provider.models.get(hop.model)?.context?;
-        (self.need.prompt > context).then_some(PassedOver::Context)
+        self.need.too_long.contains(&hop).then_some(PassedOver::Context)
     }
 
     fn refused(&mut self, place: usize, hop: Hop, refused: Refused) {

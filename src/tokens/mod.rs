@@ -50,6 +50,8 @@ pub struct Prompt<'b> {
     pub images: Vec<Image>,
     /// Tokens given as integers (embeddings, completions).
     pub token_ids: u64,
+    /// Something in it is billed that isn't seen: a file, sound.
+    pub unseen: bool,
 }
 
 /// Tools as they are declared.

@@ -16,7 +16,6 @@ use crate::time::Instant;
 use super::super::admit::Admitted;
 use super::super::arrive::{DROPPED, exhausted};
 use super::super::blame::Ending;
-use super::super::counting::Tokens;
 use super::super::refuse::wait_until;
 use super::super::respond::Responding;
 use super::super::settle::settle_own;
@@ -189,7 +188,7 @@ impl Calling {
             pass: Some(called.pass),
             ticket: called.ticket,
             levels,
-            prompt: Tokens::default(),
+            guess: None,
             strip_usage: called.written.strip_usage,
             relay: None,
             spent: None,

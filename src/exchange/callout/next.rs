@@ -195,13 +195,10 @@ impl Kept {
         let Ok(facts) = scan(asking.endpoint, &self.body) else {
             return Err(None);
         };
-        let mut plan = Plan::new(&gateway.policy, route, &facts);
+        let mut plan = Plan::new(turn, route, &facts);
         plan.foreign = foreign::unjudged(&gateway.policy, route, asking.endpoint, facts.stream);
         plan.unjudged = Some(&self.body);
-        let prompt = plan.tokens(turn, None).at_least();
-        let mut search = gateway
-            .search(route, plan.need(asking.endpoint, prompt))
-            .without(without);
+        let mut search = gateway.search(route, plan.need(asking.endpoint)).without(without);
         let found = self.first_with_room(turn, asking, (&plan, &mut search));
         note_passed(turn, &search, asking.record);
         found.ok_or(search.earliest)
@@ -265,8 +262,11 @@ impl Kept {
         };
         let tokens = plan.tokens(turn, Some(hop));
         let mut admission = admit(turn, tokens);
-        if let Admission::Unsure { room } = admission {
-            let tokens = plan.tokens_within(turn, hop, room);
+        let mut bound = true;
+        while let Admission::Unsure { room, pending } = admission {
+            turn.effects.bookings.extend(pending);
+            let tokens = plan.tokens_within(turn, hop, if bound { room } else { u64::MAX });
+            bound = false;
             admission = admit(turn, tokens);
         }
         match admission {

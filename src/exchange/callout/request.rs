@@ -62,7 +62,7 @@ impl Kept {
         let policy = &gateway.policy;
         let facts = scan(endpoint, &self.body).ok()?;
         let route = gateway.route(model)?;
-        let plan = Plan::new(policy, route, &facts);
+        let plan = Plan::bare(policy, route, &facts);
         let provider = policy.providers.get(hop.provider)?;
         let at = (provider, provider.models.get(hop.model)?.name.as_str());
         let path = foreign::path(endpoint, &self.path, at, facts.stream)?;

@@ -239,3 +239,41 @@ fn a_context_that_the_estimate_cannot_decide_is_decided_by_the_count() {
         assert_eq!(lab.metric("spillway.prompt.counted=needed"), 1);
     }
 }
+
+#[test]
+fn each_candidate_is_held_to_its_own_context() {
+    let text = "four score and seven years ago ".repeat(40);
+    for (context, fits) in [(10_000, true), (200, false)] {
+        let mut lab = Lab::new(json!({"providers": {
+            "openai": {"breaker": {"force": "open"}},
+            "backup": {"models": {"gpt-4o": {"tokenizer": "o200k", "context": context}}},
+        }}));
+        let mut call = lab.send(&asked(&text, 10));
+        assert_eq!(call.reply.is_none(), fits, "{context}");
+        if !fits {
+            let reason = "spillway.fallback.provider=backup.reason=context";
+            assert_eq!(lab.metric(reason), 1);
+        } else {
+            call.answer(&mut lab, 200, &answered("yes", 300, 1));
+        }
+    }
+}
+
+#[test]
+fn a_bill_for_what_the_filter_cannot_see_teaches_nothing() {
+    let mut lab = Lab::new(json!({"limits": [{"name": "t", "per": ["caller"], "tokens": "10M/min"}]}));
+    let text = &TEXTS[0][..2_000];
+    let file = json!({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}});
+    for _ in 0..6 {
+        let content = json!([file, {"type": "text", "text": text}]);
+        let request = message(json!({"messages": [{"role": "user", "content": content}]}));
+        let mut call = lab.send(&request);
+        let body = json!({"type": "message", "role": "assistant", "model": "claude", "stop_reason": "end_turn",
+            "content": [{"type": "text", "text": "yes"}], "usage": {"input_tokens": 9_000, "output_tokens": 50}});
+        call.answer(&mut lab, 200, &body.to_string());
+    }
+    let request = message(json!({"messages": [{"role": "user", "content": text}]}));
+    let mut call = lab.send(&request);
+    call.answer(&mut lab, 200, &answered("yes", 9, 1));
+    assert_eq!(call.record(&mut lab)["estimate"], plainly(&request.body[0]));
+}

@@ -81,7 +81,7 @@ fn granted(admission: Admission) -> Ticket {
         Admission::Granted(ticket) => ticket,
         Admission::Refused(refusal) => panic!("refused: {refusal:?}"),
         Admission::Never(never) => panic!("never: {never:?}"),
-        Admission::Unsure { room } => panic!("unsure: {room}"),
+        Admission::Unsure { room, .. } => panic!("unsure: {room}"),
     }
 }
 
@@ -90,7 +90,7 @@ fn refused(admission: Admission) -> Refusal {
         Admission::Refused(refusal) => refusal,
         Admission::Granted(ticket) => panic!("granted: {ticket:?}"),
         Admission::Never(never) => panic!("never: {never:?}"),
-        Admission::Unsure { room } => panic!("unsure: {room}"),
+        Admission::Unsure { room, .. } => panic!("unsure: {room}"),
     }
 }
 

@@ -83,16 +83,20 @@ impl Windows {
             let (place, next) = self.cut(pairs, rest, &window);
             let same = rest.get(..window.encoded.bytes).unwrap_or_default();
             window = next;
-            loop {
+            let mut repeated = false;
+            let before = loop {
                 budget.spend(place.tokens)?;
+                let before = rest;
                 rest = rest.get(place.at..).unwrap_or_default();
                 if rest.len() <= same.len() || !rest.starts_with(same) {
-                    break;
+                    break before;
                 }
-                window.encoded.bytes = 0;
-            }
-            if window.encoded.bytes == 0 {
+                repeated = true;
+            };
+            if repeated {
                 window = self.window(pairs, rest);
+                let proved = window.first == place.after || self.meet(pairs, before, place, window.first);
+                self.unproved += u64::from(!proved);
             }
         }
         budget.spend(window.encoded.tokens)
