@@ -289,6 +289,26 @@ def test_metrics_and_breakers_hear_of_each_attempt(start):
     assert lab.envoy.metric("spillway_failover_callout", provider="backup") == 2
 
 
+def test_an_outage_is_not_amplified_beyond_the_retry_budget(start):
+    lab = start(POLICY)
+    lab.openai.faults(status=503, hold="all")
+
+    def ask(number):
+        if number:
+            return lab.client().chat(model="gpt-4o-mini").status
+        until = time.monotonic() + 30
+        while lab.openai.held("all") < 200 and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(1.2)  # each worker has told what it has under way
+        lab.openai.release("all")
+        return 503
+
+    assert set(at_once(201, ask)) == {503}
+    repeats = lab.openai.arrived() - 200
+    assert 20 <= repeats <= 2 * 40, "two each for at most a fifth of 200"
+    assert lab.envoy.metric("spillway_failover_unmoved", reason="budget") >= 160
+
+
 def test_200_at_once_while_a_provider_dies_and_comes_back(start):
     """No client sees it; nothing leaks; what is charged is what all attempts used."""
     limits = [{"name": "budget", "per": ["caller"], "tokens": "10M/day", "reserve": "max"}]
