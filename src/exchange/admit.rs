@@ -230,6 +230,10 @@ impl Identified {
         let gateway = turn.gateway;
         let claims = gateway.claims(&self.who, Some(&plan.route.name), Some(hop.provider));
         let mut tokens = plan.tokens(turn, Some(hop));
+        if plan.is_too_long(turn, hop, tokens) {
+            self.note_tokens(tokens);
+            return Booked::ProviderNever;
+        }
         let mut admission = self.ask(turn, plan, &claims, tokens);
         let mut bound = true;
         while let Admission::Unsure { room, pending } = admission {

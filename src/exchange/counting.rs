@@ -48,7 +48,7 @@ impl Tokens {
         self.prompt.tokens()
     }
 
-    /// The fewest that the prompt may have: what is beyond that, and only that, is refused for good.
+    /// What the prompt has but for an estimate's error: only what is beyond that is too long for a context.
     pub(super) fn at_least(&self) -> u64 {
         match self.certainty {
             Certainty::Counted => self.tokens(),
@@ -95,14 +95,15 @@ impl<'a> Counting<'a> {
         }
     }
 
-    /// Whether a model's context is too small beyond doubt; counts if that hangs on it.
-    pub(super) fn exceeds_context(&self, model: &ProviderModel, counter: &mut Counter) -> bool {
+    /// Whether a model's context is too small, as far as an estimate can tell; what it can't, is counted when the model
+    /// is chosen.
+    pub(super) fn exceeds_context(&self, model: &ProviderModel) -> bool {
         let Some(context) = model.context else {
             return false;
         };
         let (_, most) = tokens::bounds(self.bytes);
         let most = tokens::around(self.prompt, model).saturating_add(most);
-        most > context && self.of(model, counter).at_least() > context
+        most > context && self.whole(model, self.known(model.tokenizer)).at_least() > context
     }
 
     /// What is known of a provider's model; counts if its policy or its context wants that.

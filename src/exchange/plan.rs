@@ -2,7 +2,7 @@
 
 use crate::dialect::{Endpoint, RequestFacts};
 use crate::ledger::{self, Demand};
-use crate::policy::{Hop, ModelRoute, Policy, ProviderModel, Validation};
+use crate::policy::{Hop, Mode, ModelRoute, Policy, ProviderModel, Validation};
 use crate::report::metric::PassedOver;
 use crate::route::{Need, Search};
 use crate::store::Store;
@@ -30,18 +30,26 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     pub(super) fn new<S: Store>(
-        turn: &mut Turn<'_, S>,
+        turn: &Turn<'_, S>,
         route: &'a ModelRoute,
         facts: &'a RequestFacts<'a>,
     ) -> Self {
         let policy = &turn.gateway.policy;
         let mut plan = Self::bare(policy, route, facts);
-        let mut exceeds = |hop: &&Hop| {
+        let exceeds = |hop: &&Hop| {
             let model = model_of(policy, Some(**hop));
-            model.is_some_and(|model| plan.counting.exceeds_context(model, turn.counter))
+            model.is_some_and(|model| plan.counting.exceeds_context(model))
         };
-        plan.too_long = route.chain.iter().filter(|hop| exceeds(hop)).copied().collect();
+        let too_long = route.chain.iter().filter(exceeds).copied().collect();
+        plan.too_long = too_long;
         plan
+    }
+
+    /// Whether a candidate that was found has too small a context after all, now that its tokens are known.
+    pub(super) fn is_too_long<S: Store>(&self, turn: &Turn<'_, S>, hop: Hop, tokens: Tokens) -> bool {
+        let policy = &turn.gateway.policy;
+        let context = model_of(policy, Some(hop)).and_then(|model| model.context);
+        policy.mode == Mode::Enforce && context.is_some_and(|context| tokens.at_least() > context)
     }
 
     /// The same, for a candidate that was chosen already.

@@ -91,12 +91,16 @@ pub(super) fn set_out<S: Store>(
 }
 
 /// The first candidate, and those that would be let go after it.
-fn candidates<S: Store>(turn: &Turn<'_, S>, plan: &Plan<'_>, start: &Start<'_>) -> Vec<Hop> {
+fn candidates<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: &Start<'_>) -> Vec<Hop> {
     let mut hops = vec![start.hop];
     // What lives at one provider stays there.
     if !plan.facts.pinned {
         let search = turn.gateway.search(plan.route, start.need);
-        hops.extend(search.standby(start.hop, turn.store, turn.now.monotonic));
+        let others = search.standby(start.hop, turn.store, turn.now.monotonic);
+        hops.extend(others.into_iter().filter(|hop| {
+            let tokens = plan.tokens(turn, Some(*hop));
+            !plan.is_too_long(turn, *hop, tokens)
+        }));
     }
     hops.truncate(usize::try_from(plan.route.failover.attempts).unwrap_or(usize::MAX));
     hops

@@ -261,6 +261,9 @@ impl Kept {
             gateway.ledger.admit(turn.store, &request, turn.now.monotonic)
         };
         let tokens = plan.tokens(turn, Some(hop));
+        if plan.is_too_long(turn, hop, tokens) {
+            return Err((PassedOver::Context, None));
+        }
         let mut admission = admit(turn, tokens);
         let mut bound = true;
         while let Admission::Unsure { room, pending } = admission {
