@@ -7,7 +7,7 @@ mod scenarios;
 
 use core::time::Duration;
 
-use super::{Actual, Admission, Claim, Demand, HashKey, Ledger, Lesson, Refusal, Request, Ticket};
+use super::{Actual, Admission, Certainty, Claim, Demand, HashKey, Ledger, Lesson, Refusal, Request, Ticket};
 use crate::policy::{Limit, Mode, OnContention, Reserve, Unit};
 use crate::store::Store;
 use crate::time::Instant;
