@@ -167,26 +167,6 @@ impl Ticket {
         self.pending.take()
     }
 
-    /// Parts it: what the claims that `apart` names set aside is to be settled by itself, and comes second; everything
-    /// else stays with the first.
-    pub fn split_off(mut self, apart: impl Fn(usize) -> bool) -> (Self, Self) {
-        let (there, held) = self.held.drain(..).partition(|held| apart(held.claim));
-        let (levels, rest) = self.levels.drain(..).partition(|level| apart(level.claim));
-        let other = Self {
-            held: there,
-            levels,
-            habit: None,
-            prompt: self.prompt,
-            pending: None,
-            conflicts: 0,
-        };
-        (self.with(held, rest), other)
-    }
-
-    fn with(self, held: Vec<Reservation>, levels: Vec<Level>) -> Self {
-        Self { held, levels, ..self }
-    }
-
     /// Gives everything back, the count of the request too: nothing was sent.
     pub fn cancel(self, ledger: &Ledger, store: &impl Store, now: Instant) -> Settlement {
         ledger.settle(store, self, Actual::NOTHING, now)

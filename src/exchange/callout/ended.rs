@@ -41,8 +41,7 @@ impl Ended {
         next: Next,
     ) -> (Exchange, Step) {
         self.note(turn, &next);
-        let policy = &turn.gateway.policy;
-        let there = kept.part(policy, self.ticket);
+        let there = kept.part(self.ticket);
         settle_there(turn, there, self.cost);
         if let Some(route) = turn.gateway.route(&self.record.model) {
             let cost = charged(&route.failover, self.cost.both());

@@ -8,6 +8,7 @@ use crate::report::record::milliseconds;
 use crate::store::Store;
 use crate::time::Instant;
 
+use super::super::gateway::PROVIDERS;
 use super::super::identify::Who;
 use super::super::plan::Plan;
 use super::super::{Edit, Turn};
@@ -187,15 +188,11 @@ impl Kept {
     }
 
     /// Parts the first attempt's ticket: the provider's part is settled with the attempt.
-    pub(super) fn part(&mut self, policy: &Policy, ticket: Ticket) -> Ticket {
+    pub(super) fn part(&mut self, ticket: Ticket) -> Ticket {
         if self.own.is_some() {
             return ticket;
         }
-        let levels = &self.levels;
-        let (own, there) = ticket.split_off(|claim| {
-            let mut of_provider = levels.iter().filter(|(limit, _)| is_of_provider(policy, *limit));
-            of_provider.any(|(_, level)| level.claim == claim)
-        });
+        let (there, own) = ticket.split(PROVIDERS);
         self.own = Some(own);
         there
     }

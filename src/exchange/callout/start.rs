@@ -93,7 +93,7 @@ impl Admitted {
         mut kept: Box<Kept>,
     ) -> (Exchange, Step) {
         let estimate = self.ticket.prompt();
-        let ticket = kept.part(&turn.gateway.policy, self.ticket);
+        let ticket = kept.part(self.ticket);
         kept.tried.clear();
         kept.due = None;
         let state = Box::new(Calling {
