@@ -11,6 +11,7 @@ mod number;
 
 use std::borrow::Cow;
 
+pub(crate) use find::backslash;
 pub use find::{line_end, string_special};
 pub use lexer::{Fault, Lexer, MAX_DEPTH, Value};
 pub use machine::{Machine, Mark};
@@ -97,6 +98,14 @@ pub fn chars(raw: &[u8]) -> Chars<'_> {
 #[derive(Clone, Debug)]
 pub struct Chars<'a> {
     rest: &'a [u8],
+}
+
+impl<'a> Chars<'a> {
+    /// What isn't decoded yet.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
 }
 
 impl Iterator for Chars<'_> {

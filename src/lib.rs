@@ -21,6 +21,7 @@ pub mod breaker;
 pub mod date;
 pub mod dialect;
 pub mod exchange;
+pub mod failover;
 pub mod guard;
 pub mod headers;
 pub mod headroom;
@@ -29,8 +30,10 @@ pub mod ledger;
 pub mod policy;
 pub mod report;
 pub mod route;
+pub mod rule;
 #[cfg(target_arch = "wasm32")]
 mod shell;
 pub mod store;
 pub mod time;
 pub mod tokens;
+pub mod translate;

@@ -1,7 +1,10 @@
-//! What passes through: event streams and the verdicts on answers.
+//! What passes through: event streams, the verdicts on answers, and their repair.
 
+pub mod cache;
 mod effort;
+pub mod grounding;
 mod pattern;
+pub mod repair;
 pub mod schema;
 pub mod sse;
 mod survey;

@@ -24,6 +24,7 @@ mod pause;
 mod probes;
 mod section;
 mod state;
+mod travel;
 mod window;
 
 #[cfg(test)]
@@ -60,6 +61,22 @@ pub enum StateName {
 }
 
 impl StateName {
+    /// All of them.
+    const ALL: [Self; 6] = [
+        Self::Closed,
+        Self::Open,
+        Self::HalfOpen,
+        Self::RateLimited,
+        Self::ForcedOpen,
+        Self::ForcedClosed,
+    ];
+
+    /// The state of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+
     /// Its name in metrics and records.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use super::*;
-use crate::policy::{Breaker, Provider, ProviderDialect, ProviderModel, Tokenizer};
+use crate::policy::{Breaker, CountWhen, Provider, ProviderDialect, ProviderModel, Tokenizer};
 use crate::store::{Cas, MemoryStore, Store, StoreError};
 
 pub(super) fn rules() -> Breaker {
@@ -32,6 +32,7 @@ pub(super) fn rules() -> Breaker {
 pub(super) fn provider(breaker: Breaker) -> Provider {
     let model = |name: &str| ProviderModel {
         name: name.to_owned(),
+        count: CountWhen::default(),
         tokenizer: Tokenizer::Estimate,
         context: None,
         price: None,
@@ -40,6 +41,7 @@ pub(super) fn provider(breaker: Breaker) -> Provider {
         name: "openai".to_owned(),
         cluster: "openai".to_owned(),
         dialect: ProviderDialect::OpenAi,
+        api_version: String::new(),
         authority: None,
         path_prefix: String::new(),
         credential: None,

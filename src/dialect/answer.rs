@@ -112,13 +112,23 @@ impl Notes {
             | b"max_tokens"
             | b"max_output_tokens"
             | b"model_context_window_exceeded"
-            | b"pause_turn" => {
+            | b"pause_turn"
+            | b"MAX_TOKENS" => {
                 self.cut = true;
             }
-            b"content_filter" => self.filtered = true,
+            b"content_filter"
+            | b"SAFETY"
+            | b"RECITATION"
+            | b"LANGUAGE"
+            | b"BLOCKLIST"
+            | b"PROHIBITED_CONTENT"
+            | b"SPII"
+            | b"IMAGE_SAFETY" => self.filtered = true,
             b"refusal" => self.refused = true,
             b"tool_calls" | b"function_call" | b"tool_use" => self.tools = true,
-            b"error" => self.error = true,
+            b"error" | b"MALFORMED_FUNCTION_CALL" | b"UNEXPECTED_TOOL_CALL" | b"MALFORMED_RESPONSE" => {
+                self.error = true;
+            }
             _ => {}
         }
     }

@@ -70,7 +70,8 @@ impl ErrorKind {
 #[must_use]
 pub fn error_body(dialect: Dialect, kind: ErrorKind, message: &str, code: &str) -> Vec<u8> {
     match dialect {
-        Dialect::OpenAi => {
+        // No client speaks Gemini's protocol.
+        Dialect::OpenAi | Dialect::Azure | Dialect::Gemini => {
             let mut out = br#"{"error":"#.to_vec();
             push_openai(&mut out, kind, message, code);
             out.push(b'}');
@@ -84,9 +85,10 @@ pub fn error_body(dialect: Dialect, kind: ErrorKind, message: &str, code: &str) 
 #[must_use]
 pub fn error_event(endpoint: Endpoint, kind: ErrorKind, message: &str) -> Vec<u8> {
     let (name, data) = match endpoint {
-        Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
-            (&b""[..], error_body(Dialect::OpenAi, kind, message, kind.code()))
-        }
+        Endpoint::ChatCompletions
+        | Endpoint::Completions
+        | Endpoint::Embeddings
+        | Endpoint::GenerateContent => (&b""[..], error_body(Dialect::OpenAi, kind, message, kind.code())),
         Endpoint::Responses => (&b"event: error\n"[..], responses(kind, message)),
         Endpoint::Messages => (&b"event: error\n"[..], anthropic(kind, message)),
     };

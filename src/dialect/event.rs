@@ -6,7 +6,7 @@
 use super::answer::Notes;
 use super::json_reader::model;
 use super::usage::{Report, Usage};
-use super::{Endpoint, chat, messages, responses};
+use super::{Endpoint, chat, gemini, messages, responses};
 use crate::json::{self, Fault, Lexer, Value};
 use crate::tokens::Running;
 
@@ -65,6 +65,10 @@ pub(super) struct Members<'d> {
     pub(super) stop_reason: &'d [u8],
     pub(super) status: &'d [u8],
     pub(super) incomplete: &'d [u8],
+    pub(super) candidates: &'d [u8],
+    pub(super) prompt_feedback: &'d [u8],
+    pub(super) usage_metadata: &'d [u8],
+    pub(super) model_version: &'d [u8],
 }
 
 impl<'d> Members<'d> {
@@ -105,6 +109,10 @@ impl<'d> Members<'d> {
             b"stop_reason" => &mut self.stop_reason,
             b"status" => &mut self.status,
             b"incomplete_details" => &mut self.incomplete,
+            b"candidates" => &mut self.candidates,
+            b"promptFeedback" => &mut self.prompt_feedback,
+            b"usageMetadata" => &mut self.usage_metadata,
+            b"modelVersion" => &mut self.model_version,
             _ => return None,
         })
     }
@@ -191,6 +199,7 @@ impl Tally {
             }
             Endpoint::Responses => responses::body(self, &members),
             Endpoint::Messages => messages::body(self, &members),
+            Endpoint::GenerateContent => gemini::body(self, &members),
         }
     }
 
@@ -205,6 +214,7 @@ impl Tally {
             }
             Endpoint::Responses => responses::event(self, &members),
             Endpoint::Messages => messages::event(self, &members),
+            Endpoint::GenerateContent => gemini::event(self, &members),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Only the bytes asked for are decoded from base64: an image of megabytes costs as much as a small one.
 
 use crate::json;
-use crate::tokens::Image;
+use crate::tokens::{Detail, Image};
 
 /// A data URL's media type and parameters are short; the payload must begin within this many bytes.
 const HEADER_BOUND: usize = 128;
@@ -13,11 +13,14 @@ const SEGMENTS: usize = 64;
 
 /// The image that a URL (or bare base64, as Anthropic has it), still JSON-escaped, and a `detail` amount to.
 pub(super) fn image(source: Option<&[u8]>, detail: &[u8]) -> Image {
-    if &*json::name(detail) == b"low" {
-        return Image::Low;
-    }
+    let detail = match &*json::name(detail) {
+        b"low" => Detail::Low,
+        b"high" => Detail::High,
+        b"original" => Detail::Original,
+        _ => Detail::Auto,
+    };
     let size = source.and_then(payload).and_then(|base64| size(&Base64(base64)));
-    Image::High { size }
+    Image { detail, size }
 }
 
 fn payload(source: &[u8]) -> Option<&[u8]> {
@@ -122,7 +125,7 @@ fn sextet(digit: u8) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Base64, Image, image};
+    use super::{Base64, Detail, Image, image};
 
     fn encode(file: &[u8]) -> String {
         let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -185,20 +188,18 @@ mod tests {
         ]);
         for file in [png, gif, jpeg, lossy, lossless, extended] {
             let url = format!("data:image/x;base64,{file}");
-            assert_eq!(
-                image(Some(url.as_bytes()), b"auto"),
-                Image::High {
-                    size: Some((640, 480))
-                },
-                "{url}"
-            );
-            assert_eq!(
-                image(Some(file.as_bytes()), b""),
-                Image::High {
-                    size: Some((640, 480))
-                }
-            );
-            assert_eq!(image(Some(url.as_bytes()), b"low"), Image::Low);
+            let size = Some((640, 480));
+            for (word, detail) in [
+                ("auto", Detail::Auto),
+                ("", Detail::Auto),
+                ("low", Detail::Low),
+                ("high", Detail::High),
+                ("original", Detail::Original),
+            ] {
+                let found = image(Some(url.as_bytes()), word.as_bytes());
+                assert_eq!(found, Image { detail, size }, "{url}");
+            }
+            assert_eq!(image(Some(file.as_bytes()), b"").size, size);
         }
     }
 
@@ -211,18 +212,14 @@ mod tests {
             "data:image/png;base64,",
             "data:image/png;base64,!!!!",
         ] {
-            assert_eq!(
-                image(Some(source.as_bytes()), b"high"),
-                Image::High { size: None },
-                "{source}"
-            );
+            assert_eq!(image(Some(source.as_bytes()), b"high").size, None, "{source}");
         }
-        assert_eq!(image(None, b""), Image::High { size: None });
+        assert_eq!(image(None, b"").size, None);
     }
 
     #[test]
     fn a_jpeg_of_endless_segments_is_given_up() {
         let file = encode(&[&b"\xff\xd8"[..], &b"\xff\xe0\0\x02".repeat(10_000)].concat());
-        assert_eq!(image(Some(file.as_bytes()), b""), Image::High { size: None });
+        assert_eq!(image(Some(file.as_bytes()), b"").size, None);
     }
 }

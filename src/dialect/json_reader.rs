@@ -1,6 +1,6 @@
 //! Reading a complete JSON answer while it passes, without keeping it.
 //!
-//! Only the outermost `usage`, `model` and `error` are captured, each bounded; all five endpoints have them there.
+//! Only the outermost `usage`, `model` and `error` are captured, each bounded; all endpoints have them there.
 
 use super::usage::{Report, Usage};
 use super::{Endpoint, MODEL_BOUND};
@@ -98,6 +98,8 @@ impl JsonReader {
     fn named(&self) -> Keeping {
         let name = self.kept.strip_suffix(b"\"").unwrap_or(&self.kept);
         match &*json::name(name) {
+            b"usageMetadata" if self.endpoint == Endpoint::GenerateContent => Keeping::Usage,
+            b"modelVersion" if self.endpoint == Endpoint::GenerateContent => Keeping::Model,
             b"usage" => Keeping::Usage,
             b"model" => Keeping::Model,
             b"error" => Keeping::Error,

@@ -6,9 +6,12 @@
 //! input and bounded in memory, whatever a client or a provider sends.
 
 mod answer;
+mod calls;
 mod chat;
+mod choice;
 mod error;
 mod event;
+mod gemini;
 mod image;
 mod json_reader;
 mod messages;
@@ -21,12 +24,14 @@ mod schema;
 pub mod signals;
 mod stream;
 mod usage;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::policy::ProviderDialect as Dialect;
 pub use answer::{Answer, answer};
+pub use calls::{Call, Calls};
 pub use error::{ErrorKind, error_body, error_event};
 pub use event::Progress;
 pub use json_reader::{JsonFacts, JsonReader};
@@ -34,7 +39,9 @@ pub use request::{RequestFacts, scan};
 pub use rewrite::{Edits, rewrite};
 pub use scan_error::ScanError;
 pub use stream::{Passed, StreamOptions, StreamReader};
+pub(crate) use usage::Report;
 pub use usage::Usage;
+pub use wanted::{Choice, Declared, Format, Wanted, wanted};
 
 /// A model's name in an answer is cut off here, in bytes.
 pub(crate) const MODEL_BOUND: usize = 128;
@@ -52,6 +59,8 @@ pub enum Endpoint {
     Responses,
     /// Anthropic `/v1/messages`.
     Messages,
+    /// Gemini `generateContent` and `streamGenerateContent`: of providers only, never of a client's path.
+    GenerateContent,
 }
 
 impl Endpoint {
@@ -83,6 +92,7 @@ impl Endpoint {
         match self {
             Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Responses => Dialect::OpenAi,
             Self::Messages => Dialect::Anthropic,
+            Self::GenerateContent => Dialect::Gemini,
         }
     }
 
@@ -90,7 +100,11 @@ impl Endpoint {
     #[must_use]
     pub fn generates(self) -> bool {
         match self {
-            Self::ChatCompletions | Self::Completions | Self::Responses | Self::Messages => true,
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Responses
+            | Self::Messages
+            | Self::GenerateContent => true,
             Self::Embeddings => false,
         }
     }
@@ -102,6 +116,7 @@ impl Endpoint {
             Self::ChatCompletions | Self::Responses | Self::Messages => "chat",
             Self::Completions => "text_completion",
             Self::Embeddings => "embeddings",
+            Self::GenerateContent => "generate_content",
         }
     }
 }

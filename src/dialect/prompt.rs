@@ -6,7 +6,7 @@
 
 use super::image;
 use crate::json::{self, Fault, Lexer, Value};
-use crate::tokens::Prompt;
+use crate::tokens::{Prompt, ToolChoice};
 
 /// More spans than this are merged (with the punctuation between them), so that a body of tiny strings stays cheap.
 const TEXTS: usize = 65_536;
@@ -34,6 +34,8 @@ struct Part<'b> {
     image: Option<&'b [u8]>,
     source: Source<'b>,
     named: bool,
+    /// It has the role of a function, whose name stands in the role's place.
+    function: bool,
 }
 
 /// Where Anthropic's images and documents come from.
@@ -87,7 +89,7 @@ impl<'b> Found<'b> {
         match json.value()? {
             Value::String(raw) => {
                 self.text(json, raw);
-                self.prompt.messages = self.prompt.messages.saturating_add(1);
+                self.message_without_role();
             }
             Value::Array => {
                 while json.item()? {
@@ -98,6 +100,23 @@ impl<'b> Found<'b> {
             other @ (Value::Object | Value::Number(_) | Value::Bool(_) | Value::Null) => {
                 json.finish(other)?
             }
+        }
+        Ok(())
+    }
+
+    /// A message whose role the request needn't tell: it is one token.
+    fn message_without_role(&mut self) {
+        self.prompt.messages = self.prompt.messages.saturating_add(1);
+        self.prompt.token_ids = self.prompt.token_ids.saturating_add(1);
+    }
+
+    /// Instructions to the model: what Responses puts before the input as a message, Anthropic as it is.
+    pub(super) fn instructions(&mut self, json: &mut Lexer<'b>, message: bool) -> Result<(), Fault> {
+        let before = self.prompt.texts.len();
+        self.content(json)?;
+        if self.prompt.texts.len() > before && message {
+            self.prompt.system = true;
+            self.message_without_role();
         }
         Ok(())
     }
@@ -122,6 +141,14 @@ impl<'b> Found<'b> {
         Ok(prompts.saturating_add(u32::from(numbers > 0)).max(1))
     }
 
+    /// What the request says about calling its tools, and the name of the one that it names.
+    pub(super) fn choose(&mut self, choice: ToolChoice, name: &'b [u8]) {
+        self.prompt.tools.choice = choice;
+        if !name.is_empty() && self.prompt.texts.len() < TEXTS {
+            self.prompt.texts.push(name);
+        }
+    }
+
     /// A string, parts, or an object that is a part.
     pub(super) fn content(&mut self, json: &mut Lexer<'b>) -> Result<(), Fault> {
         match json.value()? {
@@ -139,24 +166,45 @@ impl<'b> Found<'b> {
         Ok(())
     }
 
-    /// Every string and every name: arguments that the model sees as they are.
-    pub(super) fn everything(&mut self, json: &mut Lexer<'b>) -> Result<(), Fault> {
+    /// What the model is shown as the JSON that it is, but for members that are hidden from it.
+    pub(super) fn shown(&mut self, json: &mut Lexer<'b>, hidden: &[&[u8]]) -> Result<(), Fault> {
         match json.value()? {
-            Value::String(raw) => self.text(json, raw),
+            Value::String(raw) | Value::Number(raw) => self.word(json, raw),
             Value::Array => {
                 while json.item()? {
-                    self.everything(json)?;
+                    self.shown(json, hidden)?;
                 }
             }
             Value::Object => {
                 while let Some(name) = json.member()? {
-                    self.text(json, name);
-                    self.everything(json)?;
+                    if hidden.contains(&&*json::name(name)) {
+                        json.skip()?;
+                    } else {
+                        self.word(json, name);
+                        self.shown(json, hidden)?;
+                    }
                 }
             }
-            Value::Number(_) | Value::Bool(_) | Value::Null => {}
+            Value::Bool(_) | Value::Null => self.prompt.json = self.prompt.json.saturating_add(2),
         }
         Ok(())
+    }
+
+    /// A name, string or number of JSON, with the punctuation that makes one token of both its sides.
+    fn word(&mut self, json: &Lexer<'b>, raw: &'b [u8]) {
+        self.text(json, raw);
+        self.prompt.json = self.prompt.json.saturating_add(1);
+    }
+
+    /// Arguments: a string that the model sees as it is, or values.
+    fn arguments(&mut self, json: &mut Lexer<'b>) -> Result<(), Fault> {
+        let mut ahead = json.clone();
+        if let Value::String(raw) = ahead.value()? {
+            self.text(&ahead, raw);
+            *json = ahead;
+            return Ok(());
+        }
+        self.shown(json, &[])
     }
 
     fn input(&mut self, json: &mut Lexer<'b>, value: Value<'b>) -> Result<(), Fault> {
@@ -184,7 +232,7 @@ impl<'b> Found<'b> {
             self.member(json, &json::name(name), &mut part)?;
         }
         self.close(json, part);
-        Ok(part.named)
+        Ok(part.named && !part.function)
     }
 
     fn member(&mut self, json: &mut Lexer<'b>, name: &[u8], part: &mut Part<'b>) -> Result<(), Fault> {
@@ -195,7 +243,9 @@ impl<'b> Found<'b> {
                 part.named = self.prompt.texts.len() > before;
                 Ok(())
             }
-            b"input" | b"arguments" | b"action" => self.everything(json),
+            b"role" => self.role(json, part),
+            b"function" | b"custom" | b"function_call" => self.call(json),
+            b"input" | b"arguments" | b"action" => self.arguments(json),
             b"image_url" => self.image_url(json, part),
             b"source" => self.source(json, part),
             b"type" => string(json, &mut part.kind),
@@ -206,17 +256,48 @@ impl<'b> Found<'b> {
         }
     }
 
+    fn role(&mut self, json: &mut Lexer<'b>, part: &mut Part<'b>) -> Result<(), Fault> {
+        let mut role: &[u8] = b"";
+        string(json, &mut role)?;
+        match &*json::name(role) {
+            b"system" | b"developer" => self.prompt.system = true,
+            b"function" => {
+                part.function = true;
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.text(json, role);
+        Ok(())
+    }
+
+    /// A call of a tool inside a message.
+    fn call(&mut self, json: &mut Lexer<'b>) -> Result<(), Fault> {
+        let value = json.value()?;
+        if value != Value::Object {
+            return json.finish(value);
+        }
+        self.prompt.calls = self.prompt.calls.saturating_add(1);
+        self.part(json)?;
+        Ok(())
+    }
+
     fn close(&mut self, json: &Lexer<'b>, part: Part<'b>) {
         match &*json::name(part.kind) {
+            b"tool_use" | b"server_tool_use" | b"mcp_tool_use" | b"function_call" | b"custom_tool_call" => {
+                self.prompt.calls = self.prompt.calls.saturating_add(1);
+            }
             b"image" | b"input_image" | b"image_url" | b"computer_screenshot" => {
                 let source = part.image.or(part.source.data);
                 self.image(image::image(source, part.detail));
             }
             b"item_reference" => self.pinned = true,
-            b"document" => {
-                if let (b"text", Some(data)) = (&*json::name(part.source.kind), part.source.data) {
-                    self.text(json, data);
-                }
+            b"document" => match (&*json::name(part.source.kind), part.source.data) {
+                (b"text", Some(data)) => self.text(json, data),
+                _ => self.prompt.unseen = true,
+            },
+            b"file" | b"input_file" | b"input_audio" | b"audio" | b"container_upload" => {
+                self.prompt.unseen = true;
             }
             _ if part.image.is_some() => self.image(image::image(part.image, part.detail)),
             _ => {}
@@ -283,8 +364,7 @@ impl<'b> Found<'b> {
 fn is_text(name: &[u8]) -> bool {
     matches!(
         name,
-        b"role"
-            | b"content"
+        b"content"
             | b"text"
             | b"refusal"
             | b"reasoning_content"
@@ -294,9 +374,6 @@ fn is_text(name: &[u8]) -> bool {
             | b"context"
             | b"output"
             | b"tool_calls"
-            | b"function"
-            | b"function_call"
-            | b"custom"
             | b"description"
     )
 }

@@ -7,9 +7,10 @@ use core::ops::Range;
 use std::borrow::Cow;
 
 use super::Endpoint;
+use super::choice::Choice;
 use super::prompt::Found;
 use super::scan_error::ScanError;
-use crate::json::{self, Fault, Lexer, Value};
+use crate::json::{self, Lexer, Value};
 use crate::tokens::Prompt;
 
 /// A model's name in a request may be this long, in bytes: far more than any provider's.
@@ -94,6 +95,7 @@ enum Member {
     Input,
     Prompt,
     Text,
+    Instructions,
     Tools,
     ToolChoice,
     Format,
@@ -115,8 +117,8 @@ const MEMBERS: &[(&str, Member)] = &[
     ("best_of", Member::Choices),
     ("input", Member::Input),
     ("prompt", Member::Prompt),
-    ("instructions", Member::Text),
-    ("system", Member::Text),
+    ("instructions", Member::Instructions),
+    ("system", Member::Instructions),
     ("suffix", Member::Text),
     ("tools", Member::Tools),
     ("functions", Member::Tools),
@@ -197,6 +199,7 @@ impl<'b> Scanner<'b> {
             Member::Input => self.input(),
             Member::Prompt => self.prompt(),
             Member::Text => self.text(),
+            Member::Instructions => self.instructions(),
             Member::Tools => self.tools(),
             Member::ToolChoice => self.tool_choice(),
             Member::Format => self.format(),
@@ -217,7 +220,8 @@ impl<'b> Scanner<'b> {
             | Endpoint::Completions
             | Endpoint::Embeddings
             | Endpoint::Responses
-            | Endpoint::Messages => {}
+            | Endpoint::Messages
+            | Endpoint::GenerateContent => {}
         }
         let choices = self
             .choices
@@ -262,7 +266,10 @@ impl<'b> Scanner<'b> {
                 read.then_some(())
                     .ok_or_else(|| invalid(field, "an array of messages"))
             }
-            Endpoint::Completions | Endpoint::Embeddings | Endpoint::Responses => Ok(self.json.skip()?),
+            Endpoint::Completions
+            | Endpoint::Embeddings
+            | Endpoint::Responses
+            | Endpoint::GenerateContent => Ok(self.json.skip()?),
         }
     }
 
@@ -331,7 +338,10 @@ impl<'b> Scanner<'b> {
                 self.found.inputs(&mut self.json)?;
             }
             Endpoint::Responses => self.found.items(&mut self.json)?,
-            Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Messages => self.json.skip()?,
+            Endpoint::ChatCompletions
+            | Endpoint::Completions
+            | Endpoint::Messages
+            | Endpoint::GenerateContent => self.json.skip()?,
         }
         Ok(())
     }
@@ -341,7 +351,10 @@ impl<'b> Scanner<'b> {
         match self.endpoint {
             Endpoint::Completions => self.prompts = self.found.inputs(&mut self.json)?,
             Endpoint::Responses => self.reference()?,
-            Endpoint::ChatCompletions | Endpoint::Embeddings | Endpoint::Messages => self.json.skip()?,
+            Endpoint::ChatCompletions
+            | Endpoint::Embeddings
+            | Endpoint::Messages
+            | Endpoint::GenerateContent => self.json.skip()?,
         }
         Ok(())
     }
@@ -350,20 +363,29 @@ impl<'b> Scanner<'b> {
         Ok(self.found.content(&mut self.json)?)
     }
 
+    fn instructions(&mut self) -> Result<(), ScanError> {
+        let message = self.endpoint == Endpoint::Responses;
+        Ok(self.found.instructions(&mut self.json, message)?)
+    }
+
     fn tools(&mut self) -> Result<(), ScanError> {
         self.tools |= self.found.tools(&mut self.json)?;
         Ok(())
     }
 
     fn tool_choice(&mut self) -> Result<(), ScanError> {
-        let span = self.json.span()?;
-        let mut json = Lexer::new(span);
-        let forced = match json.value()? {
-            Value::String(raw) => is_forced(&json::name(raw)),
-            Value::Object => object_forces(&mut json)?,
-            Value::Array | Value::Number(_) | Value::Bool(_) | Value::Null => false,
+        let choice = Choice::read(self.json.span()?)?;
+        self.structured |= choice.forces;
+        // Anthropic's figures for a forced tool hold its name.
+        let name = match self.endpoint {
+            Endpoint::Messages => b"",
+            Endpoint::ChatCompletions
+            | Endpoint::Completions
+            | Endpoint::Embeddings
+            | Endpoint::Responses
+            | Endpoint::GenerateContent => choice.name,
         };
-        self.structured |= forced;
+        self.found.choose(choice.tool, name);
         Ok(())
     }
 
@@ -418,26 +440,6 @@ impl<'b> Scanner<'b> {
             .map(Some)
             .ok_or_else(|| invalid(field, "a positive integer"))
     }
-}
-
-/// Whether a tool choice by name makes the model call a tool.
-fn is_forced(choice: &[u8]) -> bool {
-    matches!(choice, b"required" | b"any" | b"tool" | b"function" | b"custom")
-}
-
-fn object_forces(json: &mut Lexer<'_>) -> Result<bool, Fault> {
-    let (mut kind, mut named) = (&b""[..], false);
-    while let Some(name) = json.member()? {
-        match &*json::name(name) {
-            b"type" => super::prompt::string(json, &mut kind)?,
-            b"name" => {
-                named = true;
-                json.skip()?;
-            }
-            _ => json.skip()?,
-        }
-    }
-    Ok(is_forced(&json::name(kind)) || named && kind.is_empty())
 }
 
 fn invalid(field: &'static str, allowed: &'static str) -> ScanError {

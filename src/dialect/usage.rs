@@ -1,8 +1,9 @@
 //! What an answer says it cost, in one convention whatever the provider's.
 //!
-//! OpenAI counts cached tokens inside the prompt, Anthropic beside it; here they are always inside
+//! OpenAI and Gemini count cached tokens inside the prompt, Anthropic beside it; here they are always inside
 //! ([Anthropic: prompt caching](https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching),
-//! OpenAI: `prompt_tokens_details`). A number that can't be true is a [`Fault`], never zero.
+//! OpenAI: `prompt_tokens_details`). Thoughts are inside the output; Gemini counts them beside its candidates
+//! ([`UsageMetadata`](https://ai.google.dev/api/generate-content#UsageMetadata)). A number that can't be true is a [`Fault`], never zero.
 
 use super::Endpoint;
 use crate::json::{self, Lexer, Value};
@@ -27,7 +28,7 @@ pub struct Usage {
 
 /// A usage that can't be read: a wrong type, a fraction, a negative or an absurd number, or nothing known in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fault;
+pub(crate) struct Fault;
 
 impl From<json::Fault> for Fault {
     fn from(_: json::Fault) -> Self {
@@ -37,18 +38,20 @@ impl From<json::Fault> for Fault {
 
 /// The numbers as they stand on the wire. Later reports overwrite what they name: they are snapshots, not increments.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Report {
+pub(crate) struct Report {
     prompt: Option<u64>,
     output: Option<u64>,
     total: Option<u64>,
     cached: Option<u64>,
     cache_write: Option<u64>,
     reasoning: Option<u64>,
+    /// What tools of the provider's own put into the prompt.
+    tool_prompt: Option<u64>,
 }
 
 impl Report {
     /// Takes over what `raw`, the text of a `usage` value, says. `null` says nothing.
-    pub(super) fn read(&mut self, raw: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn read(&mut self, raw: &[u8]) -> Result<(), Fault> {
         let mut json = Lexer::new(raw);
         match json.value()? {
             Value::Object => self.members(&mut json),
@@ -58,8 +61,8 @@ impl Report {
     }
 
     /// The sum, when enough has been said.
-    pub(super) fn usage(&self, endpoint: Endpoint) -> Result<Usage, Fault> {
-        let prompt = self.prompt.ok_or(Fault)?;
+    pub(crate) fn usage(&self, endpoint: Endpoint) -> Result<Usage, Fault> {
+        let prompt = self.prompt(endpoint)?;
         let (cached, written) = (self.cached.unwrap_or(0), self.cache_write.unwrap_or(0));
         let input = match endpoint {
             Endpoint::Messages => prompt + cached + written,
@@ -67,6 +70,7 @@ impl Report {
             | Endpoint::Completions
             | Endpoint::Embeddings
             | Endpoint::Responses => prompt,
+            Endpoint::GenerateContent => prompt + self.tool_prompt.unwrap_or(0),
         };
         let output = self.output(endpoint, input)?;
         Ok(Usage {
@@ -78,10 +82,25 @@ impl Report {
         })
     }
 
+    /// Gemini leaves out what is 0.
+    fn prompt(&self, endpoint: Endpoint) -> Result<u64, Fault> {
+        let zero = (endpoint == Endpoint::GenerateContent).then_some(0);
+        let zero = zero.filter(|_| self.total.or(self.output).is_some());
+        self.prompt.or(zero).ok_or(Fault)
+    }
+
+    /// What is said, with what is thought.
+    fn generated(&self, endpoint: Endpoint) -> Option<u64> {
+        if endpoint == Endpoint::GenerateContent {
+            return Some(self.output.unwrap_or(0) + self.reasoning.unwrap_or(0));
+        }
+        self.output
+    }
+
     /// What a total holds beyond prompt and completion is output too: some providers leave reasoning out of the latter.
     fn output(&self, endpoint: Endpoint, input: u64) -> Result<u64, Fault> {
         let beyond = self.total.map(|total| total.saturating_sub(input));
-        match (self.output, endpoint.generates()) {
+        match (self.generated(endpoint), endpoint.generates()) {
             (_, false) => Ok(0),
             (Some(output), true) => Ok(output.max(beyond.unwrap_or(0))),
             (None, true) => beyond.ok_or(Fault),
@@ -91,10 +110,14 @@ impl Report {
     fn members(&mut self, json: &mut Lexer<'_>) -> Result<(), Fault> {
         while let Some(name) = json.member()? {
             match &*json::name(name) {
-                b"prompt_tokens" | b"input_tokens" => count(json, &mut self.prompt)?,
-                b"completion_tokens" | b"output_tokens" => count(json, &mut self.output)?,
-                b"total_tokens" => count(json, &mut self.total)?,
-                b"cache_read_input_tokens" => count(json, &mut self.cached)?,
+                b"prompt_tokens" | b"input_tokens" | b"promptTokenCount" => count(json, &mut self.prompt)?,
+                b"completion_tokens" | b"output_tokens" | b"candidatesTokenCount" => {
+                    count(json, &mut self.output)?;
+                }
+                b"total_tokens" | b"totalTokenCount" => count(json, &mut self.total)?,
+                b"cache_read_input_tokens" | b"cachedContentTokenCount" => count(json, &mut self.cached)?,
+                b"thoughtsTokenCount" => count(json, &mut self.reasoning)?,
+                b"toolUsePromptTokenCount" => count(json, &mut self.tool_prompt)?,
                 b"cache_creation_input_tokens" => count(json, &mut self.cache_write)?,
                 b"prompt_tokens_details" | b"input_tokens_details" => self.details(json, b"cached_tokens")?,
                 b"completion_tokens_details" | b"output_tokens_details" => {
@@ -114,6 +137,7 @@ impl Report {
         while let Some(name) = json.member()? {
             let into = match &*json::name(name) {
                 b"cached_tokens" if wanted == b"cached_tokens" => &mut self.cached,
+                b"cache_write_tokens" if wanted == b"cached_tokens" => &mut self.cache_write,
                 b"reasoning_tokens" if wanted == b"reasoning_tokens" => &mut self.reasoning,
                 _ => {
                     json.skip()?;
@@ -171,6 +195,28 @@ mod tests {
             reasoning: 0,
         };
         assert_eq!(read(Endpoint::Messages, messages), Ok(expected));
+    }
+
+    #[test]
+    fn gemini_counts_thoughts_beside_what_is_said_and_leaves_out_what_is_0() {
+        let raw = r#"{"promptTokenCount":100,"candidatesTokenCount":20,"totalTokenCount":135,"cachedContentTokenCount":64,
+            "thoughtsTokenCount":8,"toolUsePromptTokenCount":7,"promptTokensDetails":[{"modality":"TEXT","tokenCount":100}]}"#;
+        let expected = Usage {
+            input: 107,
+            output: 28,
+            cached_input: 64,
+            cache_write: 0,
+            reasoning: 8,
+        };
+        assert_eq!(read(Endpoint::GenerateContent, raw), Ok(expected));
+        let of = |raw| read(Endpoint::GenerateContent, raw).map(|usage| (usage.input, usage.output));
+        assert_eq!(of(r#"{"promptTokenCount":5,"totalTokenCount":5}"#), Ok((5, 0)));
+        assert_eq!(
+            of(r#"{"candidatesTokenCount":5,"totalTokenCount":5}"#),
+            Ok((0, 5))
+        );
+        assert_eq!(of(r#"{"promptTokenCount":5}"#), Ok((5, 0)));
+        assert_eq!(of("{}"), Err(Fault));
     }
 
     #[test]

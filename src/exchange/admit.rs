@@ -10,14 +10,19 @@ use crate::report::record::outside_name;
 use crate::route::{Found, Search};
 use crate::store::Store;
 use crate::time::Instant;
+use crate::tokens::Estimate;
 
 use super::ahead::{Routed, route_edits};
+use super::callout;
+use super::counting::Tokens;
+use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
 use super::plan::{Plan, misrouted, nobody, too_long, unknown};
 use super::refuse::{Refusal, refuse, sourced, wait_until};
+use super::relay::{self, Relay, Spent};
 use super::settle::{note_transition, observe};
-use super::{Body, Edit, Exchange, Step, Turn};
+use super::{Body, Edit, Exchange, Flow, Step, Turn};
 
 /// Sent to a provider, its tokens set aside.
 #[derive(Debug)]
@@ -26,13 +31,20 @@ pub struct Admitted {
     pub(super) hop: Hop,
     pub(super) fallback: bool,
     pub(super) retry: bool,
-    pub(super) pass: Pass,
+    /// None where an attempt holds it.
+    pub(super) pass: Option<Pass>,
     pub(super) ticket: Ticket,
     pub(super) levels: Vec<(LimitRef, Level)>,
-    /// Prompt tokens as estimated.
-    pub(super) estimate: u64,
+    /// The estimate of the prompt that its bill may teach something.
+    pub(super) guess: Option<Estimate>,
     /// The client didn't ask for the usage chunk that we asked for.
     pub(super) strip_usage: bool,
+    /// It goes by the host's router, which may try several candidates.
+    pub(super) relay: Option<Relay>,
+    /// What attempts cost that were given up, once that is known.
+    pub(super) spent: Option<Box<Spent>>,
+    /// What is needed to send it again by a callout, where the policy wants that.
+    pub(super) kept: Option<Box<callout::Kept>>,
     /// The rule that the answer must meet.
     pub(super) rule: Option<usize>,
     /// Answers asked for.
@@ -87,9 +99,18 @@ impl Identified {
             return refuse(turn, self.endpoint, self.record, refusal);
         };
         self.record.model.clone_from(&route.name);
-        let plan = Plan::new(&gateway.policy, route, facts);
-        self.record.estimate = plan.estimate;
-        match self.admit(turn, &plan) {
+        let mut plan = Plan::new(turn, route, facts);
+        if relay::is_native(&gateway.policy, route) {
+            plan.foreign = foreign::hops(&gateway.policy, route, self.endpoint, (facts, bytes));
+        } else if callout::can_translate(turn, &plan, (self.endpoint, bytes)) {
+            plan.foreign = foreign::unjudged(&gateway.policy, route, self.endpoint, facts.stream);
+            plan.unjudged = Some(bytes);
+        }
+        let tokens = plan.tokens(turn, None);
+        self.note_tokens(tokens);
+        let granted = self.admit(turn, &plan);
+        turn.count(Metric::Counted(self.record.counted.unwrap_or_default()));
+        match granted {
             Ok(granted) => self.send(turn, &plan, granted, bytes),
             Err(refusal) => refuse(turn, self.endpoint, self.record, refusal),
         }
@@ -123,15 +144,21 @@ impl Identified {
     ) -> Result<Granted, Refusal> {
         while let Some(found) = search.next(turn.store, turn.now.monotonic, turn.entropy) {
             note_turned(turn, &found);
+            if plan.unfit(&turn.gateway.policy, self.endpoint, found.hop) {
+                observe(turn, found.hop, found.pass, Outcome::Neutral);
+                search.skip(found.hop, PassedOver::Dialect, None);
+                continue;
+            }
             let booked = self.book(turn, plan, found.hop);
-            if let Booked::Granted(ticket, levels) = booked {
+            if let Booked::Granted(ticket, levels, prompt) = booked {
                 note_chosen(turn, (found.hop, found.state), &mut self.record);
                 return Ok(Granted {
                     hop: found.hop,
                     fallback: found.fallback,
-                    pass: found.pass,
+                    pass: Some(found.pass),
                     ticket,
                     levels,
+                    prompt,
                 });
             }
             observe(turn, found.hop, found.pass, Outcome::Neutral);
@@ -143,7 +170,8 @@ impl Identified {
                 }
             }
         }
-        Err(nobody(search, &plan.route.name, plan.estimate, turn.now))
+        let prompt = plan.tokens(turn, None).tokens();
+        Err(nobody(search, &plan.route.name, prompt, turn.now))
     }
 
     /// The provider was chosen by headers: it is that one or none.
@@ -162,17 +190,18 @@ impl Identified {
             return self.admit_other(turn, plan, (hop, routed));
         }
         let refusal = match self.book(turn, plan, hop) {
-            Booked::Granted(ticket, levels) => {
+            Booked::Granted(ticket, levels, prompt) => {
                 return Ok(Granted {
                     hop,
                     fallback: routed.fallback,
-                    pass: routed.pass,
+                    pass: Some(routed.pass),
                     ticket,
                     levels,
+                    prompt,
                 });
             }
             Booked::ProviderFull(retry_at) => Refusal::unavailable(wait_until(Some(retry_at), turn.now)),
-            Booked::ProviderNever => plan.too_long_for_all(),
+            Booked::ProviderNever => plan.too_long_for_all(plan.tokens(turn, Some(hop)).tokens()),
             Booked::Refused(refusal) => refusal,
         };
         routed.give_back(turn);
@@ -196,26 +225,31 @@ impl Identified {
         Ok(Granted { fallback, ..granted })
     }
 
-    /// Sets the tokens aside with every limit that applies.
+    /// Sets the tokens aside with every limit that applies, and counts them first where that decides.
     fn book<S: Store>(&mut self, turn: &mut Turn<'_, S>, plan: &Plan<'_>, hop: Hop) -> Booked {
         let gateway = turn.gateway;
-        let model = plan.route.name.as_str();
-        let claims = gateway.claims(&self.who, Some(model), Some(hop.provider));
-        let expectation = gateway
-            .ledger
-            .expectation_key(&self.who.id, &[&self.who.id, model.as_bytes()]);
-        let request = Request {
-            claims: &claims.claims,
-            expectation: self.endpoint.generates().then_some(expectation),
-            demand: plan.demand(self.endpoint),
-            mode: gateway.policy.mode,
-        };
-        match gateway.ledger.admit(turn.store, &request, turn.now.monotonic) {
+        let claims = gateway.claims(&self.who, Some(&plan.route.name), Some(hop.provider));
+        let mut tokens = plan.tokens(turn, Some(hop));
+        if plan.is_too_long(turn, hop, tokens) {
+            self.note_tokens(tokens);
+            return Booked::ProviderNever;
+        }
+        let mut admission = self.ask(turn, plan, &claims, tokens);
+        let mut bound = true;
+        while let Admission::Unsure { room, pending } = admission {
+            turn.effects.bookings.extend(pending);
+            // As far as it takes; and if others gave back meanwhile, to the end.
+            tokens = plan.tokens_within(turn, hop, if bound { room } else { u64::MAX });
+            bound = false;
+            admission = self.ask(turn, plan, &claims, tokens);
+        }
+        self.note_tokens(tokens);
+        match admission {
             Admission::Granted(mut ticket) => {
                 turn.effects.bookings.extend(ticket.take_pending());
                 let levels = sourced(&claims, ticket.levels());
                 note_granted(turn, &ticket, &levels, &mut self.record);
-                Booked::Granted(ticket, levels)
+                Booked::Granted(ticket, levels, tokens)
             }
             Admission::Refused(mut refusal) => {
                 turn.effects.bookings.extend(refusal.pending.take());
@@ -228,7 +262,36 @@ impl Identified {
             }
             Admission::Never(never) if never.group == PROVIDERS => Booked::ProviderNever,
             Admission::Never(never) => Booked::Refused(too_long(&claims, &never)),
+            // Only of what can still be counted; and that has been.
+            Admission::Unsure { .. } => Booked::ProviderFull(turn.now.monotonic),
         }
+    }
+
+    fn ask<S: Store>(
+        &self,
+        turn: &Turn<'_, S>,
+        plan: &Plan<'_>,
+        claims: &Claims<'_>,
+        tokens: Tokens,
+    ) -> Admission {
+        let gateway = turn.gateway;
+        let model = plan.route.name.as_bytes();
+        let tokenizer = [tokens.tokenizer as u8];
+        let habit = gateway
+            .ledger
+            .habit_key(&self.who.id, &[&self.who.id, model, &tokenizer]);
+        let request = Request {
+            claims: &claims.claims,
+            habit: self.endpoint.generates().then_some(habit),
+            demand: plan.demand(self.endpoint, tokens),
+            mode: gateway.policy.mode,
+        };
+        gateway.ledger.admit(turn.store, &request, turn.now.monotonic)
+    }
+
+    fn note_tokens(&mut self, tokens: Tokens) {
+        self.record.estimate = tokens.tokens();
+        self.record.counted = Some(tokens.how);
     }
 
     fn note_full<S: Store>(&mut self, turn: &mut Turn<'_, S>, claims: &Claims<'_>, claim: usize) {
@@ -245,12 +308,17 @@ impl Identified {
         granted: Granted,
         bytes: &[u8],
     ) -> (Exchange, Step) {
+        if relay::is_native(&turn.gateway.policy, plan.route) {
+            return self.relay(turn, plan, granted);
+        }
+        if self.speaks_another(&turn.gateway.policy, plan, granted.hop) {
+            return self.call(turn, plan, (granted, bytes));
+        }
         let policy = &turn.gateway.policy;
-        let facts = plan.facts;
         let inject = plan.injects_usage(policy, granted.hop, self.endpoint);
         let body = rewrite(
             bytes,
-            facts,
+            plan.facts,
             Edits {
                 model: plan.renamed(policy, granted.hop),
                 include_usage: inject,
@@ -259,6 +327,7 @@ impl Identified {
         let mut edits = core::mem::take(&mut self.edits);
         if policy.host.body_pause {
             edits.extend(route_edits(policy, granted.hop, &self.path));
+            edits.extend(self.foreign_path(policy, plan, granted.hop));
             edits.extend(
                 body.as_ref()
                     .map(|b| Edit::set("content-length", b.len().to_string())),
@@ -266,7 +335,49 @@ impl Identified {
         } else {
             edits.clear();
         }
-        let admitted = Admitted {
+        let kept = self.keep(turn, plan, (&granted, bytes));
+        if policy.host.body_pause {
+            edits.extend(kept.as_ref().and_then(|kept| kept.timeout_edit(turn)));
+        }
+        let mut admitted = self.admitted(turn, plan, granted);
+        admitted.kept = kept;
+        admitted.strip_usage = inject && plan.facts.include_usage != Some(true);
+        let flow = Flow::Continue;
+        (Exchange::Admitted(admitted), Step { edits, body, flow })
+    }
+
+    /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.
+    fn relay<S: Store>(
+        mut self,
+        turn: &mut Turn<'_, S>,
+        plan: &Plan<'_>,
+        mut granted: Granted,
+    ) -> (Exchange, Step) {
+        let start = relay::Start {
+            hop: granted.hop,
+            pass: granted.pass.take(),
+            need: plan.need(self.endpoint),
+            prompt: granted.ticket.prompt(),
+            path: &self.path,
+            authority: &self.authority,
+            headers: core::mem::take(&mut self.protocol_headers),
+            deadline: self.patience(plan),
+        };
+        let (relay, steering) = relay::set_out(turn, plan, start);
+        let mut edits = core::mem::take(&mut self.edits);
+        edits.extend(steering);
+        let mut admitted = self.admitted(turn, plan, granted);
+        admitted.relay = Some(relay);
+        (Exchange::Admitted(admitted), Step::edited(edits))
+    }
+
+    pub(super) fn admitted<S: Store>(
+        self,
+        turn: &Turn<'_, S>,
+        plan: &Plan<'_>,
+        granted: Granted,
+    ) -> Box<Admitted> {
+        Box::new(Admitted {
             endpoint: self.endpoint,
             hop: granted.hop,
             fallback: granted.fallback,
@@ -274,21 +385,16 @@ impl Identified {
             pass: granted.pass,
             ticket: granted.ticket,
             levels: granted.levels,
-            estimate: plan.estimate,
-            strip_usage: inject && facts.include_usage != Some(true),
-            rule: plan.rule(policy, &self.rules),
-            choices: facts.choices,
+            guess: plan.guess(granted.prompt),
+            strip_usage: false,
+            relay: None,
+            spent: None,
+            kept: None,
+            rule: plan.rule(&turn.gateway.policy, &self.rules),
+            choices: plan.facts.choices,
             sent: turn.now.monotonic,
             record: self.record,
-        };
-        (
-            Exchange::Admitted(Box::new(admitted)),
-            Step {
-                edits,
-                body,
-                flow: super::Flow::Continue,
-            },
-        )
+        })
     }
 
     /// The host answered before the request was judged (its own buffer bound, say).
@@ -311,16 +417,18 @@ impl Identified {
     }
 }
 
-struct Granted {
-    hop: Hop,
+/// A candidate that takes the request, with what was set aside for it.
+pub(super) struct Granted {
+    pub(super) hop: Hop,
     fallback: bool,
-    pass: Pass,
-    ticket: Ticket,
-    levels: Vec<(LimitRef, Level)>,
+    pub(super) pass: Option<Pass>,
+    pub(super) ticket: Ticket,
+    pub(super) levels: Vec<(LimitRef, Level)>,
+    pub(super) prompt: Tokens,
 }
 
 enum Booked {
-    Granted(Ticket, Vec<(LimitRef, Level)>),
+    Granted(Ticket, Vec<(LimitRef, Level)>, Tokens),
     /// A limit of the provider's is used up until then.
     ProviderFull(Instant),
     /// The prompt is over what a limit of the provider's can ever admit.
@@ -360,6 +468,7 @@ fn note_granted<S: Store>(
     record: &mut Record,
 ) {
     record.reserved = ticket.reserved_tokens();
+    record.estimate = ticket.prompt();
     turn.add(Metric::Tokens(Booking::Reserved), record.reserved);
     for (limit, level) in levels {
         if level.would_refuse {

@@ -1,7 +1,7 @@
 //! What goes to a provider before its body was judged: headers that a host can't hold, and what passes uncounted.
 
 use crate::breaker::{Outcome, Pass};
-use crate::policy::{Hop, OnUnreadable, Policy};
+use crate::policy::{Hop, OnUnreadable, Policy, Provider};
 use crate::report::Record;
 use crate::report::metric::{Metric, Refused};
 use crate::route::Need;
@@ -36,7 +36,8 @@ impl Routed {
         };
         let need = Need {
             dialect: state.endpoint.dialect(),
-            prompt: 0,
+            foreign: &[],
+            too_long: &[],
         };
         let mut search = gateway.search(route, need);
         let found = search.next(turn.store, turn.now.monotonic, turn.entropy);
@@ -160,6 +161,13 @@ pub(super) fn route_edits(policy: &Policy, hop: Hop, path: &str) -> Vec<Edit> {
     let mut edits = vec![Edit::set("x-spillway-cluster", provider.cluster.clone())];
     let authority = provider.authority.as_ref();
     edits.extend(authority.map(|authority| Edit::set(":authority", authority.clone())));
+    edits.extend(provider_edits(provider, path));
+    edits
+}
+
+/// Path and credential of a provider, for a request with the client's path.
+pub(super) fn provider_edits(provider: &Provider, path: &str) -> Vec<Edit> {
+    let mut edits = Vec::new();
     if !provider.path_prefix.is_empty() {
         edits.push(Edit::set(":path", format!("{}{path}", provider.path_prefix)));
     }

@@ -1,6 +1,7 @@
 //! What all exchanges of a worker share, and what one callback works with.
 
 use crate::breaker::{self, Breakers, Scope, Transition};
+use crate::failover::Load;
 use crate::ledger::{self, Claim, Ledger};
 use crate::policy::{CallerRule, Hop, Limit, Mode, ModelRoute, Per, Policy};
 use crate::report::Metric;
@@ -8,8 +9,11 @@ use crate::report::metric::LimitRef;
 use crate::route::{Need, Search};
 use crate::store::Store;
 use crate::time::Now;
+use crate::tokens::exact::Counter;
 
+use super::callout::by_callout;
 use super::identify::Who;
+use super::relay;
 
 /// The policy with what was derived from it. Never changes; a new policy makes a new one.
 #[derive(Debug)]
@@ -24,6 +28,12 @@ pub struct Gateway {
     counts_routes: bool,
     /// What the providers' breakers are known by, index for index.
     breakers: Vec<breaker::Identity>,
+    /// Some model's requests are sent again by the host's router.
+    is_native: bool,
+    /// Some model's requests are sent again by callouts.
+    calls_out: bool,
+    /// Headers by which clients say how long they wait, each once.
+    deadlines: Vec<String>,
 }
 
 /// Credentials of both dialects: whatever of them a client sends stops here.
@@ -40,6 +50,8 @@ pub struct Effects {
     pub transitions: Vec<(usize, breaker::PendingTransition)>,
     /// Breakers that changed their state: to be said in the log.
     pub changes: Vec<Change>,
+    /// What the other role is to find in the stream's filter state.
+    pub properties: Vec<(String, Vec<u8>)>,
 }
 
 /// A breaker of a provider changed its state.
@@ -87,6 +99,10 @@ pub struct Turn<'a, S: Store> {
     pub now: Now,
     /// A random number, fresh for this callback.
     pub entropy: u64,
+    /// Counts tokens exactly, for all exchanges of the worker.
+    pub counter: &'a mut Counter,
+    /// What this worker has under way.
+    pub load: Load,
     /// Where effects go.
     pub effects: &'a mut Effects,
 }
@@ -107,10 +123,15 @@ impl Gateway {
     /// Derives what a policy's exchanges need again and again.
     #[must_use]
     pub fn new(policy: Policy, ledger: Ledger) -> Self {
+        let calls_out = routes(&policy).any(|route| by_callout(&policy, &route.failover));
+        let is_native = routes(&policy).any(|route| relay::is_native(&policy, route));
         Self {
             identities: identities(&policy),
             counts_routes: policy.limits.iter().any(|l| l.per.contains(&Per::Route)),
             breakers: policy.providers.iter().map(breaker::Identity::of).collect(),
+            is_native,
+            calls_out,
+            deadlines: deadlines(&policy),
             policy,
             ledger,
         }
@@ -136,7 +157,7 @@ impl Gateway {
     }
 
     /// A walk along a chain of candidates.
-    pub(super) fn search<'g>(&'g self, route: &'g ModelRoute, need: Need) -> Search<'g> {
+    pub(super) fn search<'g>(&'g self, route: &'g ModelRoute, need: Need<'g>) -> Search<'g> {
         Search::new(&self.policy, &self.breakers, route, need)
     }
 
@@ -146,6 +167,27 @@ impl Gateway {
             .identities
             .binary_search_by(|other| other.as_bytes().cmp(name));
         found.is_ok()
+    }
+
+    /// Whether some model's requests are sent again by the host's router.
+    pub(super) fn is_native(&self) -> bool {
+        self.is_native
+    }
+
+    /// Whether some model's requests are sent again by callouts.
+    #[must_use]
+    pub fn calls_out(&self) -> bool {
+        self.calls_out
+    }
+
+    /// Whether a header steers the host's router, which is ours alone where it fails over.
+    pub(super) fn is_steering(&self, name: &[u8]) -> bool {
+        (self.is_native || self.calls_out) && name.starts_with(b"x-envoy-")
+    }
+
+    /// The headers by which clients say how long they wait.
+    pub(super) fn deadlines(&self) -> &[String] {
+        &self.deadlines
     }
 
     /// Whether a limit counts by the host's route.
@@ -201,6 +243,13 @@ impl Gateway {
         })
     }
 
+    /// What a provider grants us.
+    pub(super) fn grants(&self, provider: usize) -> Claims<'_> {
+        let mut found = Claims::default();
+        self.provider_claims(provider, &mut found);
+        found
+    }
+
     fn provider_claims<'p>(&'p self, provider: usize, found: &mut Claims<'p>) {
         let Some(owner) = self.policy.providers.get(provider) else {
             return;
@@ -216,6 +265,19 @@ impl Gateway {
             found.sources.push(LimitRef::Provider(provider, at));
         }
     }
+}
+
+fn routes(policy: &Policy) -> impl Iterator<Item = &ModelRoute> {
+    policy.models.iter().chain(&policy.any_model)
+}
+
+fn deadlines(policy: &Policy) -> Vec<String> {
+    let mut names: Vec<String> = routes(policy)
+        .filter_map(|route| route.failover.deadline_header.clone())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn identities(policy: &Policy) -> Vec<String> {

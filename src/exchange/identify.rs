@@ -3,6 +3,8 @@
 //! An identity that the client can choose is no identity: only known keys, headers that the policy trusts and claims
 //! that the host verified name a caller. None of them travels on to a provider.
 
+use core::time::Duration;
+
 use crate::dialect::Endpoint;
 use crate::headers::Headers;
 use crate::ledger::{Demand, Request};
@@ -13,10 +15,13 @@ use crate::report::record::outside_name;
 use crate::store::Store;
 
 use super::ahead::Routed;
+use super::foreign::is_protocol_header;
 use super::gateway::Gateway;
 use super::refuse::{Refusal, refuse};
 use super::{Edit, Exchange, Step, Turn};
 
+/// More headers of its protocol than this no client's library sends.
+const MOST_PROTOCOL_HEADERS: usize = 16;
 /// Prefix of the headers that are ours alone.
 const OURS: &[u8] = b"x-spillway-";
 /// A body larger than this is worth a look at the ledger before it is uploaded.
@@ -33,7 +38,7 @@ pub struct RequestHead<'a> {
 }
 
 /// Whom a request is counted to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Who {
     /// The caller, told apart by the rule that named it.
     pub(super) id: Vec<u8>,
@@ -53,6 +58,12 @@ pub struct Identified {
     pub(super) rules: Vec<usize>,
     /// The client says that it tries again.
     pub(super) retry: bool,
+    /// The client's `:authority`.
+    pub(super) authority: String,
+    /// The client's headers of its protocol, where an attempt may have to be given them again.
+    pub(super) protocol_headers: Vec<(String, String)>,
+    /// How long the client waits, by the headers that the policy names.
+    pub(super) deadlines: Vec<(String, Duration)>,
     /// The model by the policy's header.
     pub(super) asked: Option<String>,
     /// What headers need before they go out.
@@ -109,6 +120,9 @@ fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) ->
             .headers
             .first("x-stainless-retry-count")
             .is_some_and(|count| count != b"0"),
+        authority: authority(turn.gateway, head.headers),
+        protocol_headers: protocol_headers(turn.gateway, head.headers),
+        deadlines: deadlines(turn.gateway, head.headers),
         asked: model_header(&turn.gateway.policy, head.headers),
         edits: outgoing_edits(turn.gateway, head.headers),
         routed: None,
@@ -167,14 +181,12 @@ impl Identified {
             .gateway
             .claims(&self.who, model.map(|m| m.name.as_str()), None);
         let demand = Demand {
-            prompt: 1,
-            max_output: Some(1),
-            choices: 1,
-            generates: false,
+            around: 1,
+            ..Demand::default()
         };
         let request = Request {
             claims: &claims.claims,
-            expectation: None,
+            habit: None,
             demand,
             mode: policy.mode,
         };
@@ -184,6 +196,32 @@ impl Identified {
             .peek(turn.store, &request, turn.now.monotonic)?;
         Some(Refusal::limited(&claims, &refusal))
     }
+}
+
+/// The client's authority, where a provider without one of its own may have to be given it again.
+fn authority(gateway: &Gateway, headers: &Headers) -> String {
+    let authority = headers
+        .first(":authority")
+        .filter(|_| gateway.is_native() || gateway.calls_out());
+    String::from_utf8_lossy(authority.unwrap_or_default()).into_owned()
+}
+
+fn protocol_headers(gateway: &Gateway, headers: &Headers) -> Vec<(String, String)> {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let own = headers.iter().filter(|(name, _)| is_protocol_header(name));
+    let own = own
+        .take_while(|_| gateway.is_native() || gateway.calls_out())
+        .take(MOST_PROTOCOL_HEADERS);
+    own.map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// How long the client waits; what is no whole number of milliseconds says nothing.
+fn deadlines(gateway: &Gateway, headers: &Headers) -> Vec<(String, Duration)> {
+    let read = |name: &String| {
+        let text = core::str::from_utf8(headers.first(name)?).ok()?;
+        Some((name.clone(), Duration::from_millis(text.trim().parse().ok()?)))
+    };
+    gateway.deadlines().iter().filter_map(read).collect()
 }
 
 /// The name of the model by the policy's header, if there is one.
@@ -284,7 +322,8 @@ fn matching_rules(policy: &Policy, path: &str, headers: &Headers) -> Vec<usize> 
 
 /// What must change before anything goes to a provider: identities out, our own headers out, no compression.
 fn outgoing_edits(gateway: &Gateway, headers: &Headers) -> Vec<Edit> {
-    let stops = |name: &[u8]| name.starts_with(OURS) || gateway.is_identity(name);
+    let stops =
+        |name: &[u8]| name.starts_with(OURS) || gateway.is_identity(name) || gateway.is_steering(name);
     let mut edits: Vec<Edit> = headers
         .iter()
         .filter(|(name, _)| stops(name))

@@ -14,11 +14,17 @@
 mod admit;
 mod ahead;
 mod answer;
+mod arrive;
+pub mod attempt;
 mod blame;
+mod callout;
+mod counting;
+mod foreign;
 mod gateway;
 mod identify;
 mod plan;
 mod refuse;
+mod relay;
 mod respond;
 mod settle;
 mod step;
@@ -28,6 +34,7 @@ mod tick;
 
 pub use ahead::Uncounted;
 pub use blame::Ending;
+pub use callout::{Call, CallAnswer, Calling};
 pub use gateway::{Change, Effects, Gateway, Turn};
 pub use identify::{Identified, RequestHead};
 pub use respond::{Responding, ResponseHead};
@@ -36,7 +43,9 @@ pub use step::{Body, Edit, Flow, Reply, Step};
 use crate::policy::Bounds;
 use crate::report::Record;
 use crate::store::Store;
+use crate::time::Instant;
 use admit::Admitted;
+use callout::Kept;
 
 /// One request and its response.
 #[derive(Debug, Default)]
@@ -54,8 +63,21 @@ pub enum Exchange {
     Admitted(Box<Admitted>),
     /// The answer passes.
     Responding(Box<Responding>),
+    /// Given up, and asked again elsewhere; the answer is held.
+    Calling(Box<Calling>),
     /// Settled, or refused; the record waits for the log.
     Done(Box<Record>),
+}
+
+/// What an exchange adds to its worker's load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// It was sent to a provider and hasn't ended.
+    pub active: bool,
+    /// It asks a provider once more.
+    pub repeats: bool,
+    /// Bytes of its request that are kept.
+    pub kept: usize,
 }
 
 impl Exchange {
@@ -69,6 +91,7 @@ impl Exchange {
             | Self::Identified(_)
             | Self::Admitted(_)
             | Self::Responding(_)
+            | Self::Calling(_)
             | Self::Done(_) => (self, Step::pass()),
         }
     }
@@ -83,6 +106,7 @@ impl Exchange {
             | Self::Uncounted(_)
             | Self::Admitted(_)
             | Self::Responding(_)
+            | Self::Calling(_)
             | Self::Done(_) => (self, Step::pass()),
         }
     }
@@ -97,6 +121,7 @@ impl Exchange {
             | Self::Uncounted(_)
             | Self::Admitted(_)
             | Self::Responding(_)
+            | Self::Calling(_)
             | Self::Done(_) => (self, Step::pass()),
         }
     }
@@ -108,6 +133,7 @@ impl Exchange {
             Self::Admitted(state) => state.respond(turn, head),
             Self::Identified(state) => (state.answered_by_host(turn, head), Step::pass()),
             Self::Uncounted(state) => state.respond(head),
+            Self::Calling(_) => (self, Step::hold()),
             Self::Start | Self::Bypassed | Self::Responding(_) | Self::Done(_) => (self, Step::pass()),
         }
     }
@@ -117,6 +143,7 @@ impl Exchange {
     pub fn response_body<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
         match self {
             Self::Responding(state) => state.body(turn, body),
+            Self::Calling(state) => state.held_body(body),
             Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)
@@ -131,6 +158,7 @@ impl Exchange {
     pub fn response_trailers<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
         match self {
             Self::Responding(state) => state.trailers(turn),
+            Self::Calling(_) => (self, Step::hold()),
             Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)
@@ -146,11 +174,78 @@ impl Exchange {
         match self {
             Self::Identified(_) => size <= bounds.request_body,
             Self::Responding(_)
+            | Self::Calling(_)
             | Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)
             | Self::Admitted(_)
             | Self::Done(_) => false,
+        }
+    }
+
+    /// Before [`Exchange::end`]: what attempts left behind of an exchange that nobody answered.
+    pub fn recall<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
+    ) {
+        if let Self::Admitted(state) = self {
+            state.recall(turn, property);
+        }
+    }
+
+    /// A call was answered, or couldn't be made.
+    #[must_use]
+    pub fn called<S: Store>(self, turn: &mut Turn<'_, S>, answer: CallAnswer) -> (Self, Step) {
+        match self {
+            Self::Calling(state) => state.answered(turn, answer),
+            Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Identified(_)
+            | Self::Admitted(_)
+            | Self::Responding(_)
+            | Self::Done(_) => (self, Step::hold()),
+        }
+    }
+
+    /// When [`Self::woken`] is to be called, if ever: the end of a wait, or of a provider's time.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Admitted(state) => state.due(),
+            Self::Responding(state) => state.due(),
+            Self::Calling(state) => state.due(),
+            Self::Start | Self::Bypassed | Self::Uncounted(_) | Self::Identified(_) | Self::Done(_) => None,
+        }
+    }
+
+    /// The time has come. Nothing goes on by itself: what is held stays held.
+    #[must_use]
+    pub fn woken<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
+        match self {
+            Self::Admitted(state) => state.overdue(turn),
+            Self::Responding(state) => state.overdue(turn),
+            Self::Calling(state) => state.resume(turn),
+            Self::Start | Self::Bypassed | Self::Uncounted(_) | Self::Identified(_) | Self::Done(_) => {
+                (self, Step::hold())
+            }
+        }
+    }
+
+    /// What it adds to its worker's load.
+    #[must_use]
+    pub fn weight(&self) -> Weight {
+        let kept = match self {
+            Self::Admitted(state) => state.kept.as_deref(),
+            Self::Responding(state) => state.kept.as_deref(),
+            Self::Calling(state) => Some(state.kept()),
+            Self::Start | Self::Bypassed | Self::Uncounted(_) | Self::Identified(_) | Self::Done(_) => None,
+        };
+        Weight {
+            active: matches!(self, Self::Admitted(_) | Self::Responding(_) | Self::Calling(_)),
+            repeats: kept.is_some_and(Kept::repeats),
+            kept: kept.map_or(0, Kept::size),
         }
     }
 
@@ -163,6 +258,7 @@ impl Exchange {
             Self::Identified(state) => Some(state.abandoned(turn)),
             Self::Admitted(state) => Some(state.unanswered(turn, ending)),
             Self::Responding(state) => Some(state.broken_off(turn, ending)),
+            Self::Calling(state) => Some(state.abandoned(turn, ending)),
             Self::Done(record) => Some(record),
         }
     }

@@ -2,12 +2,16 @@
 
 use crate::dialect::{Endpoint, RequestFacts};
 use crate::ledger::{self, Demand};
-use crate::policy::{Hop, ModelRoute, Policy, Validation};
+use crate::policy::{Hop, Mode, ModelRoute, Policy, ProviderModel, Validation};
 use crate::report::metric::PassedOver;
 use crate::route::{Need, Search};
+use crate::store::Store;
 use crate::time::Now;
-use crate::tokens;
+use crate::tokens::Estimate;
 
+use super::Turn;
+use super::counting::{Counting, Tokens};
+use super::foreign;
 use super::gateway::Claims;
 use super::refuse::{Refusal, wait_until};
 
@@ -15,33 +19,96 @@ use super::refuse::{Refusal, wait_until};
 pub(super) struct Plan<'a> {
     pub(super) route: &'a ModelRoute,
     pub(super) facts: &'a RequestFacts<'a>,
-    pub(super) estimate: u64,
+    counting: Counting<'a>,
+    /// Candidates whose context the prompt exceeds.
+    too_long: Vec<Hop>,
+    /// Candidates of another dialect that can have it translated.
+    pub(super) foreign: Vec<Hop>,
+    /// The body to judge those by when one is found; none if they are judged.
+    pub(super) unjudged: Option<&'a [u8]>,
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(policy: &Policy, route: &'a ModelRoute, facts: &'a RequestFacts<'a>) -> Self {
-        let estimate = estimate(policy, route, facts);
+    pub(super) fn new<S: Store>(
+        turn: &Turn<'_, S>,
+        route: &'a ModelRoute,
+        facts: &'a RequestFacts<'a>,
+    ) -> Self {
+        let policy = &turn.gateway.policy;
+        let mut plan = Self::bare(policy, route, facts);
+        let exceeds = |hop: &&Hop| {
+            let model = model_of(policy, Some(**hop));
+            model.is_some_and(|model| plan.counting.exceeds_context(model))
+        };
+        let too_long = route.chain.iter().filter(exceeds).copied().collect();
+        plan.too_long = too_long;
+        plan
+    }
+
+    /// Whether a candidate that was found has too small a context after all, now that its tokens are known.
+    pub(super) fn is_too_long<S: Store>(&self, turn: &Turn<'_, S>, hop: Hop, tokens: Tokens) -> bool {
+        let policy = &turn.gateway.policy;
+        let context = model_of(policy, Some(hop)).and_then(|model| model.context);
+        policy.mode == Mode::Enforce && context.is_some_and(|context| tokens.at_least() > context)
+    }
+
+    /// The same, for a candidate that was chosen already.
+    pub(super) fn bare(policy: &Policy, route: &'a ModelRoute, facts: &'a RequestFacts<'a>) -> Self {
         Self {
             route,
             facts,
-            estimate,
+            counting: Counting::new(policy, &facts.prompt),
+            too_long: Vec::new(),
+            foreign: Vec::new(),
+            unjudged: None,
         }
     }
 
-    pub(super) fn need(&self, endpoint: Endpoint) -> Need {
+    /// What is known of the prompt's tokens at a hop; at the chain's first before one is chosen.
+    pub(super) fn tokens<S: Store>(&self, turn: &mut Turn<'_, S>, hop: Option<Hop>) -> Tokens {
+        match model_of(&turn.gateway.policy, hop.or(self.route.chain.first().copied())) {
+            Some(model) => self.counting.of(model, turn.counter),
+            None => Tokens::default(),
+        }
+    }
+
+    /// The same, counted as far as it takes to say whether the texts have more tokens than `room`.
+    pub(super) fn tokens_within<S: Store>(&self, turn: &mut Turn<'_, S>, hop: Hop, room: u64) -> Tokens {
+        match model_of(&turn.gateway.policy, Some(hop)) {
+            Some(model) => self.counting.decide(model, room, turn.counter),
+            None => Tokens::default(),
+        }
+    }
+
+    pub(super) fn need(&self, endpoint: Endpoint) -> Need<'_> {
         Need {
             dialect: endpoint.dialect(),
-            prompt: self.estimate,
+            foreign: &self.foreign,
+            too_long: &self.too_long,
         }
     }
 
-    pub(super) fn demand(&self, endpoint: Endpoint) -> Demand {
-        Demand {
-            prompt: self.estimate,
+    pub(super) fn demand(&self, endpoint: Endpoint, tokens: Tokens) -> Demand {
+        tokens.demand(Demand {
             max_output: self.facts.max_tokens,
             choices: self.facts.choices,
             generates: endpoint.generates(),
-        }
+            ..Demand::default()
+        })
+    }
+
+    /// The estimate that the provider's bill may teach something: not where it bills what isn't in the body, or isn't seen.
+    pub(super) fn guess(&self, tokens: Tokens) -> Option<Estimate> {
+        let whole = !self.facts.pinned && !self.facts.prompt.unseen;
+        tokens.guess().filter(|_| whole)
+    }
+
+    /// Whether a candidate that was found can't have the request in its own protocol after all.
+    pub(super) fn unfit(&self, policy: &Policy, endpoint: Endpoint, hop: Hop) -> bool {
+        let Some(body) = self.unjudged.filter(|_| self.foreign.contains(&hop)) else {
+            return false;
+        };
+        !foreign::can_have(policy, (self.route, hop), endpoint, (self.facts, body))
     }
 
     /// The model of this chain at a provider chosen already.
@@ -73,15 +140,14 @@ impl<'a> Plan<'a> {
     }
 
     /// Over what any provider ever takes.
-    pub(super) fn too_long_for_all(&self) -> Refusal {
-        too_long_for_all(self.estimate, &self.route.name)
+    pub(super) fn too_long_for_all(&self, tokens: u64) -> Refusal {
+        too_long_for_all(tokens, &self.route.name)
     }
 }
 
-fn estimate(policy: &Policy, route: &ModelRoute, facts: &RequestFacts<'_>) -> u64 {
-    let first = route.chain.first();
-    let model = first.and_then(|hop| policy.providers.get(hop.provider)?.models.get(hop.model));
-    tokens::estimate(&facts.prompt, model.map(|m| m.tokenizer).unwrap_or_default()).tokens
+fn model_of(policy: &Policy, hop: Option<Hop>) -> Option<&ProviderModel> {
+    let hop = hop?;
+    policy.providers.get(hop.provider)?.models.get(hop.model)
 }
 
 /// Why no candidate was left.

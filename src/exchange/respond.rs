@@ -15,11 +15,14 @@ use crate::report::ratelimit::quota_headers;
 use crate::report::record::milliseconds;
 use crate::store::Store;
 use crate::time::Instant;
+use crate::tokens::Estimate;
 
 use super::admit::Admitted;
 use super::answer::Rule;
 use super::blame::{self, Ending};
+use super::callout::Kept;
 use super::refuse::tightest;
+use super::relay::Spent;
 use super::settle::observe;
 use super::{Body, Edit, Exchange, Flow, Reply, Step, Turn};
 
@@ -44,7 +47,7 @@ impl ResponseHead<'_> {
     }
 
     /// The host's own word for how the response came to be.
-    fn details(&self) -> Vec<u8> {
+    pub(super) fn details(&self) -> Vec<u8> {
         (self.property)(&["response", "code_details"]).unwrap_or_default()
     }
 }
@@ -78,8 +81,15 @@ pub struct Responding {
     pub(super) retry: bool,
     /// Taken when the breaker has been told.
     pub(super) pass: Option<Pass>,
+    /// What is needed to send it again, while that can be.
+    pub(super) kept: Option<Box<Kept>>,
     pub(super) ticket: Ticket,
+    /// What attempts before it cost.
+    pub(super) spent: Option<Box<Spent>>,
+    /// Tokens of the prompt, as they were taken for.
     pub(super) estimate: u64,
+    /// The estimate before it was corrected; none when the texts were counted.
+    pub(super) guess: Option<Estimate>,
     pub(super) status: u16,
     pub(super) headroom: Option<Headroom>,
     pub(super) reader: Reader,
@@ -102,11 +112,12 @@ pub struct Responding {
 impl Admitted {
     /// Reads the status, tells the breaker what is known already, and chooses the reader.
     pub(super) fn respond<S: Store>(
-        self,
+        mut self,
         turn: &mut Turn<'_, S>,
         head: &ResponseHead<'_>,
     ) -> (Exchange, Step) {
-        let status = head.status().unwrap_or(502);
+        let came = self.arrive(turn, head);
+        let status = came.status.or(head.status()).unwrap_or(502);
         turn.count(Metric::Upstream(self.hop.provider, StatusClass::of(status)));
         let found = signals(head.headers.iter(), turn.now);
         let rule = self
@@ -114,18 +125,36 @@ impl Admitted {
             .filter(|_| (200..300).contains(&status) && self.endpoint.generates());
         let rule = rule.and_then(|at| Rule::of(&turn.gateway.policy, at));
         let reader = self.reader(&turn.gateway.policy, head, rule);
-        let edits = self.response_edits(turn, head, &reader);
+        let mut edits = self.response_edits(turn, head, &reader);
+        edits.extend(came.edits);
+        let instead = self.instead(&turn.gateway.policy, head, status);
         let mut state = Box::new(self.responding(status, (rule, reader), turn.now.monotonic));
         state.headroom = found.headroom;
-        state.observe_status(turn, head, &found);
+        if !state.is_good() {
+            let details = head.details();
+            state.observe_status(turn, &details, &found);
+            state = match state.reconsider(turn, (head, &details), found.wait()) {
+                Ok(next) => return next,
+                Err(same) => same,
+            };
+        }
+        let listens = state.starts_listening(turn);
         if matches!(state.reader, Reader::Opaque) {
             turn.count(Metric::Opaque(state.hop.provider));
+        }
+        if let Some(reply) = instead {
+            let record = state.finish(turn, Ending::Complete);
+            return (Exchange::Done(record), Step::reply(reply.with(&edits)));
         }
         if head.end {
             return state.bodiless(turn, edits);
         }
         let holds = matches!(state.reader, Reader::Held { .. }) && turn.gateway.policy.host.body_pause;
-        let flow = if holds { Flow::Hold } else { Flow::Continue };
+        let flow = if holds || listens {
+            Flow::Hold
+        } else {
+            Flow::Continue
+        };
         (
             Exchange::Responding(state),
             Step {
@@ -144,9 +173,12 @@ impl Admitted {
             hop: self.hop,
             fallback: self.fallback,
             retry: self.retry,
-            pass: Some(self.pass),
+            pass: self.pass,
+            kept: self.kept,
+            estimate: self.ticket.prompt(),
             ticket: self.ticket,
-            estimate: self.estimate,
+            spent: self.spent,
+            guess: self.guess,
             status,
             headroom: None,
             reader,
@@ -253,16 +285,16 @@ fn starts_with(value: &[u8], prefix: &[u8]) -> bool {
 
 impl Responding {
     /// Tells the breaker what the status says; a good one waits for its end.
-    fn observe_status<S: Store>(&mut self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>, found: &Signals) {
-        let Some(outcome) = blame::of_status(self.status, &head.details(), found.wait()) else {
+    fn observe_status<S: Store>(&mut self, turn: &mut Turn<'_, S>, details: &[u8], found: &Signals) {
+        let Some(outcome) = blame::of_status(self.status, details, found.wait()) else {
             return;
         };
+        // None where an attempt has told it.
+        let Some(pass) = self.pass.take() else { return };
         if matches!(outcome, Outcome::Failure(Failure::Connect)) {
             turn.count(Metric::Connect(self.hop.provider));
         }
-        if let Some(pass) = self.pass.take() {
-            observe(turn, self.hop, pass, outcome);
-        }
+        observe(turn, self.hop, pass, outcome);
     }
 
     /// An answer that is its headers alone: nothing of a body, and its end.
@@ -284,6 +316,9 @@ impl Responding {
         body: &Body<'_>,
     ) -> (Exchange, Step) {
         self.seen |= body.size > 0;
+        if self.is_listening() {
+            return self.listen(turn, body);
+        }
         match &mut self.reader {
             Reader::Opaque => self.passed_on(turn, body),
             Reader::Json { reader, gathered } => {
@@ -347,7 +382,7 @@ impl Responding {
         Some((rule, whole))
     }
 
-    fn streamed<S: Store>(
+    pub(super) fn streamed<S: Store>(
         mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
         body: &Body<'_>,
@@ -367,7 +402,7 @@ impl Responding {
     }
 
     /// Notes when tokens came.
-    fn time_tokens<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+    pub(super) fn time_tokens<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
         let Reader::Stream(reader) = &self.reader else {
             return;
         };

@@ -4,22 +4,25 @@ use core::time::Duration;
 
 use crate::breaker::{Failure, Latency, Observation, Observed, Outcome, Pass, Transition};
 use crate::dialect::{JsonFacts, Progress, Usage};
-use crate::ledger::{Actual, Ticket};
-use crate::policy::Hop;
+use crate::ledger::{Actual, Admission, Certainty, Demand, Lesson, Request, Ticket};
+use crate::policy::{Hop, Mode};
 use crate::report::Record;
 use crate::report::metric::{Aborted, Booking, Metric, TokenType};
 use crate::report::record::{self, milliseconds, outside_name};
 use crate::store::Store;
+use crate::tokens::Estimate;
 
 use super::Turn;
 use super::admit::Admitted;
 use super::blame::Ending;
-use super::gateway::Change;
+use super::callout::{Before, Kept};
+use super::gateway::{Change, PROVIDERS};
+use super::relay::Spent;
 use super::respond::{Reader, Responding};
 
 /// What an exchange cost.
 #[derive(Clone, Copy, Debug, Default)]
-struct Cost {
+pub(super) struct Cost {
     usage: Usage,
     source: &'static str,
 }
@@ -29,7 +32,7 @@ impl Cost {
         self.usage.input.saturating_add(self.usage.output)
     }
 
-    fn estimated(input: u64, output: u64) -> Self {
+    pub(super) fn estimated(input: u64, output: u64) -> Self {
         Self {
             usage: Usage {
                 input,
@@ -40,10 +43,30 @@ impl Cost {
         }
     }
 
-    fn said(usage: Usage) -> Self {
+    pub(super) fn said(usage: Usage) -> Self {
         Self {
             usage,
             source: "usage",
+        }
+    }
+
+    /// Prompt and output.
+    pub(super) fn both(&self) -> (u64, u64) {
+        (self.usage.input, self.usage.output)
+    }
+
+    /// With what attempts before it cost.
+    pub(super) fn and(mut self, spent: Before) -> Self {
+        self.usage.input = self.usage.input.saturating_add(spent.input);
+        self.usage.output = self.usage.output.saturating_add(spent.output);
+        self
+    }
+
+    pub(super) fn actual(self) -> record::Actual {
+        record::Actual {
+            input: self.usage.input,
+            output: self.usage.output,
+            source: self.source,
         }
     }
 }
@@ -56,11 +79,19 @@ impl Admitted {
             Ending::Timeout => Outcome::Failure(Failure::Timeout),
             Ending::Complete | Ending::ClientAbort | Ending::Aborted => Outcome::Neutral,
         };
-        observe(turn, self.hop, self.pass, outcome);
-        let cost = Cost::estimated(self.estimate, 0);
-        settle(turn, self.ticket, cost, None);
+        if let Some(pass) = self.pass {
+            observe(turn, self.hop, pass, outcome);
+        }
+        let cost = Cost::estimated(self.ticket.prompt(), 0);
+        let bill = Bill {
+            cost,
+            lesson: Lesson::default(),
+            provider: self.hop.provider,
+            spent: self.spent,
+        };
         let mut record = self.record;
-        record.actual = Some(actual(cost));
+        settle_last(turn, (self.ticket, self.kept), bill);
+        record.actual = Some(cost.actual());
         record.close(ending.as_str(), turn.now.monotonic);
         record
     }
@@ -102,13 +133,33 @@ impl Responding {
         self.note_model(json);
         self.count_tokens(turn, cost);
         let whole = self.is_good() && ending == Ending::Complete && cost.source == "usage";
-        let learnt = whole.then(|| cost.usage.output / u64::from(self.choices.max(1)));
-        settle(turn, self.ticket, cost, learnt);
+        let lesson = if whole {
+            self.lesson(cost.usage)
+        } else {
+            Lesson::default()
+        };
+        self.note_last_attempt(turn, cost);
+        let bill = Bill {
+            cost,
+            lesson,
+            provider: self.hop.provider,
+            spent: self.spent,
+        };
         let mut record = self.record;
-        record.actual = Some(actual(cost));
+        settle_last(turn, (self.ticket, self.kept), bill);
+        record.actual = Some(cost.actual());
         record.close(ending.as_str(), turn.now.monotonic);
         turn.add(Metric::of_hop(self.hop, Metric::Duration), record.duration_ms);
         record
+    }
+
+    /// What a whole answer with its usage teaches.
+    fn lesson(&self, usage: Usage) -> Lesson {
+        let of_texts = |guess: Estimate| (guess.text, usage.input.saturating_sub(guess.around));
+        Lesson {
+            output: Some(usage.output / u64::from(self.choices.max(1))),
+            text: self.guess.filter(|_| self.spent.is_none()).map(of_texts),
+        }
     }
 
     pub(super) fn is_good(&self) -> bool {
@@ -150,7 +201,9 @@ impl Responding {
             return Cost::estimated(0, 0);
         }
         turn.count(Metric::UsageMissing(provider));
-        let output = self.ticket.reserved_tokens().saturating_sub(self.estimate);
+        let own = self.kept.as_ref().map_or(0, |kept| kept.reserved());
+        let reserved = self.ticket.reserved_tokens().max(own);
+        let output = reserved.saturating_sub(self.estimate);
         Cost {
             source: "reserved",
             ..Cost::estimated(self.estimate, output)
@@ -170,7 +223,7 @@ impl Responding {
         }
     }
 
-    fn progress(&self) -> Option<&Progress> {
+    pub(super) fn progress(&self) -> Option<&Progress> {
         match &self.reader {
             Reader::Stream(reader) => Some(reader.progress()),
             Reader::Json { .. } | Reader::Held { .. } | Reader::Opaque => None,
@@ -276,17 +329,104 @@ impl Responding {
     }
 }
 
-fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, learnt: Option<u64>) {
-    let spent = Actual {
+/// Settles an attempt that ends the exchange, and with it what its caller is charged for the calls before.
+fn settle_last<S: Store>(turn: &mut Turn<'_, S>, (ticket, kept): (Ticket, Option<Box<Kept>>), bill: Bill) {
+    let cost = bill.cost;
+    let Some((own, before)) = kept.and_then(|mut kept| Some((kept.take_own()?, kept.before()))) else {
+        return settle(turn, ticket, bill);
+    };
+    settle_there(turn, ticket, cost);
+    settle_own(turn, own, cost.and(before), bill.lesson);
+}
+
+/// Settles what was set aside with one provider: its tokens are counted where its caller is charged.
+pub(super) fn settle_there<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost) {
+    let actual = Actual {
         requests: 1,
         tokens: cost.tokens(),
-        output: learnt,
+        lesson: Lesson::default(),
     };
+    write(turn, ticket, actual);
+}
+
+/// Settles what was set aside with the caller's own limits.
+pub(super) fn settle_own<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, lesson: Lesson) {
+    let actual = Actual {
+        requests: 1,
+        tokens: cost.tokens(),
+        lesson,
+    };
+    turn.add(Metric::Tokens(Booking::Settled), cost.tokens());
+    write(turn, ticket, actual);
+}
+
+/// What a ticket is settled by.
+struct Bill {
+    cost: Cost,
+    lesson: Lesson,
+    /// Who answered.
+    provider: usize,
+    /// What attempts before it cost.
+    spent: Option<Box<Spent>>,
+}
+
+fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, bill: Bill) {
+    let tokens = bill.cost.tokens();
+    let actual = |requests, tokens| Actual {
+        requests,
+        tokens,
+        lesson: bill.lesson,
+    };
+    let Some(spent) = bill.spent else {
+        turn.add(Metric::Tokens(Booking::Settled), tokens);
+        return write(turn, ticket, actual(1, tokens));
+    };
+    let answer = (bill.provider, tokens);
+    let (granted, own) = ticket.split(PROVIDERS);
+    let charged = tokens.saturating_add(spent.charged());
+    turn.add(Metric::Tokens(Booking::Settled), charged);
+    write(turn, own, actual(1, charged));
+    let (requests, tokens) = spent.at(spent.first, answer);
+    write(turn, granted, actual(requests, tokens));
+    for provider in spent.others(bill.provider) {
+        let (requests, tokens) = spent.at(provider, answer);
+        book(turn, provider, actual(requests, tokens));
+    }
+}
+
+/// Charges a provider's own limits, from which nothing was set aside.
+fn book<S: Store>(turn: &mut Turn<'_, S>, provider: usize, actual: Actual) {
+    let claims = turn.gateway.grants(provider);
+    if claims.claims.is_empty() {
+        return;
+    }
+    let request = Request {
+        claims: &claims.claims,
+        habit: None,
+        demand: Demand {
+            around: actual.tokens,
+            certainty: Certainty::Counted,
+            ..Demand::default()
+        },
+        // What was sent was sent: it is charged whether it fits or not.
+        mode: Mode::Shadow,
+    };
+    match turn
+        .gateway
+        .ledger
+        .admit(turn.store, &request, turn.now.monotonic)
+    {
+        Admission::Granted(ticket) => write(turn, ticket, actual),
+        Admission::Refused(refusal) => turn.effects.bookings.extend(refusal.pending),
+        Admission::Never(_) | Admission::Unsure { .. } => {}
+    }
+}
+
+fn write<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, actual: Actual) {
     let settlement = turn
         .gateway
         .ledger
-        .settle(turn.store, ticket, spent, turn.now.monotonic);
-    turn.add(Metric::Tokens(Booking::Settled), cost.tokens());
+        .settle(turn.store, ticket, actual, turn.now.monotonic);
     if settlement.refunded > 0 {
         turn.add(Metric::Tokens(Booking::Refunded), settlement.refunded);
     }
@@ -316,14 +456,6 @@ pub(super) fn note_observed<S: Store>(turn: &mut Turn<'_, S>, hop: Hop, observed
     }
     let pending = observed.pending.map(|pending| (hop.provider, pending));
     turn.effects.transitions.extend(pending);
-}
-
-fn actual(cost: Cost) -> record::Actual {
-    record::Actual {
-        input: cost.usage.input,
-        output: cost.usage.output,
-        source: cost.source,
-    }
 }
 
 /// Whether a stream stopped without any sign of its end. Of an event too large to be read nobody knows.

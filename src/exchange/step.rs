@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::callout::Call;
+
 /// A change to the headers that are at hand in this callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
@@ -36,6 +38,19 @@ pub struct Reply {
     pub details: &'static str,
 }
 
+impl Reply {
+    /// The reply with the headers that these edits would have set.
+    #[must_use]
+    pub fn with(mut self, edits: &[Edit]) -> Self {
+        let set = edits.iter().filter_map(|edit| match edit {
+            Edit::Set(name, value) if !name.starts_with(':') => Some((name.clone(), value.clone())),
+            Edit::Set(..) | Edit::Remove(_) => None,
+        });
+        self.headers.extend(set);
+        self
+    }
+}
+
 /// How the stream goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flow {
@@ -43,6 +58,8 @@ pub enum Flow {
     Continue,
     /// Waits, buffered, for more.
     Hold,
+    /// Waits, while this call is made: its answer goes to [`super::Exchange::called`].
+    Call(Box<Call>),
     /// Ends here with an answer of ours.
     Reply(Reply),
 }

@@ -14,7 +14,7 @@ pub fn string_special(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Offset of the first `\`.
-pub(super) fn backslash(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn backslash(bytes: &[u8]) -> Option<usize> {
     first(bytes, |word| equal(word, b'\\'), |byte| byte == b'\\')
 }
 

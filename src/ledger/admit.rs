@@ -9,8 +9,9 @@
 
 use core::time::Duration;
 
-use super::demand::Demand;
+use super::demand::{Demand, Units};
 use super::gcra::Rate;
+use super::habit::Habit;
 use super::key::page_name;
 use super::page::{Page, Slot};
 use super::settle::roll_back;
@@ -39,8 +40,8 @@ pub struct Claim<'p> {
 pub struct Request<'p> {
     /// Every limit that applies.
     pub claims: &'p [Claim<'p>],
-    /// Whose output lately tells what to expect.
-    pub expectation: Option<Key>,
+    /// Whose habit tells what to expect.
+    pub habit: Option<Key>,
     /// What it asks for.
     pub demand: Demand,
     /// The policy's mode: in shadow, so is every limit.
@@ -55,16 +56,29 @@ impl Request<'_> {
         }
     }
 
-    fn never(&self) -> Option<Never> {
-        let hopeless =
-            |(_, claim): &(usize, &Claim<'_>)| self.binds(claim.limit) && self.demand.never_fits(claim.limit);
-        let mut claims = self.claims.iter().enumerate();
-        claims.find(hopeless).map(|(index, claim)| Never {
-            claim: index,
-            group: claim.group,
-            capacity: claim.limit.burst.max(1),
-            needed: self.demand.prompt,
-        })
+    /// Whether an enforced limit could never admit the demand, or whether that depends on its count.
+    fn hopeless(&self, demand: &Demand) -> Option<Admission> {
+        let binding = self
+            .claims
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| self.binds(c.limit));
+        let mut room = None;
+        for (index, claim) in binding {
+            match demand.never_fits(claim.limit) {
+                Some(false) => {}
+                None => room = room.max(Some(claim.limit.burst.saturating_sub(demand.around))),
+                Some(true) => {
+                    return Some(Admission::Never(Never {
+                        claim: index,
+                        group: claim.group,
+                        capacity: claim.limit.burst.max(1),
+                        needed: demand.prompt(),
+                    }));
+                }
+            }
+        }
+        room.map(|room| Admission::Unsure { room, pending: None })
     }
 
     fn reservations(&self, now: Instant) -> Vec<Reservation> {
@@ -76,11 +90,12 @@ impl Request<'_> {
             rate: Rate::of(claim.limit),
             binding: self.binds(claim.limit),
             deny: claim.limit.on_contention == OnContention::Deny,
-            units: 1,
+            units: Units::sure(1),
             at: now,
             before: 0,
             moved: 0,
             wait: 0,
+            unsure: false,
             slot: Slot::Nowhere,
             contended: false,
         };
@@ -93,24 +108,23 @@ impl Request<'_> {
 impl Ledger {
     /// Sets aside what the request may use, of every limit or of none.
     pub fn admit(&self, store: &impl Store, request: &Request<'_>, now: Instant) -> Admission {
-        match request.never() {
-            Some(never) => Admission::Never(never),
-            None => {
-                let mut draft = Draft::open(store, request, now);
-                draft.size(request);
-                draft.run()
-            }
+        let mut draft = Draft::open(store, request, now);
+        let demand = draft.size(request);
+        // For good only by what was estimated, not by what a habit makes of it.
+        match request.hopeless(&request.demand) {
+            Some(answer) => answer,
+            None => draft.run(&demand),
         }
     }
 
     /// Whether an enforced limit has nothing left at all, so that nothing could be admitted. Writes nothing.
     pub fn peek(&self, store: &impl Store, request: &Request<'_>, now: Instant) -> Option<Refusal> {
         let mut draft = Draft::open(store, request, now);
-        if draft.fits() {
+        if draft.fits() == Fit::Yes {
             return None;
         }
         draft.read();
-        if draft.fits() || draft.is_stale() {
+        if draft.fits() == Fit::Yes || draft.is_stale() {
             None
         } else {
             Some(draft.refusal())
@@ -140,8 +154,8 @@ struct Sheet {
 enum Written {
     /// It is in the store, or needed no change.
     Yes,
-    /// Others were there first, and now an enforced claim doesn't fit.
-    Full,
+    /// Others were there first, and now an enforced claim doesn't fit, or it hangs on the prompt's count.
+    Not(Fit),
     /// It couldn't be written in its number of tries.
     Lost,
 }
@@ -183,15 +197,15 @@ impl Sheet {
         }
     }
 
-    /// Decides the page's claims on the copy; whether all enforced ones fit.
-    fn reserve(&mut self, group: &mut [Reservation], now: Instant) -> bool {
+    /// Decides the page's claims on the copy.
+    fn reserve(&mut self, group: &mut [Reservation], now: Instant) -> Fit {
         for held in group.iter_mut() {
             match &mut self.page {
                 Some(page) => page.reserve(held, now),
-                None => (held.before, held.moved, held.wait) = (0, 0, 0),
+                None => (held.before, held.moved, held.wait, held.unsure) = (0, 0, 0, false),
             }
         }
-        !group.iter().any(Reservation::refuses)
+        group.iter().map(Fit::of).max().unwrap_or(Fit::Yes)
     }
 
     /// Writes the copy, deciding again on a fresh one for each race lost.
@@ -209,11 +223,31 @@ impl Sheet {
                 Err(StoreError::Conflict) => tally.conflicts = tally.conflicts.saturating_add(1),
             }
             self.reread(store);
-            if !self.reserve(group, tally.now) {
-                return Written::Full;
+            let fit = self.reserve(group, tally.now);
+            if fit != Fit::Yes {
+                return Written::Not(fit);
             }
         }
         Written::Lost
+    }
+}
+
+/// Whether enforced claims fit: the last of these that any of them says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Yes,
+    /// It depends on how many tokens the prompt has.
+    Unsure,
+    No,
+}
+
+impl Fit {
+    fn of(held: &Reservation) -> Self {
+        match (held.binding, held.unsure, held.wait) {
+            (true, true, _) => Self::Unsure,
+            (true, false, 1..) => Self::No,
+            (true, false, 0) | (false, ..) => Self::Yes,
+        }
     }
 }
 
@@ -230,6 +264,8 @@ enum Verdict {
     Granted,
     /// An enforced claim doesn't fit; nothing is left behind.
     Full,
+    /// It depends on the prompt's count; nothing is left behind.
+    Unsure,
     /// A page couldn't be written, and this claim's limit refuses then.
     Denied(usize),
 }
@@ -239,7 +275,8 @@ struct Draft<'a, S> {
     store: &'a S,
     held: Vec<Reservation>,
     sheets: Vec<Sheet>,
-    expectation: Option<Key>,
+    habit: Option<Key>,
+    prompt: u64,
     tally: Tally,
 }
 
@@ -255,7 +292,8 @@ impl<'a, S: Store> Draft<'a, S> {
             store,
             held,
             sheets: Vec::new(),
-            expectation: request.expectation,
+            habit: request.habit,
+            prompt: request.demand.prompt(),
             tally,
         };
         draft.read();
@@ -270,26 +308,30 @@ impl<'a, S: Store> Draft<'a, S> {
             .collect();
     }
 
-    /// Sizes the reservations, by the expectation too if there is one.
-    fn size(&mut self, request: &Request<'_>) {
-        let expected = self.expectation.and_then(|key| self.expected(key));
+    /// Sizes the reservations by the demand, as far as the habit corrects it; answers the demand.
+    fn size(&mut self, request: &Request<'_>) -> Demand {
+        let habit = self.habit.and_then(|key| self.habit(key));
+        let demand = request.demand.corrected(habit.as_ref());
+        let expected = habit.and_then(|habit| habit.output());
         for held in &mut self.held {
             if let Some(claim) = request.claims.get(held.claim) {
-                held.units = request.demand.units(claim.limit, expected);
+                held.units = demand.units(claim.limit, expected);
             }
         }
+        self.prompt = demand.prompt();
+        demand
     }
 
-    fn expected(&self, key: Key) -> Option<u64> {
+    fn habit(&self, key: Key) -> Option<Habit> {
         let name = page_name(key.page);
         let on_desk = self.sheets.iter().find(|sheet| sheet.name == name);
         match on_desk {
-            Some(sheet) => sheet.page.as_ref()?.expectation(key.fingerprint),
-            None => Sheet::read(self.store, name).page?.expectation(key.fingerprint),
+            Some(sheet) => sheet.page.as_ref()?.habit(key.fingerprint),
+            None => Sheet::read(self.store, name).page?.habit(key.fingerprint),
         }
     }
 
-    fn run(mut self) -> Admission {
+    fn run(mut self, demand: &Demand) -> Admission {
         let mut verdict = self.round();
         if matches!(verdict, Verdict::Full) {
             self.read();
@@ -299,8 +341,23 @@ impl<'a, S: Store> Draft<'a, S> {
         match verdict {
             Verdict::Granted => Admission::Granted(self.ticket()),
             Verdict::Full => Admission::Refused(self.refusal()),
+            Verdict::Unsure => Admission::Unsure {
+                room: self.room(demand),
+                pending: self.tally.pending,
+            },
             Verdict::Denied(claim) => Admission::Refused(self.denial(claim)),
         }
+    }
+
+    /// How many tokens the texts may have at most, for any of the claims that hang on it.
+    fn room(&self, demand: &Demand) -> u64 {
+        let unsure = self.held.iter().filter(|held| held.binding && held.unsure);
+        let rooms = unsure.map(|held| {
+            let free = held.rate.remaining(held.before);
+            let more = free.saturating_sub(held.units.least);
+            demand.least().saturating_add(more)
+        });
+        rooms.max().unwrap_or(u64::MAX)
     }
 
     /// Whether a bucket is of another policy than today's.
@@ -321,14 +378,18 @@ impl<'a, S: Store> Draft<'a, S> {
     }
 
     fn round(&mut self) -> Verdict {
-        if self.fits() { self.commit() } else { Verdict::Full }
+        match self.fits() {
+            Fit::Yes => self.commit(),
+            Fit::No => Verdict::Full,
+            Fit::Unsure => Verdict::Unsure,
+        }
     }
 
-    fn fits(&mut self) -> bool {
+    fn fits(&mut self) -> Fit {
         let groups = self.held.chunk_by_mut(same_page);
         let decided = self.sheets.iter_mut().zip(groups);
-        decided.fold(true, |fits, (sheet, group)| {
-            sheet.reserve(group, self.tally.now) && fits
+        decided.fold(Fit::Yes, |fits, (sheet, group)| {
+            sheet.reserve(group, self.tally.now).max(fits)
         })
     }
 
@@ -338,7 +399,8 @@ impl<'a, S: Store> Draft<'a, S> {
         for (sheet, group) in self.sheets.iter_mut().zip(self.held.chunk_by_mut(same_page)) {
             match sheet.write(self.store, group, &mut self.tally) {
                 Written::Yes => {}
-                Written::Full => verdict = Verdict::Full,
+                Written::Not(Fit::Unsure) => verdict = Verdict::Unsure,
+                Written::Not(Fit::Yes | Fit::No) => verdict = Verdict::Full,
                 Written::Lost => match group.iter().find(|held| held.binding && held.deny) {
                     Some(held) => verdict = Verdict::Denied(held.claim),
                     None => group.iter_mut().for_each(Reservation::abandon),
@@ -368,7 +430,8 @@ impl<'a, S: Store> Draft<'a, S> {
         Ticket {
             held: self.held,
             levels,
-            expectation: self.expectation,
+            habit: self.habit,
+            prompt: self.prompt,
             pending: self.tally.pending.take(),
             conflicts: self.tally.conflicts,
         }

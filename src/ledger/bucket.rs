@@ -17,6 +17,7 @@
 //! Invariant: a bucket's TAT is never earlier than if every exchange had been charged what it used when it began, and
 //! what it used beyond its reservation when it ended.
 
+use super::demand::Units;
 use super::page::{Overflow, Page, Place, Slot, refunded_between};
 use super::settle::Adjustment;
 use super::ticket::Reservation;
@@ -29,8 +30,13 @@ impl Page {
         let (rate, binding) = (reservation.rate, reservation.binding);
         let place = self.place(reservation.key.fingerprint, now);
         let before = self.standing(place, reservation, now);
-        let wanted = before.saturating_add(rate.cost(reservation.units));
-        let wait = wanted.saturating_sub(rate.capacity());
+        let lacks = |units| {
+            let wanted = before.saturating_add(rate.cost(units));
+            wanted.saturating_sub(rate.capacity())
+        };
+        let Units { units, least, most } = reservation.units;
+        let (wanted, wait) = (before.saturating_add(rate.cost(units)), lacks(units));
+        reservation.unsure = least < most && lacks(least) == 0 && lacks(most) > 0;
         let after = match (wait, binding) {
             (0, _) => wanted,
             (_, true) => before,

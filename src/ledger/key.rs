@@ -65,7 +65,7 @@ impl fmt::Debug for HashKey {
     }
 }
 
-/// One bucket's (or one expectation's) place: the page by its owner, the entry by its fingerprint.
+/// One bucket's (or one habit's) place: the page by its owner, the entry by its fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub(super) page: u32,

@@ -1,13 +1,14 @@
 //! Shared counts of use: exact, bounded, and never forgiving a debt.
 //!
 //! A fixed number of records in the store (`page.rs`), each with a few buckets (`gcra.rs`); which page and which entry
-//! a bucket is, a keyed hash says (`key.rs`). A request sets aside what it may use (`demand.rs`, `admit.rs`) and gets a
+//! a bucket is, a keyed hash says (`key.rs`). A request sets aside what it may use (`demand.rs`, `habit.rs`, `admit.rs`) and gets a
 //! ticket (`ticket.rs`); at its end the truth is settled (`settle.rs`; both stand on `bucket.rs`).
 //!
 //! ```text
 //! admit(request) ──► Granted(ticket) ──► settle(ticket, actual) ──► Settlement, pending? ──► flush by the tick
 //!                ├─► Refused(refusal)    not now: nothing was charged
-//!                └─► Never(never)        not ever: the prompt alone exceeds the capacity
+//!                ├─► Never(never)        not ever: the prompt alone exceeds the capacity
+//!                └─► Unsure              it depends on the prompt's count: to be asked again with it
 //! ```
 //!
 //! What it guarantees, for any number of workers over one store: at most a limit's capacity, plus what refills, is set
@@ -18,6 +19,7 @@ mod admit;
 mod bucket;
 mod demand;
 mod gcra;
+mod habit;
 mod key;
 mod page;
 mod settle;
@@ -26,7 +28,8 @@ mod tests;
 mod ticket;
 
 pub use admit::{Claim, Request};
-pub use demand::Demand;
+pub use demand::{Certainty, Demand};
+pub use habit::Lesson;
 pub use key::{HashKey, Key};
 pub use settle::{Actual, Settlement};
 pub use ticket::{Admission, Groups, Level, Never, Pending, Refusal, Ticket};
@@ -44,7 +47,7 @@ enum Domain {
     Plain = 0,
     Page = 1,
     Bucket = 2,
-    Expectation = 3,
+    Habit = 3,
 }
 
 /// The ledger of one policy: how keys are hashed, and over how many pages. It holds no counts; the store does.
@@ -79,10 +82,10 @@ impl Ledger {
         self.named(Domain::Bucket, limit.id, (owner, parts))
     }
 
-    /// Where the output that a caller and model lately had is kept.
+    /// Where what a caller and a model lately did is kept.
     #[must_use]
-    pub fn expectation_key(&self, owner: &[u8], parts: &[&[u8]]) -> Key {
-        self.named(Domain::Expectation, 0, (owner, parts))
+    pub fn habit_key(&self, owner: &[u8], parts: &[&[u8]]) -> Key {
+        self.named(Domain::Habit, 0, (owner, parts))
     }
 
     fn named(&self, domain: Domain, id: u64, name: (&[u8], &[&[u8]])) -> Key {

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! entry 0      the page's own: what marks the record as ours, the overflow bucket, the page's count of generations
-//! entry 1–15   a bucket, an expectation, or nothing
+//! entry 1–15   a bucket, a habit, or nothing
 //!
 //! bytes  0–7   fingerprint (entry 0: the anchor)     20–23  generation
-//!        8–15  TAT, ns (expectation: tokens)         24–29  refunded so far, µs
-//!       16–19  TAT, fraction of a ns (0: the mark)   30–31  kind: 0 nothing, 1 expectation, else a bucket's rate
+//!        8–15  TAT, ns (habit: first word)            24–29  refunded so far, µs (habit: second word)
+//!       16–19  TAT, fraction of a ns (0: the mark)   30–31  kind: 0 nothing, 1 habit, else a bucket's rate
 //!                                                           (entry 0: the layout's version)
 //! ```
 //!
@@ -25,6 +25,7 @@
 //! Invariants: a record that isn't ours reads as blank; a bucket with a backlog is never evicted.
 
 use super::gcra::{Rate, Tat};
+use super::habit::{Habit, Lesson};
 use crate::time::Instant;
 
 const ENTRY: usize = 32;
@@ -34,9 +35,9 @@ const PAGE: usize = ENTRY * ENTRIES;
 /// Marks a record as a page of ours.
 const MARK: u32 = u32::from_le_bytes(*b"splw");
 /// The layout of this file.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const NOTHING: u16 = 0;
-const EXPECTATION: u16 = 1;
+const HABIT: u16 = 1;
 /// The refund counter's width.
 const COUNTER: u64 = (1 << 48) - 1;
 
@@ -154,7 +155,7 @@ impl Page {
     /// The entry of the bucket with this fingerprint.
     pub(super) fn bucket(&self, fingerprint: u64) -> Option<usize> {
         self.find_named(fingerprint)
-            .find(|index| self.entry(*index).kind > EXPECTATION)
+            .find(|index| self.entry(*index).kind > HABIT)
     }
 
     /// The entry at `index`; a blank one outside the page.
@@ -271,42 +272,38 @@ impl Page {
         }
     }
 
-    /// What the caller and model with this fingerprint lately put out, in tokens.
-    pub(super) fn expectation(&self, fingerprint: u64) -> Option<u64> {
-        self.find_expectation(fingerprint)
-            .map(|index| self.entry(index).tat.ns)
+    /// What the caller and model with this fingerprint lately did.
+    pub(super) fn habit(&self, fingerprint: u64) -> Option<Habit> {
+        let entry = self.entry(self.find_habit(fingerprint)?);
+        Some(Habit::decode(entry.tat.ns, entry.refunded))
     }
 
-    /// Lets the expectation follow `output`: a quarter of the way each time. It takes a free entry or the oldest
-    /// expectation's, never a debt's.
-    pub(super) fn learn(&mut self, fingerprint: u64, output: u64, now: Instant) {
-        let known = self.find_expectation(fingerprint);
-        let value = known.map_or(output, |index| {
-            let old = self.entry(index).tat.ns;
-            old.saturating_mul(3).saturating_add(output).div_ceil(4)
-        });
-        if known.is_some() && self.expectation(fingerprint) == Some(value) {
+    /// Lets the habit follow a lesson. It takes a free entry or the oldest habit's, never a debt's.
+    pub(super) fn learn(&mut self, fingerprint: u64, lesson: Lesson, now: Instant) {
+        let known = self.habit(fingerprint);
+        let habit = known.unwrap_or_default().learn(lesson);
+        if known.unwrap_or_default() == habit {
             return;
         }
-        if let Some(index) = known.or_else(|| self.free(now)) {
+        if let Some(index) = self.find_habit(fingerprint).or_else(|| self.free(now)) {
             let generation = self.next_generation();
-            let tat = Tat { ns: value, frac: 0 };
+            let (ns, refunded) = habit.encode();
             self.put(
                 index,
                 Entry {
                     fingerprint,
-                    tat,
+                    tat: Tat { ns, frac: 0 },
                     generation,
-                    refunded: 0,
-                    kind: EXPECTATION,
+                    refunded,
+                    kind: HABIT,
                 },
             );
         }
     }
 
-    fn find_expectation(&self, fingerprint: u64) -> Option<usize> {
+    fn find_habit(&self, fingerprint: u64) -> Option<usize> {
         self.find_named(fingerprint)
-            .find(|index| self.entry(*index).kind == EXPECTATION)
+            .find(|index| self.entry(*index).kind == HABIT)
     }
 
     /// The entries with this fingerprint, of whatever kind.
@@ -319,13 +316,13 @@ impl Page {
             .map(|(index, _)| index)
     }
 
-    /// An entry that may be taken: an empty or refilled one, else the expectation that was longest not learnt.
+    /// An entry that may be taken: an empty or refilled one, else the habit that was longest not learnt.
     fn free(&self, now: Instant) -> Option<usize> {
         let free = (1..ENTRIES).find(|index| self.entry(*index).is_free(now));
         free.or_else(|| {
             (1..ENTRIES)
                 .map(|index| (self.entry(index), index))
-                .filter(|(entry, _)| entry.kind == EXPECTATION)
+                .filter(|(entry, _)| entry.kind == HABIT)
                 .min_by_key(|(entry, _)| entry.generation)
                 .map(|(_, index)| index)
         })
@@ -360,7 +357,7 @@ impl Entry {
 
     fn is_free(&self, now: Instant) -> bool {
         let refilled = self.tat.ns < now.0 || (self.tat.ns == now.0 && self.tat.frac == 0);
-        self.kind == NOTHING || (self.kind > EXPECTATION && refilled)
+        self.kind == NOTHING || (self.kind > HABIT && refilled)
     }
 
     fn decode(bytes: &[u8; ENTRY]) -> Self {

@@ -4,6 +4,7 @@
 //! change isn't written.
 
 use super::gcra::LARGEST_CHARGE;
+use super::habit::Lesson;
 use super::key::page_name;
 use super::page::Page;
 use super::ticket::{Level, Pending, Reservation, Ticket};
@@ -19,8 +20,8 @@ pub struct Actual {
     pub requests: u64,
     /// Tokens of prompt and output, of all that was sent. No more than 67,108,864 are believed.
     pub tokens: u64,
-    /// Tokens of output when the answer ended by itself: what the next one is expected to be.
-    pub output: Option<u64>,
+    /// What is to be learnt from it for the next one.
+    pub lesson: Lesson,
 }
 
 impl Actual {
@@ -28,7 +29,10 @@ impl Actual {
     pub const NOTHING: Self = Self {
         requests: 0,
         tokens: 0,
-        output: None,
+        lesson: Lesson {
+            output: None,
+            text: None,
+        },
     };
 }
 
@@ -89,8 +93,8 @@ impl Adjustment {
     }
 }
 
-/// What an expectation is to follow: its key and the tokens of output.
-type Lesson = Option<(Key, u64)>;
+/// Whose habit follows what.
+type Teaching = Option<(Key, Lesson)>;
 
 impl Ledger {
     /// Charges what the exchange used and gives back what was set aside beyond it. Pages that need no change aren't
@@ -103,10 +107,8 @@ impl Ledger {
             .map(|held| Adjustment::new(held, &actual))
             .collect();
         let changes = adjustments.iter().any(|adjustment| !adjustment.is_exact());
-        let lesson = ticket
-            .expectation
-            .zip(actual.output)
-            .filter(|_| counts_tokens && changes);
+        let taught = Some(actual.lesson).filter(|lesson| *lesson != Lesson::default());
+        let lesson = ticket.habit.zip(taught).filter(|_| counts_tokens && changes);
         let mut settlement = Settlement {
             levels: ticket.levels,
             pending: ticket.pending,
@@ -176,7 +178,7 @@ fn page_of(batch: &[Adjustment]) -> Option<u32> {
 fn settle_pages<S: Store>(
     landing: &mut Landing<'_, S>,
     adjustments: Vec<Adjustment>,
-    mut lesson: Lesson,
+    mut lesson: Teaching,
     settlement: &mut Settlement,
 ) {
     for mut batch in pages(adjustments) {
@@ -219,7 +221,7 @@ struct Landing<'a, S> {
 
 impl<S: Store> Landing<'_, S> {
     /// Whether the batch and the lesson, both of one page, are written now.
-    fn land(&mut self, batch: &mut [Adjustment], lesson: Lesson) -> bool {
+    fn land(&mut self, batch: &mut [Adjustment], lesson: Teaching) -> bool {
         let lesson_page = lesson.map(|(key, _)| key.page);
         let needed = lesson.is_some() || batch.iter().any(|adjustment| !adjustment.is_exact());
         let Some(page) = page_of(batch).or(lesson_page).filter(|_| needed) else {
@@ -239,12 +241,12 @@ impl<S: Store> Landing<'_, S> {
         false
     }
 
-    fn attempt(&self, name: &str, batch: &mut [Adjustment], lesson: Lesson) -> Result<(), StoreError> {
+    fn attempt(&self, name: &str, batch: &mut [Adjustment], lesson: Teaching) -> Result<(), StoreError> {
         let (record, cas) = self.store.read(name)?;
         let mut page = Page::decode(record);
         page.adjust(batch, self.now);
-        if let Some((key, output)) = lesson {
-            page.learn(key.fingerprint, output.min(LARGEST_CHARGE), self.now);
+        if let Some((key, lesson)) = lesson {
+            page.learn(key.fingerprint, lesson, self.now);
         }
         if page.is_dirty() {
             self.store.write(name, page.bytes(), cas)?;

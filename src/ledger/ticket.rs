@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::Key;
 use super::Ledger;
+use super::demand::Units;
 use super::gcra::Rate;
 use super::page::Slot;
 use super::settle::{Actual, Adjustment, Settlement};
@@ -53,7 +54,7 @@ pub(super) struct Reservation {
     /// Refused rather than let through when the page can't be written.
     pub(super) deny: bool,
     /// What it asked for, in the limit's unit.
-    pub(super) units: u64,
+    pub(super) units: Units,
     /// When it was made.
     pub(super) at: Instant,
     /// The bucket's backlog before it.
@@ -62,6 +63,8 @@ pub(super) struct Reservation {
     pub(super) moved: u128,
     /// By how much it was over the capacity.
     pub(super) wait: u128,
+    /// Whether that hangs on how many tokens the prompt has.
+    pub(super) unsure: bool,
     pub(super) slot: Slot,
     /// The page couldn't be written, and the limit lets the request through.
     pub(super) contended: bool,
@@ -92,7 +95,9 @@ impl Reservation {
 pub struct Ticket {
     pub(super) held: Vec<Reservation>,
     pub(super) levels: Vec<Level>,
-    pub(super) expectation: Option<Key>,
+    /// Whose habit it is that settling teaches.
+    pub(super) habit: Option<Key>,
+    pub(super) prompt: u64,
     pub(super) pending: Option<Pending>,
     pub(super) conflicts: u32,
 }
@@ -111,7 +116,13 @@ impl Ticket {
             .held
             .iter()
             .filter(|held| held.unit == Unit::Tokens && !held.contended);
-        tokens.map(|held| held.units).max().unwrap_or(0)
+        tokens.map(|held| held.units.units).max().unwrap_or(0)
+    }
+
+    /// Tokens of the prompt, as they were taken for.
+    #[must_use]
+    pub fn prompt(&self) -> u64 {
+        self.prompt
     }
 
     /// How many claims share the overflow bucket of their page.
@@ -133,6 +144,22 @@ impl Ticket {
     #[must_use]
     pub fn conflicts(&self) -> u32 {
         self.conflicts
+    }
+
+    /// The part of one group of claims, apart from the rest: for when they are to be settled by different numbers. What
+    /// else the ticket carries stays with the rest.
+    pub fn split(mut self, group: u8) -> (Self, Self) {
+        let (apart, rest) = self.held.into_iter().partition(|held| held.group == group);
+        self.held = rest;
+        let apart = Self {
+            held: apart,
+            levels: Vec::new(),
+            habit: None,
+            prompt: self.prompt,
+            pending: None,
+            conflicts: 0,
+        };
+        (apart, self)
     }
 
     /// Takes what a rollback couldn't write, to be flushed before the exchange ends; else it goes with the settlement.
@@ -211,6 +238,13 @@ pub enum Admission {
     Refused(Refusal),
     /// Not ever; no limit is charged.
     Never(Never),
+    /// It depends on how many tokens the prompt's texts have: to be asked again with them counted. No limit is charged.
+    Unsure {
+        /// It doesn't matter by how much they have more than this.
+        room: u64,
+        /// What a rollback couldn't write: to be flushed.
+        pending: Option<Pending>,
+    },
 }
 
 /// Charges and refunds that couldn't be written yet. Never to be given up: `Ledger::flush` tries again.

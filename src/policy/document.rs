@@ -1,12 +1,13 @@
 //! The document as a whole: its sections, read in the order in which they need each other.
 
+use super::error::member;
 use super::field::{Field, Reading, Section};
 use super::names;
 use super::quantity::{self, BYTES};
-use super::types::{Anonymous, Bounds, Host, Mode, OnUnreadable, Policy};
-use super::{callers, guard, limit, model, provider, validation};
+use super::types::{Anonymous, Bounds, Failover, Host, Mode, ModelRoute, OnUnreadable, Policy};
+use super::{callers, failover, guard, limit, model, provider, validation};
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "version",
     "mode",
     "host",
@@ -22,6 +23,7 @@ const FIELDS: [&str; 15] = [
     "bounds",
     "on_encoded",
     "on_oversize",
+    "failover",
 ];
 const UNREADABLE: [(&str, OnUnreadable); 2] =
     [("reject", OnUnreadable::Reject), ("pass", OnUnreadable::Pass)];
@@ -36,9 +38,13 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         .unwrap_or_default();
     let providers = s.require("providers", r, "a map with at least one provider");
     let providers = providers.map(|f| provider::providers(&f, r)).unwrap_or_default();
+    let common = Failover::default();
+    let common = s
+        .get("failover")
+        .map_or(common.clone(), |f| failover::failover(&f, &common, r));
     let models = s.require("models", r, "a map with at least one model, or * for any");
     let (models, any_model) = models
-        .map(|f| model::models(&f, &providers, r))
+        .map(|f| model::models(&f, &providers, &common, r))
         .unwrap_or_default();
     let routes: Vec<_> = models.iter().chain(&any_model).collect();
     let validate = s
@@ -49,9 +55,12 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         .get("guards")
         .map(|f| guard::guards(&f, &routes, r))
         .unwrap_or_default();
+    let host = host(&s, r);
+    native_fits(&s, (&common, &routes), &host, r);
     Policy {
+        failover: common,
         mode: s.or("mode", Mode::default(), |f| limit::mode(&f, r)),
-        host: host(&s, r),
+        host,
         callers: s
             .get("callers")
             .map(|f| callers::rules(&f, r))
@@ -98,6 +107,26 @@ fn host(section: &Section<'_>, r: &mut Reading<'_>) -> Host {
     }
 }
 
+/// Once for the policy's section, and for the entries that differ from it.
+fn native_fits(
+    section: &Section<'_>,
+    (common, routes): (&Failover, &[&ModelRoute]),
+    host: &Host,
+    r: &mut Reading<'_>,
+) {
+    failover::fits_host(
+        &format!("{}.via", section.path_of("failover")),
+        common.via,
+        host.body_pause,
+        r,
+    );
+    let models = section.path_of("models");
+    for route in routes.iter().filter(|route| route.failover.via != common.via) {
+        let path = format!("{}.failover.via", member(&models, &route.name));
+        failover::fits_host(&path, route.failover.via, host.body_pause, r);
+    }
+}
+
 fn anonymous(section: &Section<'_>, r: &mut Reading<'_>) -> Anonymous {
     let Some(field) = section.get("anonymous") else {
         return Anonymous::default();
@@ -122,7 +151,7 @@ const LARGEST_BODY: u64 = 256 << 20;
 fn bounds(section: &Section<'_>, r: &mut Reading<'_>) -> Bounds {
     let s = section
         .get("bounds")
-        .map(|f| f.section(r, &["request_body", "response_body", "sse_line"]));
+        .map(|f| f.section(r, &["request_body", "response_body", "sse_line", "exact_count"]));
     let mut size = |name, default| {
         let field = s.as_ref().and_then(|s| s.get(name));
         field.and_then(|f| bytes(&f, r)).unwrap_or(default)
@@ -131,6 +160,7 @@ fn bounds(section: &Section<'_>, r: &mut Reading<'_>) -> Bounds {
         request_body: size("request_body", 10 << 20),
         response_body: size("response_body", 2 << 20),
         sse_line: size("sse_line", 1 << 20),
+        exact_count: size("exact_count", 256 << 10),
     }
 }
 

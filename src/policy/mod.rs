@@ -16,6 +16,7 @@ mod callers;
 mod document;
 mod environment;
 mod error;
+mod failover;
 mod field;
 mod guard;
 mod limit;
@@ -23,6 +24,11 @@ mod model;
 mod names;
 mod provider;
 mod quantity;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "`validate` reads it once the exchange judges by it")
+)]
+mod rule;
 mod secret;
 mod source;
 mod validation;

@@ -1,23 +1,26 @@
 //! What clients may ask for, and the chains it may take.
 
 use super::error::{list, quote};
+use super::failover;
 use super::field::{Field, Reading};
 use super::names::{self, MODEL};
-use super::types::{Hop, ModelRoute, Provider, WhenAllOpen};
+use super::types::{Failover, Hop, ModelRoute, Provider, Via, WhenAllOpen};
 
 /// The routes, in the order of the names, and the catch-all.
 pub(super) fn models(
     field: &Field<'_>,
     providers: &[Provider],
+    common: &Failover,
     r: &mut Reading<'_>,
 ) -> (Vec<ModelRoute>, Option<ModelRoute>) {
     let entries = field.entries(r, "a map of models");
     if entries.is_empty() && field.tree().is_object() {
         field.refuse(r, "is empty", "at least one model, or * for any");
     }
-    let routes = entries
-        .iter()
-        .map(|(name, field)| route(name, field, providers, r));
+    let routes = entries.iter().map(|(name, field)| ModelRoute {
+        name: entry_name(name, field, r),
+        ..route(field, providers, common, r)
+    });
     let (mut any, named): (Vec<_>, Vec<_>) = routes.partition(|route| route.name == "*");
     (named, any.pop())
 }
@@ -27,7 +30,7 @@ const ALL_OPEN: [(&str, WhenAllOpen); 2] = [
     ("least_bad", WhenAllOpen::LeastBad),
 ];
 
-fn route(name: &str, field: &Field<'_>, providers: &[Provider], r: &mut Reading<'_>) -> ModelRoute {
+fn entry_name(name: &str, field: &Field<'_>, r: &mut Reading<'_>) -> String {
     if name != "*" && !names::is_model(name) {
         field.refuse(
             r,
@@ -35,11 +38,24 @@ fn route(name: &str, field: &Field<'_>, providers: &[Provider], r: &mut Reading<
             format!("{MODEL}; or * for any model"),
         );
     }
-    let s = field.section(r, &["chain", "when_all_open"]);
+    name.to_owned()
+}
+
+/// The entry, but for its name.
+fn route(field: &Field<'_>, providers: &[Provider], common: &Failover, r: &mut Reading<'_>) -> ModelRoute {
+    let s = field.section(r, &["chain", "when_all_open", "failover"]);
     let hops = s.require("chain", r, "a list of PROVIDER/MODEL, best first");
+    let chain = hops.map(|f| chain(&f, providers, r)).unwrap_or_default();
+    let failover = s
+        .get("failover")
+        .map_or_else(|| common.clone(), |f| failover::failover(&f, common, r));
+    if failover.via == Via::Native {
+        failover::fits_chain(&s.path_of("chain"), chain.len(), r);
+    }
     ModelRoute {
-        name: name.to_owned(),
-        chain: hops.map(|f| chain(&f, providers, r)).unwrap_or_default(),
+        name: String::new(),
+        chain,
+        failover,
         when_all_open: s.or("when_all_open", WhenAllOpen::default(), |f| {
             f.choice(r, &ALL_OPEN)
         }),

@@ -1,12 +1,13 @@
 //! Providers: where they are, what they speak, what they serve, what they grant us.
 
 use super::breaker::breaker;
-use super::error::quote;
-use super::field::{Field, Reading};
+use super::error::{list, quote};
+use super::field::{Field, Reading, Section};
 use super::limit;
 use super::names::{self, MODEL, PLAIN};
 use super::secret;
-use super::types::{Breaker, Price, Provider, ProviderDialect, ProviderModel, Tokenizer};
+use super::types::{Breaker, CountWhen, Price, Provider, ProviderDialect, ProviderModel, Tokenizer};
+use crate::tokens::exact::Encoding;
 
 /// The providers, in the order of their names.
 pub(super) fn providers(field: &Field<'_>, r: &mut Reading<'_>) -> Vec<Provider> {
@@ -20,9 +21,10 @@ pub(super) fn providers(field: &Field<'_>, r: &mut Reading<'_>) -> Vec<Provider>
         .collect()
 }
 
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "cluster",
     "dialect",
+    "api_version",
     "authority",
     "path_prefix",
     "credential",
@@ -31,10 +33,13 @@ const FIELDS: [&str; 9] = [
     "breaker",
     "limits",
 ];
-const DIALECTS: [(&str, ProviderDialect); 2] = [
+const DIALECTS: [(&str, ProviderDialect); 4] = [
     ("openai", ProviderDialect::OpenAi),
     ("anthropic", ProviderDialect::Anthropic),
+    ("gemini", ProviderDialect::Gemini),
+    ("azure", ProviderDialect::Azure),
 ];
+const VERSION: &str = "a version of Azure's API such as 2024-10-21";
 const AUTHORITY: &str = "a host name, with a port if need be, such as api.openai.com";
 const PREFIX: &str = "a path that begins with /, without query, such as /openai";
 
@@ -53,7 +58,7 @@ fn provider(name: &str, field: &Field<'_>, r: &mut Reading<'_>) -> Provider {
         .and_then(|f| f.parsed(r, PLAIN, names::plain))
         .unwrap_or_default();
     let dialect = s
-        .require("dialect", r, "openai, anthropic")
+        .require("dialect", r, "openai, anthropic, gemini, azure")
         .and_then(|f| f.choice(r, &DIALECTS));
     let dialect = dialect.unwrap_or(ProviderDialect::OpenAi);
     let models = s.require("models", r, "a map of the models it serves");
@@ -61,6 +66,7 @@ fn provider(name: &str, field: &Field<'_>, r: &mut Reading<'_>) -> Provider {
         name: name.to_owned(),
         cluster: cluster.to_owned(),
         dialect,
+        api_version: api_version(&s, dialect, r),
         authority: s.get("authority").and_then(|f| f.parsed(r, AUTHORITY, authority)),
         path_prefix: s.or("path_prefix", String::new(), |f| f.parsed(r, PREFIX, path_prefix)),
         credential: s
@@ -74,6 +80,27 @@ fn provider(name: &str, field: &Field<'_>, r: &mut Reading<'_>) -> Provider {
             .map(|f| limit::granted(name, &f, r))
             .unwrap_or_default(),
     }
+}
+
+/// Required by Azure and refused for the others.
+fn api_version(s: &Section<'_>, dialect: ProviderDialect, r: &mut Reading<'_>) -> String {
+    let field = match dialect {
+        ProviderDialect::Azure => s.require("api_version", r, VERSION),
+        ProviderDialect::OpenAi | ProviderDialect::Anthropic | ProviderDialect::Gemini => {
+            if let Some(field) = s.get("api_version") {
+                field.refuse(r, "belongs to azure only", "no such field");
+            }
+            None
+        }
+    };
+    let text = field.and_then(|f| f.parsed(r, VERSION, version));
+    text.unwrap_or_default()
+}
+
+fn version(text: &str) -> Option<String> {
+    let safe = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(safe);
+    fits.then(|| text.to_owned())
 }
 
 fn authority(text: &str) -> Option<String> {
@@ -105,14 +132,43 @@ const TOKENIZERS: [(&str, Tokenizer); 3] = [
     ("estimate", Tokenizer::Estimate),
 ];
 
+const COUNTINGS: [(&str, CountWhen); 2] = [
+    ("when_needed", CountWhen::WhenNeeded),
+    ("exact", CountWhen::Exact),
+];
+
+/// A promise to count that the build or the tokenizer can't keep is refused.
+fn counting(field: &Field<'_>, tokenizer: Tokenizer, r: &mut Reading<'_>) -> Option<CountWhen> {
+    let counting = field.choice(r, &COUNTINGS)?;
+    if counting == CountWhen::Exact && Encoding::of(tokenizer).is_none() {
+        let wrong = match tokenizer {
+            Tokenizer::Estimate => "needs a tokenizer that is public",
+            Tokenizer::O200k | Tokenizer::Cl100k => {
+                "needs a table that this build of the module doesn't have"
+            }
+        };
+        let built_in: Vec<&str> = TOKENIZERS
+            .iter()
+            .filter(|(_, t)| Encoding::of(*t).is_some())
+            .map(|(name, _)| *name)
+            .collect();
+        let allowed = format!("when_needed; exact with a tokenizer of: {}", list(&built_in));
+        field.refuse(r, wrong, allowed);
+        return None;
+    }
+    Some(counting)
+}
+
 fn provider_model(name: &str, field: &Field<'_>, r: &mut Reading<'_>) -> ProviderModel {
     if !names::is_model(name) {
         field.refuse(r, format!("{} can't be a model's name", quote(name)), MODEL);
     }
-    let s = field.section(r, &["tokenizer", "context", "price"]);
+    let s = field.section(r, &["tokenizer", "count", "context", "price"]);
+    let tokenizer = s.or("tokenizer", Tokenizer::default(), |f| f.choice(r, &TOKENIZERS));
     ProviderModel {
         name: name.to_owned(),
-        tokenizer: s.or("tokenizer", Tokenizer::default(), |f| f.choice(r, &TOKENIZERS)),
+        tokenizer,
+        count: s.or("count", CountWhen::default(), |f| counting(&f, tokenizer, r)),
         context: s.get("context").and_then(|f| f.whole(r, 1..=1_000_000_000)),
         price: s.get("price").and_then(|f| price(&f, r)),
     }

@@ -61,6 +61,8 @@ pub(super) fn credential(
     let usual = match dialect {
         ProviderDialect::OpenAi => "authorization",
         ProviderDialect::Anthropic => "x-api-key",
+        ProviderDialect::Gemini => "x-goog-api-key",
+        ProviderDialect::Azure => "api-key",
     };
     let header = section.or("header", Some(usual.to_owned()), |field| {
         Some(own_header(&field, r))

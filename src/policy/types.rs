@@ -5,8 +5,10 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use crate::body::grounding::Claims;
 use crate::body::schema::Schema;
 use crate::guard::{Kind, Own};
+use crate::rule::{Clamp, Condition};
 
 /// Whether a decision binds or is only counted and reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub struct Policy {
     pub on_encoded: OnUnreadable,
     /// What becomes of a request whose body is over its bound.
     pub on_oversize: OnUnreadable,
+    /// Failing over inside one request, for models that say nothing else; each [`ModelRoute`] has its own.
+    pub failover: Failover,
 }
 
 /// What the host's settings allow; the filter can't see them.
@@ -62,7 +66,7 @@ pub struct Host {
     pub model_header: Option<String>,
 }
 
-/// Bounds of what is buffered, in bytes.
+/// Bounds of what is buffered or counted, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Request body; 10 MiB.
@@ -71,6 +75,8 @@ pub struct Bounds {
     pub response_body: usize,
     /// One line of an event stream; 1 MiB.
     pub sse_line: usize,
+    /// Texts of a prompt that are counted exactly; longer ones are estimated; 256 KiB.
+    pub exact_count: usize,
 }
 
 /// One way to name a caller.
@@ -132,6 +138,10 @@ pub enum ProviderDialect {
     OpenAi,
     /// Anthropic.
     Anthropic,
+    /// Gemini's `generateContent`. Providers speak it; clients don't.
+    Gemini,
+    /// OpenAI's protocol as Azure serves it: other paths, a version in the query. Clients speak OpenAI's.
+    Azure,
 }
 
 /// Somebody who answers requests for money.
@@ -143,6 +153,8 @@ pub struct Provider {
     pub cluster: String,
     /// What it speaks.
     pub dialect: ProviderDialect,
+    /// Azure's `api-version`; empty for the others.
+    pub api_version: String,
     /// `:authority` to send; the client's when none.
     pub authority: Option<String>,
     /// Put before the path; empty or beginning with `/`, never ending with it.
@@ -183,22 +195,34 @@ pub struct ProviderModel {
     pub name: String,
     /// How its tokens are counted.
     pub tokenizer: Tokenizer,
+    /// When a prompt's texts are counted rather than estimated.
+    pub count: CountWhen,
     /// The context window in tokens, prompt and output together.
     pub context: Option<u64>,
     /// US$ per million tokens.
     pub price: Option<Price>,
 }
 
-/// How a model's tokens are counted.
+/// Whose tokens a model's are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tokenizer {
-    /// By estimate fitted to `o200k_base` text.
+    /// Those of `o200k_base`.
     O200k,
-    /// By estimate fitted to `cl100k_base` text.
+    /// Those of `cl100k_base`.
     Cl100k,
-    /// By estimate; no public tokenizer.
+    /// Nobody knows: estimated, and corrected by what the provider says of earlier prompts.
     #[default]
     Estimate,
+}
+
+/// When a prompt's texts are counted by the tokenizer itself, rather than by an estimate fitted to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CountWhen {
+    /// When a limit or a context would otherwise be decided by the estimate's error.
+    #[default]
+    WhenNeeded,
+    /// Always.
+    Exact,
 }
 
 /// US$ per million tokens.
@@ -257,7 +281,7 @@ pub enum Forced {
 }
 
 /// What clients may ask for, and where it goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelRoute {
     /// The entry's name: what limits, metrics and records call the model. `*` for the catch-all.
     pub name: String,
@@ -265,6 +289,8 @@ pub struct ModelRoute {
     pub chain: Vec<Hop>,
     /// What to do when every breaker on the chain is open.
     pub when_all_open: WhenAllOpen,
+    /// Failing over inside one request: the policy's section with the entry's own laid over it.
+    pub failover: Failover,
 }
 
 /// One place of a chain.
@@ -284,6 +310,134 @@ pub enum WhenAllOpen {
     Reject,
     /// The one that opens soonest; a forced-open one never.
     LeastBad,
+}
+
+/// Failing over inside one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failover {
+    /// Who sends again.
+    pub via: Via,
+    /// Attempts in all, 1 to 5: each asks the next candidate; where there is but one, it is asked again.
+    pub attempts: u32,
+    /// What is failed over from.
+    pub on: FailoverOn,
+    /// The wait before the same provider is asked again: exponential, with full jitter.
+    pub backoff: Backoff,
+    /// A 429 of the only candidate is waited for if it asks for no longer than this.
+    pub retry_after_max: Duration,
+    /// Repeats at the same provider, as a share of the active requests, 0–1; of all workers together.
+    pub retry_budget: f64,
+    /// Whose tokens are charged.
+    pub charge: Charge,
+    /// What becomes of what a candidate's dialect can't carry.
+    pub incompatible: Incompatible,
+    /// How long is waited.
+    pub timeouts: Timeouts,
+    /// Lower-case header by which a client says how long it waits, in milliseconds from now.
+    pub deadline_header: Option<String>,
+    /// The answer when every attempt failed; the last provider's own when none.
+    pub exhausted: Option<Exhausted>,
+}
+
+/// Who sends a request again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// Nobody.
+    #[default]
+    None,
+    /// The host's router, with the provider role in each attempt.
+    Native,
+    /// The gateway role, by HTTP callouts.
+    Callout,
+}
+
+/// What an attempt is given up for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailoverOn {
+    /// No connection.
+    pub connect: bool,
+    /// The connection broke before an answer.
+    pub reset: bool,
+    /// No answer in time.
+    pub timeout: bool,
+    /// A stream that begins with an error event.
+    pub stream_error: bool,
+    /// A stream whose first token doesn't come in time.
+    pub first_token: bool,
+    /// Statuses, sorted, 400 to 599; a 429 of the only candidate only if it asks for a short wait.
+    pub statuses: Vec<u16>,
+}
+
+/// An exponential wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// At most this before the first repeat.
+    pub base: Duration,
+    /// Doubling stops here.
+    pub max: Duration,
+}
+
+/// Whose tokens are charged when there was more than one attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Charge {
+    /// Every attempt's.
+    #[default]
+    All,
+    /// Only those of the attempt whose answer the client got.
+    Final,
+}
+
+/// What becomes of parts of a request that a candidate's dialect can't carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Incompatible {
+    /// The candidate is passed over.
+    #[default]
+    Refuse,
+    /// They are left out, and named in a response header.
+    Drop,
+}
+
+/// How long a provider has, by what is asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a stream's first token, in each attempt.
+    pub first_token: Grown,
+    /// Until the end of an answer, in each attempt.
+    pub whole: Grown,
+}
+
+/// A span that grows with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grown {
+    /// For nothing at all.
+    pub base: Duration,
+    /// For each 1,000 tokens of prompt.
+    pub per_1k_prompt: Duration,
+    /// For each 1,000 tokens of output that may come.
+    pub per_1k_output: Duration,
+}
+
+impl Grown {
+    /// The span for so many tokens.
+    #[must_use]
+    pub fn of(&self, prompt: u64, output: u64) -> Duration {
+        let part = |per: Duration, tokens: u64| {
+            let nanos = per.as_nanos().saturating_mul(u128::from(tokens)) / 1_000;
+            Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        };
+        self.base
+            .saturating_add(part(self.per_1k_prompt, prompt))
+            .saturating_add(part(self.per_1k_output, output))
+    }
+}
+
+/// A static answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exhausted {
+    /// Its status.
+    pub status: u16,
+    /// Its body, as it is.
+    pub body: String,
 }
 
 /// A rolling rate that every request it applies to must fit.
@@ -436,4 +590,37 @@ pub enum GuardAction {
     Mask,
     /// The exchange is refused, or a stream ended.
     Block,
+}
+
+/// Something that must hold across the fields of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Its name in metrics and records; unique in its list.
+    pub name: String,
+    /// What must hold. One that can't be judged doesn't hold.
+    pub condition: Condition,
+    /// What becomes of an answer for which it doesn't.
+    pub otherwise: Otherwise,
+}
+
+/// How much of an answer must stand in the context that its request carried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grounding {
+    /// What is looked for.
+    pub claims: Claims,
+    /// The share that must be found, 0–1.
+    pub at_least: f64,
+    /// What becomes of an answer of which less is; never [`Otherwise::Clamp`].
+    pub otherwise: Otherwise,
+}
+
+/// What becomes of an answer that breaks a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Otherwise {
+    /// As an answer that fails its schema.
+    Reject,
+    /// Passed on with a header that says so.
+    Annotate,
+    /// A field is put back to its bound; then schema and rule must hold.
+    Clamp(Clamp),
 }

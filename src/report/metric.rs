@@ -4,6 +4,8 @@
 //! from the policy and from fixed lists alone, so that nothing a client sends makes a new metric: hosts never free one.
 //! Names beginning with `gen_ai` follow OpenTelemetry's semantic conventions for generative AI.
 
+use serde::{Deserialize, Serialize};
+
 use crate::breaker::StateName;
 use crate::dialect::Endpoint;
 use crate::policy::{Hop, Limit, Policy};
@@ -76,6 +78,20 @@ pub enum Booking {
     Refunded,
 }
 
+/// How a prompt's tokens were found, when it was decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counted {
+    /// By estimate: no count would have changed the decision, or there is no tokenizer to count by.
+    #[default]
+    Estimated,
+    /// Counted, since the decision depended on it.
+    Needed,
+    /// Counted, since the policy asks for it.
+    Asked,
+    /// By estimate: too long to be counted.
+    Oversize,
+}
+
 /// Why a client was refused by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refused {
@@ -114,6 +130,61 @@ pub enum PassedOver {
     Forced,
     /// Its own limit in the policy is used up.
     Limit,
+}
+
+/// Why an attempt was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GaveUp {
+    /// No connection.
+    Connect,
+    /// The connection broke before the answer began.
+    Reset,
+    /// No answer, or no first token, in time.
+    Timeout,
+    /// 429.
+    RateLimited,
+    /// Another status of those that are failed over from.
+    Status,
+    /// The stream began with an error.
+    StreamError,
+    /// The answer isn't one in its provider's protocol, and can't be translated.
+    Malformed,
+}
+
+impl GaveUp {
+    /// Its name in metrics and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::RateLimited => "rate_limited",
+            Self::Status => "status",
+            Self::StreamError => "stream_error",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// Why a failed attempt wasn't followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unmoved {
+    /// Its state lives at one provider.
+    Pinned,
+    /// Its body is larger than what is kept.
+    TooLarge,
+    /// The policy allows no more attempts.
+    Attempts,
+    /// The client waits no longer.
+    Deadline,
+    /// The only candidate asks for too long a wait.
+    Wait,
+    /// The retry budget is used up.
+    Budget,
+    /// No candidate may be asked.
+    Nobody,
 }
 
 /// The verdict on an answer.
@@ -178,6 +249,7 @@ pub enum Metric {
     ShadowRefused(Refused),
     Limit(LimitRef, Decision),
     Tokens(Booking),
+    Counted(Counted),
     Contended,
     Overflow,
     PendingSettlements,
@@ -190,6 +262,9 @@ pub enum Metric {
     Upstream(usize, StatusClass),
     Connect(usize),
     PassedOver(usize, PassedOver),
+    GaveUp(usize, GaveUp),
+    Callout(usize),
+    Unmoved(Unmoved),
     FallbackTokens(usize),
     RetryTokens(usize),
     BreakerTransition(usize, &'static str),
@@ -237,9 +312,11 @@ impl Metric {
             Self::ShadowRefused(why) => format!("spillway.shadow_refused.reason={}", why.as_str()),
             Self::Limit(limit, decision) => limit_name(policy, limit, decision),
             Self::Tokens(booking) => format!("spillway.tokens.type={}", booking.as_str()),
+            Self::Counted(how) => format!("spillway.prompt.counted={}", how.as_str()),
             Self::Contended => "spillway.ledger.contended".into(),
             Self::Overflow => "spillway.ledger.overflow".into(),
             Self::PendingSettlements => "spillway.ledger.pending".into(),
+            Self::Unmoved(why) => format!("spillway.failover.unmoved.reason={}", why.as_str()),
             Self::ConfigRejected => "spillway.config.rejected".into(),
             Self::Schema(rule, verdict) => schema_name(policy, rule, verdict),
             _ => self.provider_name(policy),
@@ -267,6 +344,8 @@ impl Metric {
             Self::Upstream(p, class) => format!("{}.status={}", one("spillway.upstream", p), class.as_str()),
             Self::Connect(p) => one("spillway.upstream.connect_failure", p),
             Self::PassedOver(p, why) => format!("{}.reason={}", one("spillway.fallback", p), why.as_str()),
+            Self::GaveUp(p, why) => format!("{}.reason={}", one("spillway.fallback", p), why.as_str()),
+            Self::Callout(p) => one("spillway.failover.callout", p),
             Self::FallbackTokens(p) => one("spillway.fallback.tokens", p),
             Self::RetryTokens(p) => one("spillway.retry.tokens", p),
             Self::BreakerTransition(p, state) => {
@@ -350,6 +429,9 @@ words!(TokenType {
     Reasoning => "reasoning",
 });
 words!(Booking { Reserved => "reserved", Settled => "settled", Refunded => "refunded" });
+words!(Counted {
+    Estimated => "estimate", Needed => "needed", Asked => "asked", Oversize => "oversize",
+});
 words!(Refused {
     Anonymous => "anonymous", BadRequest => "bad_request", Encoded => "encoded", Oversize => "oversize",
     Model => "model", Never => "never", Limit => "limit", Unavailable => "unavailable", Answer => "answer",
@@ -358,6 +440,10 @@ words!(PassedOver {
     Dialect => "dialect", Context => "context", Open => "open", RateLimited => "rate_limited",
     Forced => "forced_open", Limit => "limit",
 });
+words!(Unmoved {
+    Pinned => "pinned", TooLarge => "too_large", Attempts => "attempts", Deadline => "deadline", Wait => "wait",
+    Budget => "budget", Nobody => "nobody",
+});
 words!(Checked {
     Valid => "valid", Invalid => "invalid", NotJson => "not_json", Refusal => "refusal", Filtered => "filtered",
     Truncated => "truncated", Empty => "empty", Several => "several", ToolCalls => "tool_calls",
@@ -365,6 +451,12 @@ words!(Checked {
 });
 words!(StatusClass { Good => "2xx", RateLimited => "429", Client => "4xx", Server => "5xx" });
 words!(Aborted { Client => "client", Upstream => "upstream", Timeout => "timeout", Host => "host" });
+
+impl serde::Serialize for Counted {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
 
 impl TokenType {
     fn counter(self) -> &'static str {

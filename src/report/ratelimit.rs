@@ -97,7 +97,9 @@ pub fn openai_duration(span: Duration) -> String {
 fn own_headers(dialect: ProviderDialect, quota: &Quota<'_>, wall: UnixMillis) -> [Header; 3] {
     let [limit, remaining, reset] = names(dialect, quota.unit);
     let reset_value = match dialect {
-        ProviderDialect::OpenAi => openai_duration(quota.reset),
+        ProviderDialect::OpenAi | ProviderDialect::Azure | ProviderDialect::Gemini => {
+            openai_duration(quota.reset)
+        }
         ProviderDialect::Anthropic => rfc3339(UnixMillis(wall.0.saturating_add(whole_ms(quota.reset)))),
     };
     [
@@ -109,12 +111,12 @@ fn own_headers(dialect: ProviderDialect, quota: &Quota<'_>, wall: UnixMillis) ->
 
 fn names(dialect: ProviderDialect, unit: Unit) -> [&'static str; 3] {
     match (dialect, unit) {
-        (ProviderDialect::OpenAi, Unit::Requests) => [
+        (ProviderDialect::OpenAi | ProviderDialect::Azure | ProviderDialect::Gemini, Unit::Requests) => [
             "x-ratelimit-limit-requests",
             "x-ratelimit-remaining-requests",
             "x-ratelimit-reset-requests",
         ],
-        (ProviderDialect::OpenAi, Unit::Tokens) => [
+        (ProviderDialect::OpenAi | ProviderDialect::Azure | ProviderDialect::Gemini, Unit::Tokens) => [
             "x-ratelimit-limit-tokens",
             "x-ratelimit-remaining-tokens",
             "x-ratelimit-reset-tokens",

@@ -7,7 +7,7 @@ use core::time::Duration;
 use serde::Serialize;
 
 use crate::policy::Policy;
-use crate::report::metric::{LimitRef, PassedOver};
+use crate::report::metric::{Counted, LimitRef, PassedOver};
 use crate::time::Instant;
 
 /// Longest model name that is repeated from a client or a provider.
@@ -37,8 +37,11 @@ pub struct Record {
     /// The provider asked.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub provider: String,
-    /// Prompt tokens estimated.
+    /// Prompt tokens, before the provider told them.
     pub estimate: u64,
+    /// How they were found: `estimate`, `needed` or `asked` (counted), `oversize` (estimated, too long to be counted).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
     /// Tokens set aside.
     pub reserved: u64,
     /// Tokens in the end: `input`, `output`, and whether the provider said so.
@@ -53,6 +56,10 @@ pub struct Record {
     /// Candidates passed over, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<Passed>,
+    /// What the router tried, where it fails over, in order; the last is the one whose answer the client got, unless it
+    /// was given up too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Tried>,
     /// The breaker of the provider asked.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub breaker: &'static str,
@@ -93,6 +100,28 @@ pub struct Passed {
     pub candidate: String,
     /// Why.
     pub reason: &'static str,
+}
+
+/// One attempt of several.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tried {
+    /// The provider.
+    pub provider: String,
+    /// Its model.
+    pub model: String,
+    /// What it answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why the next was tried.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub gave_up: &'static str,
+    /// Milliseconds until that was known.
+    pub ms: u64,
+    /// Milliseconds that it asked to stay away for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+    /// Tokens that it is thought to have cost, if it was given up.
+    pub tokens: u64,
 }
 
 impl Record {

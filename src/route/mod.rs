@@ -1,6 +1,6 @@
 //! Candidates of a model: filtered, ordered, chosen.
 //!
-//! A candidate must speak the client's dialect, have room for the prompt, and be let through by its breaker. Whoever
+//! A candidate must speak the client's dialect or be translated for, have room for the prompt, and be let through by its breaker. Whoever
 //! searches decides about limits, and comes back for the next.
 
 use crate::breaker::{Breakers, Identity, Pass, Permit, StateName};
@@ -11,11 +11,13 @@ use crate::time::Instant;
 
 /// What a request needs of a candidate.
 #[derive(Clone, Copy, Debug)]
-pub struct Need {
-    /// The client's dialect; nothing is translated.
+pub struct Need<'n> {
+    /// The client's dialect.
     pub dialect: ProviderDialect,
-    /// Prompt tokens as estimated; zero when unknown.
-    pub prompt: u64,
+    /// Candidates of another dialect that can have this request translated.
+    pub foreign: &'n [Hop],
+    /// Candidates whose context the prompt exceeds.
+    pub too_long: &'n [Hop],
 }
 
 /// A candidate that may go.
@@ -37,19 +39,25 @@ pub struct Search<'p> {
     policy: &'p Policy,
     identities: &'p [Identity],
     route: &'p ModelRoute,
-    need: Need,
+    need: Need<'p>,
     place: usize,
     /// Candidates passed over so far, and why.
     pub passed: Vec<(Hop, PassedOver)>,
     /// The earliest that one of those may be asked again.
     pub earliest: Option<Instant>,
     least_bad: Option<(usize, Hop, Instant)>,
+    without: Vec<Hop>,
 }
 
 impl<'p> Search<'p> {
     /// Starts at the head of the chain. `identities` are those of the policy's providers, index for index.
     #[must_use]
-    pub fn new(policy: &'p Policy, identities: &'p [Identity], route: &'p ModelRoute, need: Need) -> Self {
+    pub fn new(
+        policy: &'p Policy,
+        identities: &'p [Identity],
+        route: &'p ModelRoute,
+        need: Need<'p>,
+    ) -> Self {
         Self {
             policy,
             identities,
@@ -59,7 +67,15 @@ impl<'p> Search<'p> {
             passed: Vec::new(),
             earliest: None,
             least_bad: None,
+            without: Vec::new(),
         }
+    }
+
+    /// Leaves these out, as if they weren't in the chain: they were asked already.
+    #[must_use]
+    pub fn without(mut self, hops: &[Hop]) -> Self {
+        self.without.extend_from_slice(hops);
+        self
     }
 
     /// The next candidate that may go.
@@ -67,6 +83,9 @@ impl<'p> Search<'p> {
         while let Some(hop) = self.route.chain.get(self.place).copied() {
             let place = self.place;
             self.place += 1;
+            if self.without.contains(&hop) {
+                continue;
+            }
             if let Some(why) = self.unfit(hop) {
                 self.passed.push((hop, why));
                 // In shadow a prompt that seems too long goes all the same.
@@ -100,6 +119,17 @@ impl<'p> Search<'p> {
         self.least_bad()
     }
 
+    /// The candidates after `hop` that might go now. Nothing is noted and no lease is taken: they may never be asked.
+    pub fn standby<S: Store>(&self, hop: Hop, store: &S, now: Instant) -> Vec<Hop> {
+        let after = self.route.chain.iter().skip_while(|other| **other != hop).skip(1);
+        let fit = after.copied().filter(|other| self.unfit(*other).is_none());
+        fit.filter(|other| {
+            self.breakers(*other)
+                .is_some_and(|b| may_go(&b, *other, store, now))
+        })
+        .collect()
+    }
+
     /// Notes that a candidate found was not taken, and when it may be asked again, if ever.
     pub fn skip(&mut self, hop: Hop, why: PassedOver, retry_at: Option<Instant>) {
         self.passed.push((hop, why));
@@ -114,13 +144,10 @@ impl<'p> Search<'p> {
 
     fn unfit(&self, hop: Hop) -> Option<PassedOver> {
         let provider = self.policy.providers.get(hop.provider)?;
-        if provider.dialect != self.need.dialect {
+        if provider.dialect != self.need.dialect && !self.need.foreign.contains(&hop) {
             return Some(PassedOver::Dialect);
         }
-        // The estimate may be high; only a prompt that is too long beyond its error is refused here.
-        let at_least = self.need.prompt / 4 * 3;
-        let context = provider.models.get(hop.model)?.context?;
-        (at_least > context).then_some(PassedOver::Context)
+        self.need.too_long.contains(&hop).then_some(PassedOver::Context)
     }
 
     fn refused(&mut self, place: usize, hop: Hop, refused: Refused) {
@@ -171,6 +198,10 @@ impl<'p> Search<'p> {
             ..self.found(hop, place, breakers.force_pass(hop.model))
         }
     }
+}
+
+fn may_go<S: Store>(breakers: &Breakers<'_>, hop: Hop, store: &S, now: Instant) -> bool {
+    breakers.view(store, hop.model, now).retry_at.is_none()
 }
 
 struct Refused {

@@ -23,6 +23,8 @@ impl Status {
 pub(super) enum Map {
     Request = 0,
     Response = 2,
+    /// Of the answer to a call, within its callback.
+    CallResponse = 6,
 }
 
 /// Which buffer.
@@ -30,6 +32,9 @@ pub(super) enum Map {
 pub(super) enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
+    /// Of the answer to a call, within its callback.
+    CallResponse = 4,
+    VmConfiguration = 6,
     PluginConfiguration = 7,
 }
 
@@ -89,6 +94,7 @@ unsafe extern "C" {
         value_size: usize,
         cas: u32,
     ) -> i32;
+    fn proxy_set_effective_context(context: u32) -> i32;
     fn proxy_define_metric(kind: i32, name: *const u8, name_size: usize, id: *mut u32) -> i32;
     fn proxy_increment_metric(id: u32, offset: i64) -> i32;
     fn proxy_record_metric(id: u32, value: u64) -> i32;
@@ -260,6 +266,24 @@ pub(super) fn add_to_metric(id: u32, offset: u64) -> Result<(), Status> {
 pub(super) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
     // SAFETY: no pointers.
     check(unsafe { proxy_record_metric(id, value) })
+}
+
+/// Lets the following calls of the host speak for another context.
+pub(super) fn speak_for(context: u32) -> Result<(), Status> {
+    // SAFETY: no pointers.
+    check(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Makes an HTTP call and answers its token. By the SDK's function, as its dispatcher must know the token when the
+/// answer comes; it panics only on statuses that hosts don't answer here.
+pub(super) fn call(
+    cluster: &str,
+    headers: Vec<(&str, &str)>,
+    body: &[u8],
+    timeout: core::time::Duration,
+) -> Result<u32, Status> {
+    let token = proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, Some(body), vec![], timeout);
+    token.map_err(|status| Status(i32::try_from(status as u32).unwrap_or(-1)))
 }
 
 /// Answers the client. `headers` is the serialized map.

@@ -10,12 +10,11 @@ use crate::ledger::{HashKey, Ledger};
 use crate::policy::{self, Environment, Policy};
 
 use super::host::{self, Buffer, Level, MetricType};
+use super::provider::Upstream;
 use super::store::SharedData;
 use super::stream::Stream;
 use super::worker::Worker;
 
-/// How often lost races are tried again and gauges set.
-const TICK_MS: u32 = 1000;
 /// A key for hashing callers, alike on every proxy that shares limits.
 const HASH_KEY: &str = "SPILLWAY_HASH_KEY";
 
@@ -28,13 +27,36 @@ impl Environment for Variables {
     }
 }
 
+/// What the VM's own configuration says where the module is an upstream filter.
+const PROVIDER_ROLE: &[u8] = b"provider";
+
+/// Which side of the host's router this VM is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Role {
+    /// Downstream: one context an exchange.
+    #[default]
+    Gateway,
+    /// Upstream: one context an attempt.
+    Provider,
+}
+
 /// The root context.
 #[derive(Default)]
 pub(super) struct Root {
+    /// The host's id of it.
+    id: u32,
+    role: Role,
     worker: Option<Rc<Worker>>,
 }
 
 impl Root {
+    pub(super) fn new(id: u32) -> Self {
+        Self {
+            id,
+            ..Self::default()
+        }
+    }
+
     fn configure(&mut self, size: usize) -> Result<(), String> {
         let bytes = host::read_buffer(Buffer::PluginConfiguration, 0, size)
             .map_err(|status| format!("the host gives no configuration (status {})", status.0))?;
@@ -43,8 +65,10 @@ impl Root {
         let seed = host::random();
         let key = hash_key(seed).map_err(|error| format!("the shared store failed: {error:?}"))?;
         let ledger = Ledger::new(key, policy.tracked_keys);
-        self.worker = Some(Rc::new(Worker::new(Gateway::new(policy, ledger), seed)));
-        host::tick_every(TICK_MS).map_err(|status| format!("the host gives no tick (status {})", status.0))
+        let worker = Rc::new(Worker::new(Gateway::new(policy, ledger), seed));
+        let period = worker.tick_period();
+        self.worker = Some(worker);
+        host::tick_every(period).map_err(|status| format!("the host gives no tick (status {})", status.0))
     }
 }
 
@@ -67,6 +91,13 @@ fn summary(policy: &Policy) -> String {
 }
 
 impl Context for Root {
+    /// A call that the tick made was answered.
+    fn on_http_call_response(&mut self, token: u32, _: usize, body_size: usize, _: usize) {
+        if let Some(worker) = &self.worker {
+            worker.answered(token, body_size);
+        }
+    }
+
     /// A policy goes when its listener does: what it still has to write and what it counted goes to the host first.
     fn on_done(&mut self) -> bool {
         if let Some(worker) = &self.worker {
@@ -78,6 +109,15 @@ impl Context for Root {
 }
 
 impl RootContext for Root {
+    /// The two roles are two VMs: one can't be called while it is calling.
+    fn on_vm_start(&mut self, size: usize) -> bool {
+        let told = host::read_buffer(Buffer::VmConfiguration, 0, size).unwrap_or_default();
+        if told == PROVIDER_ROLE {
+            self.role = Role::Provider;
+        }
+        true
+    }
+
     fn on_configure(&mut self, size: usize) -> bool {
         match self.configure(size) {
             Ok(()) => true,
@@ -91,13 +131,19 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        if let Some(worker) = &self.worker {
-            worker.tick();
+        match (&self.worker, self.role) {
+            (Some(worker), Role::Gateway) => worker.on_tick(),
+            (Some(worker), Role::Provider) => worker.retry(),
+            (None, _) => return,
         }
+        let _ = host::speak_for(self.id);
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(self.worker.clone())))
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        match self.role {
+            Role::Gateway => Some(Box::new(Stream::new(id, self.worker.clone()))),
+            Role::Provider => Some(Box::new(Upstream::new(self.worker.clone()))),
+        }
     }
 
     fn get_type(&self) -> Option<ContextType> {

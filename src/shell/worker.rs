@@ -2,14 +2,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use crate::exchange::{Effects, Gateway, Turn};
+use crate::exchange::{Effects, Gateway, Turn, Weight};
+use crate::failover::{self, Load};
 use crate::report::{Kind, Metric};
 use crate::time::{Now, UnixMillis};
+use crate::tokens::exact::Counter;
 use crate::{breaker, ledger};
 
 use super::host::{self, Level, MetricType};
+use super::line::Line;
 use super::store::SharedData;
+
+/// How often lost races are tried again and gauges set.
+const HOUSEKEEPING_MS: u32 = 1_000;
+/// How often it is looked whether a wait is over, where a policy has any.
+const WAKING_MS: u32 = 50;
 
 /// State of a VM. Single-threaded by the nature of proxy-wasm; cells are never borrowed across a host call that could
 /// come back.
@@ -22,12 +31,24 @@ pub(super) struct Worker {
     bookings: RefCell<Vec<ledger::Pending>>,
     transitions: RefCell<Vec<(usize, breaker::PendingTransition)>>,
     entropy: Cell<u64>,
+    counter: RefCell<Counter>,
+    load: Cell<Load>,
+    /// Exchanges that are to be woken, by their streams.
+    watched: RefCell<BTreeMap<u32, Rc<Line>>>,
+    /// Exchanges whose calls are on their way.
+    calls: RefCell<BTreeMap<u32, Rc<Line>>>,
+    ticks: Cell<u32>,
 }
 
 impl Worker {
     pub(super) fn new(gateway: Gateway, seed: [u8; 16]) -> Self {
-        let (seed, _) = seed.split_at(8);
-        let seed = seed.try_into().map(u64::from_le_bytes).unwrap_or_default();
+        let (seed, name) = seed.split_at(8);
+        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or_default();
+        let load = Load {
+            worker: number(name),
+            ..Load::default()
+        };
+        let seed = number(seed);
         Self {
             gateway,
             metrics: RefCell::default(),
@@ -35,6 +56,11 @@ impl Worker {
             bookings: RefCell::default(),
             transitions: RefCell::default(),
             entropy: Cell::new(seed),
+            counter: RefCell::default(),
+            load: Cell::new(load),
+            watched: RefCell::default(),
+            calls: RefCell::default(),
+            ticks: Cell::default(),
         }
     }
 
@@ -46,6 +72,8 @@ impl Worker {
             store: &SharedData,
             now: self.now(),
             entropy: self.draw(),
+            counter: &mut self.counter.borrow_mut(),
+            load: self.load.get(),
             effects: &mut effects,
         };
         let answer = run(&mut turn);
@@ -53,11 +81,90 @@ impl Worker {
         answer
     }
 
-    /// The tick: tries again what lost its race, sets the gauges and hands over the counters.
+    /// How often the host is to tick, in milliseconds: a wait between attempts ends by the tick.
+    pub(super) fn tick_period(&self) -> u32 {
+        if self.gateway.calls_out() {
+            WAKING_MS
+        } else {
+            HOUSEKEEPING_MS
+        }
+    }
+
+    /// The tick: wakes whose time has come, and sees to the house when it is time for that.
+    pub(super) fn on_tick(&self) {
+        if self.gateway.calls_out() {
+            self.wake();
+        }
+        let ticks = self.ticks.get().wrapping_add(1);
+        self.ticks.set(ticks);
+        if ticks.is_multiple_of(HOUSEKEEPING_MS / self.tick_period()) {
+            self.tick();
+        }
+    }
+
+    fn wake(&self) {
+        let now = host::monotonic();
+        let watched = self.watched.borrow();
+        let is_due = |line: &&Rc<Line>| line.due().is_some_and(|due| due <= now);
+        let due: Vec<Rc<Line>> = watched.values().filter(is_due).cloned().collect();
+        drop(watched);
+        for line in due {
+            if host::speak_for(line.id()).is_ok() {
+                line.wake();
+            }
+        }
+    }
+
+    /// Notes whether an exchange is to be woken.
+    pub(super) fn watch(&self, line: &Rc<Line>, watched: bool) {
+        let mut all = self.watched.borrow_mut();
+        if watched {
+            drop(all.insert(line.id(), Rc::clone(line)));
+        } else {
+            drop(all.remove(&line.id()));
+        }
+    }
+
+    /// Notes whose call it is.
+    pub(super) fn await_call(&self, token: u32, line: &Rc<Line>) {
+        self.calls.borrow_mut().insert(token, Rc::clone(line));
+    }
+
+    /// A call was answered; the answer is of a stream that may be gone.
+    pub(super) fn answered(&self, token: u32, body_size: usize) {
+        let line = self.calls.borrow_mut().remove(&token);
+        let Some(line) = line else { return };
+        if host::speak_for(line.id()).is_ok() {
+            line.answered(body_size);
+        }
+    }
+
+    /// A call's stream is over: the host cancels the call, and no answer comes.
+    pub(super) fn forget_call(&self, token: u32) {
+        drop(self.calls.borrow_mut().remove(&token));
+    }
+
+    /// An exchange adds something else to the load than before.
+    pub(super) fn reweigh(&self, before: Weight, after: Weight) {
+        let load = self.load.get();
+        let count =
+            |of: u32, was: bool, is: bool| of.saturating_sub(u32::from(was)).saturating_add(u32::from(is));
+        self.load.set(Load {
+            active: count(load.active, before.active, after.active),
+            repeating: count(load.repeating, before.repeats, after.repeats),
+            kept: load.kept.saturating_sub(before.kept).saturating_add(after.kept),
+            ..load
+        });
+    }
+
+    /// Tries again what lost its race, sets the gauges and hands over the counters.
     pub(super) fn tick(&self) {
         self.wall_offset.set(wall_offset());
         self.retry();
         self.turn(|turn| turn.set_gauges());
+        if self.gateway.calls_out() {
+            failover::publish(&SharedData, self.load.get(), host::monotonic());
+        }
         let pending = u64::try_from(self.bookings.borrow().len());
         self.emit(Metric::PendingSettlements, pending.unwrap_or(u64::MAX));
         self.flush_counters();
@@ -93,6 +200,9 @@ impl Worker {
     fn see_to(&self, effects: Effects) {
         for (metric, value) in effects.metrics {
             self.emit(metric, value);
+        }
+        for (key, value) in effects.properties {
+            super::step::report(host::set_property(key.as_bytes(), &value));
         }
         for change in effects.changes {
             let line = change.describe(&self.gateway.policy);

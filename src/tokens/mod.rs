@@ -2,76 +2,189 @@
 //!
 //! No tokenizer's tables: each character of the decoded text adds a weight that was fitted, by `tests/tokens`, to what
 //! the real tokenizers say ([`walk`] names the features, [`coefficients`] holds the weights), and the template, tools
-//! and images add what the provider's rules say ([`shape`]). The README tells how far off that is, per language.
+//! and images add what the provider's rules say ([`shape`], [`image`], by the model's [`tariff`]). The README tells how
+//! far off that is, per language.
 //!
 //! Of any text, in bytes b, the estimate is at most b and at least b / 128; its cost is bounded by [`sample::BUDGET`].
 
 pub mod class;
 pub mod coefficients;
+pub mod exact;
+pub mod image;
 mod running;
 pub mod sample;
 pub mod shape;
+pub mod tariff;
 pub mod walk;
 pub mod weights;
 
 pub use running::Running;
 
-use crate::policy::Tokenizer;
+use crate::policy::{ProviderModel, Tokenizer};
+use tariff::Tariff;
 use weights::Weights;
 
 /// What of a request's body a provider bills, as spans of the body and counts of its shape. Made by `dialect`.
 #[derive(Clone, Debug, Default)]
 pub struct Prompt<'b> {
     /// Contents of JSON strings (between the quotes, still escaped) that are text to the model: message contents,
-    /// roles, names, tool names and descriptions, property names and their types, instructions, inputs. Never `data:` URLs.
+    /// roles, names, tool names and descriptions, property names and their types, instructions, inputs; and numbers
+    /// where the model is shown them. Never `data:` URLs.
     pub texts: Vec<&'b [u8]>,
     /// Messages (or input items).
     pub messages: u32,
     /// Messages that carry a `name`.
     pub names: u32,
-    /// Tools or functions declared.
-    pub functions: u32,
-    /// `properties` objects with at least one member.
-    pub property_sets: u32,
-    /// Members of those.
-    pub properties: u32,
-    /// `enum` arrays in them.
-    pub enums: u32,
-    /// Items of those.
-    pub enum_items: u32,
+    /// Whether a message of the system or the developer leads them.
+    pub system: bool,
+    /// Calls of tools among them.
+    pub calls: u32,
+    /// The tools declared.
+    pub tools: Tools,
+    /// Formats of the answer that come with a schema.
+    pub formats: u32,
+    /// Tokens that are neither text nor shape, of what is shown as JSON (a format's schema, arguments that come as
+    /// values): the punctuation that each name, string and number brings, and words.
+    pub json: u64,
     /// Images, in order.
     pub images: Vec<Image>,
     /// Tokens given as integers (embeddings, completions).
     pub token_ids: u64,
+    /// Something in it is billed that isn't seen: a file, sound.
+    pub unseen: bool,
+}
+
+/// Tools as they are declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tools {
+    /// Tools or functions.
+    pub functions: u32,
+    /// Tools whose parameters are an object with at least one property.
+    pub parameters: u32,
+    /// `properties` objects with at least one member further inside.
+    pub nested: u32,
+    /// Members of both.
+    pub properties: u32,
+    /// Descriptions, of tools and of properties.
+    pub descriptions: u32,
+    /// `enum` arrays.
+    pub enums: u32,
+    /// Items of those.
+    pub enum_items: u32,
+    /// Tokens of those that the provider defines and the request only names, see [`tariff::provided`].
+    pub provided: u32,
+    /// How free the model is to call them.
+    pub choice: ToolChoice,
+}
+
+/// What a request says about calling its tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// Nothing, or `auto`.
+    #[default]
+    Auto,
+    /// None may be called.
+    None,
+    /// Any must be called.
+    Any,
+    /// This one must be called; its name is among the texts.
+    Named,
 }
 
 /// An image in a prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Image {
-    /// `detail: low`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// How closely the model is to look.
+    pub detail: Detail,
+    /// Width and height in pixels, when the body tells them.
+    pub size: Option<(u32, u32)>,
+}
+
+/// How closely a model is to look at an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// As the model's default is.
+    #[default]
+    Auto,
+    /// At a glance.
     Low,
-    /// `detail: high` or `auto`, with its size in pixels when the body tells it.
-    High {
-        /// Width and height.
-        size: Option<(u32, u32)>,
-    },
+    /// Closely.
+    High,
+    /// At its own size.
+    Original,
+}
+
+/// Which model counts: its provider's name of it tells the tariff of images and tools, see [`tariff`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Model<'m> {
+    /// The provider's name of it; one that isn't known is charged as the tokenizer's best known model.
+    pub name: &'m str,
+    /// How its texts are counted.
+    pub tokenizer: Tokenizer,
+}
+
+impl From<Tokenizer> for Model<'_> {
+    fn from(tokenizer: Tokenizer) -> Self {
+        Self { name: "", tokenizer }
+    }
+}
+
+impl<'m> From<&'m ProviderModel> for Model<'m> {
+    fn from(model: &'m ProviderModel) -> Self {
+        Self {
+            name: &model.name,
+            tokenizer: model.tokenizer,
+        }
+    }
 }
 
 /// What a prompt is thought to cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Estimate {
-    /// Tokens.
-    pub tokens: u64,
+    /// Tokens of the texts.
+    pub text: u64,
+    /// Tokens of everything else, by formula.
+    pub around: u64,
 }
+
+impl Estimate {
+    /// Tokens of the whole prompt.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.text.saturating_add(self.around)
+    }
+}
+
+/// The fewest and the most tokens that texts of so many bytes, still escaped, can have, whatever they are: the longest
+/// tokens have 128 bytes, the shortest one, and an escape spells a byte in six. An estimate is no bound: a run of one rare
+/// character has a hundred times the tokens that it is taken for.
+#[must_use]
+pub fn bounds(bytes: usize) -> (u64, u64) {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    (bytes.div_ceil(LONGEST_TOKEN * LONGEST_ESCAPE), bytes)
+}
+
+const LONGEST_TOKEN: u64 = 128;
+/// `\u0061` for one byte.
+const LONGEST_ESCAPE: u64 = 6;
 
 /// The prompt's tokens, at a cost that doesn't grow with long texts (they are sampled).
 ///
 /// [`Tokenizer::Estimate`] counts as `o200k` and adds a fifth to the texts, see [`weights::with_margin`].
 #[must_use]
-pub fn estimate(prompt: &Prompt<'_>, tokenizer: Tokenizer) -> Estimate {
+pub fn estimate<'m>(prompt: &Prompt<'_>, model: impl Into<Model<'m>>) -> Estimate {
+    let model = model.into();
     Estimate {
-        tokens: text_tokens(&prompt.texts, tokenizer).saturating_add(shape::tokens(prompt, tokenizer)),
+        text: text_tokens(&prompt.texts, model.tokenizer),
+        around: around(prompt, model),
     }
+}
+
+/// The prompt's tokens that aren't in its texts: template, tools, format, images, and tokens given as integers. What
+/// the texts count to, each on its own, and this are the whole.
+#[must_use]
+pub fn around<'m>(prompt: &Prompt<'_>, model: impl Into<Model<'m>>) -> u64 {
+    shape::tokens(prompt, &Tariff::of(model.into()))
 }
 
 /// The tokens of texts alone (contents of JSON strings, still escaped), nothing around them.
@@ -236,10 +349,16 @@ mod tests {
         let prompt = Prompt {
             texts,
             messages: 1,
-            images: vec![Image::Low],
+            images: vec![Image {
+                detail: Detail::Low,
+                size: None,
+            }],
             token_ids: 5,
             ..Prompt::default()
         };
-        assert_eq!(estimate(&prompt, Tokenizer::O200k).tokens, text + 3 + 3 + 85 + 5);
+        assert_eq!(
+            estimate(&prompt, Tokenizer::O200k).tokens(),
+            text + 3 + 3 + 85 + 5
+        );
     }
 }

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What Spillway costs in a real Envoy: CPU per request and requests per second, beside no filter and an empty one.
 
-`./build.sh bench [--quick]` calls it. Three Envoys run at once, with one worker each, pinned to one core: without a filter,
-with a wasm filter that only continues, and with Spillway doing all it can. The same requests go to each in turn,
+`./build.sh bench [--quick]` calls it. Four Envoys run at once, with one worker each, pinned to one core: without a filter,
+with a wasm filter that only continues, with Spillway doing all it can, and with every prompt counted exactly besides; a
+fifth with another build of the module, if one is given (`--against`). The same requests go to each in turn,
 round by round; load generator and upstream share the other cores. Compared are the runs of one round, and shown the
-medians of the rounds, so that what else the machine does meanwhile weighs on all three alike. The CPU time is the whole
+medians of the rounds, so that what else the machine does meanwhile weighs on all alike. The CPU time is the whole
 Envoy process's, user and system.
 """
 
@@ -78,7 +79,7 @@ def run(proxy, payload, requests, connections=None):
 
 
 def sized(proxies, payload, seconds):
-    """How many requests a run takes so that the three runs of a round last 3 × `seconds` in the mean."""
+    """How many requests a run takes so that the runs of a round last `seconds` each in the mean."""
     rates = []
     for proxy in proxies:
         run(proxy, payload, payload.warm_up)
@@ -110,6 +111,9 @@ def summary(runs):
         row["added_us"] = statistics.median(a["cpu_us"] - b["cpu_us"] for a, b in zip(own, runs["plain"]))
         row["spread"] = spread([run["cpu_us"] for run in own])
         result[name] = row
+    if "before" in runs:
+        ratios = [a["cpu_us"] / b["cpu_us"] for a, b in zip(runs["spillway"], runs["before"])]
+        result["spillway"]["against"] = statistics.median(ratios)
     for row in result.values():
         floor = result["empty"]["added_us"]
         row["times_empty"] = row["added_us"] / floor if floor > 0 else None
@@ -148,6 +152,8 @@ def table(report):
             rate = f"{row['rps']:9.0f}{row['rps_ratio']:9.2f}" if payload["saturates"] else f"{'paced':>9}{'':9}"
             lines.append(f"  {variant:22}{row['cpu_us']:9.1f}{row['spread']:5.0%}{added:>8}{row['ratio']:9.2f}{times:>9}"
                          f"{rate}{row['p50_us'] / 1e3:8.2f}{row['p99_us'] / 1e3:8.2f}")
+        if against := payload["summary"].get("spillway", {}).get("against"):
+            lines.append(f"  against the module before: {against:.3f} of its CPU")
         calls = payload["host_calls"].get("spillway")
         if calls:
             names = (f"{name.removeprefix('proxy_')} {count}" for name, count in calls.items())
@@ -169,6 +175,7 @@ def options():
     parser.add_argument("--seconds", type=float, help="mean length of a run (default 2.5; 0.7 with --quick)")
     parser.add_argument("--payload", action="append", choices=payloads.NAMES, help="only this one (may be repeated)")
     parser.add_argument("--floor", action="store_true", help="only plain and empty, without Spillway")
+    parser.add_argument("--against", type=Path, help="another build of the module, to be compared with in the same rounds")
     given = parser.parse_args()
     given.rounds = given.rounds or (3 if given.quick else 13)
     given.seconds = given.seconds or (0.7 if given.quick else 2.5)
@@ -179,19 +186,20 @@ def main():
     given = options()
     show("building the empty filter and the load generator")
     empty = build()
-    names = [name for name in VARIANTS if not (given.floor and name == "spillway")]
+    modules = {"empty": empty} | ({"before": given.against.resolve()} if given.against else {})
+    names = VARIANTS[:2] if given.floor else [name for name in VARIANTS if name != "before" or given.against]
     report = {"date": datetime.date.today().isoformat(), "machine": machine(), "rounds": given.rounds,
               "load_before": os.getloadavg()[0], "payloads": {}}
     with tempfile.TemporaryDirectory() as directory, Upstream(Path(directory)) as upstream:
         directory = Path(directory)
-        proxies = [Proxy(name, upstream.port, empty, directory, ENVOY_CORE) for name in names]
+        proxies = [Proxy(name, upstream.port, modules, directory, ENVOY_CORE) for name in names]
         try:
             report["envoy"] = proxies[0].version()
             for payload in payloads.all_of(given.payload or payloads.NAMES, directory):
                 measured = measure(proxies, payload, given.rounds, given.seconds)
                 report["payloads"][payload.name] = {**measured, "saturates": payload.saturates}
             report["rss"] = {proxy.name: proxy.rss() for proxy in proxies}
-            report["decisions"] = proxies[-1].decisions()
+            report["decisions"] = {proxy.name: proxy.decisions() for proxy in proxies[2:]}
         finally:
             for proxy in proxies:
                 proxy.stop()

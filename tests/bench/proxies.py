@@ -1,4 +1,5 @@
-"""The three Envoys of the bench: `envoy/standalone.yaml` without its filter, with an empty one, and as it is."""
+"""The Envoys of the bench: `envoy/standalone.yaml` without its filter, with an empty one, as it is, with every prompt
+counted exactly, and with another build of the module."""
 
 import collections
 import copy
@@ -12,7 +13,7 @@ from lab.proxy import Envoy
 
 from payloads import SCHEMA
 
-VARIANTS = ("plain", "empty", "spillway")
+VARIANTS = ("plain", "empty", "spillway", "exact", "before")
 #: Three limits on different keys that never refuse, validation, and all that is on by default: breaker, headers, record,
 #: metrics.
 POLICY = {
@@ -27,14 +28,14 @@ POLICY = {
 
 
 class Proxy:
-    """One of the three, on one core."""
+    """One of them, on one core."""
 
-    def __init__(self, name, upstream, empty, directory, core):
+    def __init__(self, name, upstream, modules, directory, core):
         self.name = name
         directory = Path(directory) / name
         directory.mkdir()
         config = _configured(name, render("standalone.yaml", {"openai": upstream, "anthropic": upstream}, directory, POLICY),
-                             empty)
+                             modules)
         self.envoy = Envoy(config, directory, concurrency=1)
         self.port = self.envoy.port
         # As in production; the laboratory has it louder.
@@ -69,17 +70,21 @@ class Proxy:
         return {name: value for name, value in self.envoy.stats("spillway|gen_ai").items() if value}
 
 
-def _configured(name, config, empty):
+def _configured(name, config, modules):
     for entry in manager(config)["access_log"]:
         entry["typed_config"]["path"] = os.devnull
     filters = manager(config)["http_filters"]
     if name == "plain":
         filters[:] = [entry for entry in filters if entry["name"] != "spillway"]
-    if name == "empty":
+    if name in modules:
         plugin = wasm_plugin(config)
         plugin["vm_config"] = copy.deepcopy(plugin["vm_config"])
-        plugin["vm_config"]["code"]["local"]["filename"] = str(empty)
-        del plugin["configuration"]
+        plugin["vm_config"]["code"]["local"]["filename"] = str(modules[name])
+    if name == "empty":
+        del wasm_plugin(config)["configuration"]
+    if name == "exact":
+        policy = wasm_plugin(config)["configuration"]["value"]
+        policy["providers"]["openai"]["models"]["gpt-4o"]["count"] = "exact"
     return config
 
 

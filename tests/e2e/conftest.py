@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab import Lab  # noqa: E402 (the path comes first)
 
 FULL, HEADERS_FIRST = "standalone.yaml", "headers-first.yaml"
+FAILOVER, FAILOVER_PRIORITY = "failover.yaml", "failover-priority.yaml"
 
 
 @contextmanager

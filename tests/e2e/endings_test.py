@@ -110,8 +110,10 @@ def test_an_abort_between_two_failures_is_neither_a_failure_nor_a_good_answer(ch
     assert chain.chat().status == 500
     chain.primary.faults()
     chain.hang_up(2500)
+    lines = chain.envoy.records(2)  # So what it had set aside is given back.
     chain.hang_up(2500, reset=True)
-    assert [line["spillway"]["end"] for line in chain.envoy.records(3)] == ["complete", "client_abort", "client_abort"]
+    lines += chain.envoy.records(1)
+    assert [line["spillway"]["end"] for line in lines] == ["complete", "client_abort", "client_abort"]
     before = chain.primary.arrived()
     chain.primary.faults(status=500)
     assert chain.chat().status == 500, "they didn't open it"

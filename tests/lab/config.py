@@ -7,6 +7,7 @@ policy.
 import copy
 import hashlib
 import os
+from itertools import combinations
 from pathlib import Path
 
 import yaml
@@ -67,8 +68,39 @@ def render(file, mocks, directory, policy=None):
     plugin["vm_config"]["environment_variables"]["host_env_keys"] = sorted(environment())
     plugin["configuration"]["value"] = merged(plugin["configuration"]["value"], policy or {})
     clusters = config["static_resources"]["clusters"]
-    config["static_resources"]["clusters"] = [_at(clusters[0], name, port) for name, port in mocks.items()]
+    orders = [cluster for cluster in clusters if "+" in cluster["name"]]
+    plain = [_at(clusters[0], name, port) for name, port in mocks.items()]
+    config["static_resources"]["clusters"] = plain + _orders(orders, plugin["configuration"], mocks)
     return config
+
+
+def _orders(models, policy, mocks):
+    """A cluster for each order of candidates that the policy's chains allow, like those of the file."""
+    if not models:
+        return []
+    several, alone = (next(c for c in models if (c["name"].count("+") > 1) == more) for more in (True, False))
+    chains = [[hop.split("/")[0] for hop in entry["chain"]] for entry in policy["value"]["models"].values()]
+    orders = {order for chain in chains for n in range(1, len(chain) + 1) for order in combinations(chain, n)}
+    return [_order(alone if len(order) == 1 else several, order, policy, mocks) for order in sorted(orders)]
+
+
+def _order(model, order, policy, mocks):
+    cluster = copy.deepcopy(model)
+    cluster["name"] = "+".join(("spillway", *order))
+    (options,) = cluster["typed_extension_protocol_options"].values()
+    plugin = options["http_filters"][0]["typed_config"]["config"]
+    plugin["vm_config"]["code"]["local"]["filename"] = module()
+    plugin["vm_config"]["environment_variables"]["host_env_keys"] = sorted(environment())
+    plugin["configuration"] = policy
+    of = {name: provider["cluster"] for name, provider in policy["value"]["providers"].items()}
+    if "cluster_type" in cluster:
+        attempts = policy["value"].get("failover", {}).get("attempts", 3)
+        tried = order if len(order) > 1 else order * attempts
+        cluster["cluster_type"]["typed_config"]["clusters"] = [{"name": of[name]} for name in tried]
+        return cluster
+    endpoints = [{"priority": place, **_endpoint(mocks[of[name]], name)} for place, name in enumerate(order)]
+    del cluster["transport_socket_matches"]
+    return {**cluster, "type": "STATIC", "load_assignment": {"cluster_name": cluster["name"], "endpoints": endpoints}}
 
 
 def manager(config):
@@ -92,11 +124,17 @@ def _log_to_file(manager, path):
 
 def _at(model, name, port):
     """A cluster like `model` with one plain endpoint on loopback."""
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    cluster = {key: copy.deepcopy(value) for key, value in model.items() if key != "transport_socket"}
+    plain = ("transport_socket", "transport_socket_matches")
+    cluster = {key: copy.deepcopy(value) for key, value in model.items() if key not in plain}
     options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
-    del options["auto_config"]
+    options.pop("http_filters", None)
+    options.pop("auto_config", None)
     options["explicit_http_config"] = {"http_protocol_options": {}}
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
     return {**cluster, "name": name, "type": "STATIC",
-            "load_assignment": {"cluster_name": name, "endpoints": endpoints}}
+            "load_assignment": {"cluster_name": name, "endpoints": [_endpoint(port, name)]}}
+
+
+def _endpoint(port, provider):
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    metadata = {"filter_metadata": {"spillway": {"provider": provider}}}
+    return {"lb_endpoints": [{"endpoint": {"address": address}, "metadata": metadata}]}

@@ -27,10 +27,10 @@ def _resolved():
     return str(found[0]) if found else str(command)
 
 
-def validate(file):
-    """Runs `envoy --mode validate` on a file: (whether it is valid, what Envoy said)."""
+def validate(file, **more):
+    """Runs `envoy --mode validate` on a file, `more` in its environment: (whether it is valid, what Envoy said)."""
     done = subprocess.run([_resolved(), "--mode", "validate", "-c", str(file)], cwd=ROOT, capture_output=True,
-                          text=True, env={**os.environ, **environment()}, timeout=60, check=False)
+                          text=True, env={**os.environ, **environment(), **more}, timeout=60, check=False)
     return done.returncode == 0, done.stdout + done.stderr
 
 #: A tick of the filter, and some.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::agree::{self, Finding, Held};
 use crate::source::{self, Read};
 use crate::summary::summary;
 use crate::usage;
@@ -14,6 +15,8 @@ use crate::variables::Variables;
 struct Request {
     variables: Variables,
     files: Vec<String>,
+    /// Held against the policy, or against the one that it holds itself.
+    envoy: Option<String>,
 }
 
 /// Judges the files that the arguments name: summaries on standard output, refusals on standard error.
@@ -22,6 +25,9 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         Ok(request) => request,
         Err(wrong) => return usage(&wrong),
     };
+    if let Some(envoy) = &request.envoy {
+        return compare(envoy, &request);
+    }
     let good = request.files.iter().map(|file| judge(file, &request.variables));
     // Counted, not `all`: every file is to be judged.
     match good.filter(|good| !good).count() {
@@ -38,24 +44,61 @@ fn request(arguments: &[String]) -> Result<Request, String> {
             "--assume-env" => request.variables.assume(),
             "--env-file" => {
                 let file = rest.next().ok_or("--env-file needs a file")?;
-                let text = text_of(file)?;
-                request
-                    .variables
-                    .add(&text)
-                    .map_err(|wrong| format!("{file}: {wrong}"))?;
+                request.variables.add_file(file)?;
+            }
+            "--envoy" => {
+                let file = rest.next().ok_or("--envoy needs a configuration")?;
+                if request.envoy.replace(file.clone()).is_some() {
+                    return Err("--envoy takes one configuration".to_owned());
+                }
             }
             option if option.starts_with("--") => return Err(format!("there is no option {option}")),
             file => request.files.push(file.to_owned()),
         }
     }
-    match request.files.is_empty() {
-        true => Err("check needs a policy file".to_owned()),
-        false => Ok(request),
+    match (request.files.len(), &request.envoy) {
+        (0, None) => Err("check needs a policy file".to_owned()),
+        (2.., Some(_)) => Err("--envoy is held against one policy".to_owned()),
+        (_, Some(_)) | (1.., None) => Ok(request),
     }
 }
 
 fn text_of(file: &str) -> Result<String, String> {
     fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))
+}
+
+/// Holds the configuration against the policy: one line for each disagreement, on standard error.
+fn compare(envoy: &str, request: &Request) -> ExitCode {
+    match disagreements(envoy, request) {
+        Ok(findings) if findings.is_empty() => {
+            let policy = request.files.first().map_or("its policy", String::as_str);
+            let _ = writeln!(std::io::stdout(), "{envoy}: agrees with {policy}");
+            ExitCode::SUCCESS
+        }
+        Ok(findings) => {
+            eprintln!("{envoy}: disagrees");
+            findings.iter().for_each(|finding| eprintln!("{finding}"));
+            ExitCode::from(1)
+        }
+        Err(told) => {
+            eprintln!("{told}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn disagreements(envoy: &str, request: &Request) -> Result<Vec<Finding>, String> {
+    let told = |told: String| format!("{envoy}: {told}");
+    let config = source::tree(envoy, &text_of(envoy)?).map_err(told)?;
+    let read = match request.files.first() {
+        None => None,
+        Some(file) => {
+            let read = source::read(file, &text_of(file)?, &request.variables);
+            Some((file, read.map_err(|told| format!("{file}: refused\n{told}"))?))
+        }
+    };
+    let held = read.as_ref().map(|(name, read)| Held { name, read });
+    agree::disagreements(&config, held.as_ref(), &request.variables).map_err(told)
 }
 
 /// Judges one file; whether it is good.
@@ -112,6 +155,16 @@ mod tests {
     fn a_wrong_command_line_says_what_is_wrong() {
         assert_eq!(wrong(&[]), "check needs a policy file");
         assert_eq!(wrong(&["--env-file"]), "--env-file needs a file");
+        assert_eq!(wrong(&["--envoy"]), "--envoy needs a configuration");
+        assert_eq!(
+            wrong(&["--envoy", "a", "--envoy", "b"]),
+            "--envoy takes one configuration"
+        );
+        assert_eq!(
+            wrong(&["--envoy", "a", "b", "c"]),
+            "--envoy is held against one policy"
+        );
+        assert_eq!(wrong(&["--envoy", "a"]), "");
         assert_eq!(wrong(&["--strict", "a"]), "there is no option --strict");
         assert_eq!(wrong(&["--assume-env", "a", "b"]), "");
     }

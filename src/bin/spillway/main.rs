@@ -3,7 +3,17 @@
 //! Its invariant: it knows no rule of its own. What it refuses, the module refuses, in the same words.
 
 #[cfg(not(target_arch = "wasm32"))]
+mod agree;
+#[cfg(not(target_arch = "wasm32"))]
 mod check;
+#[cfg(not(target_arch = "wasm32"))]
+mod count;
+#[cfg(not(target_arch = "wasm32"))]
+mod endpoint;
+#[cfg(not(target_arch = "wasm32"))]
+mod orders;
+#[cfg(not(target_arch = "wasm32"))]
+mod render;
 #[cfg(not(target_arch = "wasm32"))]
 mod source;
 #[cfg(not(target_arch = "wasm32"))]
@@ -19,6 +29,8 @@ fn main() -> std::process::ExitCode {
         .map_or(("help", [].as_slice()), |(c, r)| (c.as_str(), r));
     match command {
         "check" => check::run(rest),
+        "count" => count::run(rest),
+        "render" => render::run(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             std::process::ExitCode::SUCCESS
@@ -40,7 +52,7 @@ fn usage(wrong: &str) -> std::process::ExitCode {
 
 #[cfg(not(target_arch = "wasm32"))]
 const HELP: &str = "\
-spillway: checks policies of the Spillway filter
+spillway: policies of the Spillway filter, what they need of Envoy and Istio, and how it counts
 
   spillway check [--env-file FILE] [--assume-env] FILE…
       Reads each policy (JSON or YAML) as the module would, says in short what it does, or everything
@@ -52,6 +64,34 @@ spillway: checks policies of the Spillway filter
                         its secrets aren't
 
       Exit codes: 0 all good, 1 one was refused or couldn't be read, 2 wrong usage.
+
+  spillway check --envoy CONFIG [--env-file FILE] [--assume-env] [FILE]
+      Says where an Envoy configuration (a bootstrap, JSON or YAML) disagrees with the policy, or without
+      one with the policy that it holds: a line each, with the place and what is expected there.
+
+      Exit codes: 0 they agree, 1 they don't or one couldn't be read, 2 wrong usage.
+
+  spillway render FILE --envoy | --istio [OPTION…]
+      Writes what the policy needs: a bootstrap for Envoy that runs as it is, or manifests for Istio.
+      Holds no secret and needs none.
+
+      --module PATH     where the proxy finds the module (dist/spillway.wasm for Envoy,
+                        /var/lib/spillway/spillway.wasm for Istio; there also oci://…)
+      --endpoint NAME=URL
+                        where provider NAME is, if its authority doesn't say: http://HOST:PORT, or
+                        https://HOST[:PORT] for TLS. Given once for each provider.
+      --listen ADDRESS:PORT
+                        Envoy: what clients connect to (127.0.0.1:10000)
+      --priority        Envoy before 1.37: failing over by priorities instead of composite clusters
+      --namespace NAME  Istio: the gateway's namespace (istio-ingress)
+      --env-file, --assume-env
+                        as for check; a variable that is missing counts as set anyway
+
+      Exit codes: 0 written, 1 the policy was refused or couldn't be read, 2 wrong usage.
+
+  spillway count [--tokenizer o200k|cl100k|estimate] [--path PATH] FILE
+      How many tokens the prompt in a request's body has (- reads the input): its texts, and what is
+      around them. PATH says how the body is to be read (/v1/chat/completions).
 
   spillway help
       This text.";

@@ -17,9 +17,22 @@ pub(crate) fn read(name: &str, text: &str, environment: &impl Environment) -> Re
         let document = serde_json::from_str(text).map_err(|error| error.to_string())?;
         return Ok(Read { document, policy });
     }
-    let document = yaml(text)?;
-    let policy = load_value(document.clone(), environment).map_err(told)?;
+    let document = yaml(text).map_err(|wrong| format!("policy: {wrong}"))?;
+    of_document(document, environment)
+}
+
+/// The policy of a tree that was read already.
+pub(crate) fn of_document(document: Value, environment: &impl Environment) -> Result<Read, String> {
+    let policy = load_value(document.clone(), environment).map_err(|error| error.to_string())?;
     Ok(Read { document, policy })
+}
+
+/// The tree of any file, JSON or YAML.
+pub(crate) fn tree(name: &str, text: &str) -> Result<Value, String> {
+    match is_json(name, text) {
+        true => serde_json::from_str(text).map_err(|error| format!("isn't JSON: {error}")),
+        false => yaml(text),
+    }
 }
 
 /// By its extension; with another one, by its first character.
@@ -34,13 +47,14 @@ fn is_json(name: &str, text: &str) -> bool {
     }
 }
 
-fn yaml(text: &str) -> Result<Value, String> {
+/// The tree of one document of YAML 1.2.
+pub(crate) fn yaml(text: &str) -> Result<Value, String> {
     // YAML 1.2: `no` and `on` are text. No snippet: the document stays out of logs.
     let options = serde_saphyr::options! {
         strict_booleans: true,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| format!("policy: isn't YAML: {error}"))
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| format!("isn't YAML: {error}"))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use serde_json::Value;
 use spillway::policy::{
-    Anonymous, CallerRule, Forced, Hop, Limit, Mode, ModelRoute, OnInvalid, Per, Policy, Provider,
-    ProviderDialect, Reserve, Unit, Validation, WhenAllOpen,
+    Anonymous, CallerRule, Charge, Failover, Forced, Hop, Limit, Mode, ModelRoute, OnInvalid, Per, Policy,
+    Provider, ProviderDialect, Reserve, Unit, Validation, Via, WhenAllOpen,
 };
 
 use crate::variables::Variables;
@@ -28,6 +28,7 @@ pub(crate) fn summary(document: &Value, policy: &Policy, variables: &Variables) 
             .chain(&policy.any_model)
             .map(|m| model(m, policy)),
     );
+    section(&mut out, "failover", failover(policy));
     section(&mut out, "limits", policy.limits.iter().map(|l| limit(l, policy)));
     section(&mut out, "validate", policy.validate.iter().map(validation));
     section(&mut out, "notes", notes(document, policy, variables));
@@ -129,6 +130,8 @@ fn dialect(dialect: ProviderDialect) -> &'static str {
     match dialect {
         ProviderDialect::OpenAi => "openai",
         ProviderDialect::Anthropic => "anthropic",
+        ProviderDialect::Gemini => "gemini",
+        ProviderDialect::Azure => "azure",
     }
 }
 
@@ -139,6 +142,54 @@ fn model(route: &ModelRoute, policy: &Policy) -> String {
         WhenAllOpen::LeastBad => "the one that opens soonest",
     };
     format!("{} → {}; all open: {all_open}", route.name, chain.join(", then "))
+}
+
+/// The policy's section, and each entry's that differs from it; nothing where nothing fails over.
+fn failover(policy: &Policy) -> Vec<String> {
+    let routes = policy.models.iter().chain(&policy.any_model);
+    let common = &policy.failover;
+    let own = routes
+        .filter(|route| route.failover != *common)
+        .map(|route| format!("{}: {}", route.name, ways(&route.failover)));
+    let mut lines: Vec<String> = own.collect();
+    if common.via != Via::None || !lines.is_empty() {
+        lines.insert(0, ways(common));
+    }
+    lines
+}
+
+fn ways(failover: &Failover) -> String {
+    let via = match failover.via {
+        Via::None => return "none".to_owned(),
+        Via::Native => "the router (provider role on composite clusters)",
+        Via::Callout => "callouts",
+    };
+    let charge = match failover.charge {
+        Charge::All => "every attempt",
+        Charge::Final => "the last attempt alone",
+    };
+    format!(
+        "{} by {via} on {}; charged: {charge}",
+        counted(failover.attempts as usize, "attempt"),
+        causes(failover)
+    )
+}
+
+fn causes(failover: &Failover) -> String {
+    let on = &failover.on;
+    let words = [
+        ("connect", on.connect),
+        ("reset", on.reset),
+        ("timeout", on.timeout),
+        ("stream_error", on.stream_error),
+        ("first_token", on.first_token),
+    ];
+    let words = words
+        .into_iter()
+        .filter(|(_, is)| *is)
+        .map(|(word, _)| word.to_owned());
+    let all: Vec<String> = words.chain(on.statuses.iter().map(u16::to_string)).collect();
+    all.join(", ")
 }
 
 fn place(hop: Hop, policy: &Policy) -> String {
@@ -279,7 +330,7 @@ fn notes(document: &Value, policy: &Policy, variables: &Variables) -> Vec<String
 }
 
 /// The variables that the document names for secrets, each once.
-fn secrets(document: &Value) -> Vec<&str> {
+pub(crate) fn secrets(document: &Value) -> Vec<&str> {
     let callers = document.get("callers").and_then(Value::as_array);
     let providers = document.get("providers").and_then(Value::as_object);
     let keys = callers
@@ -328,6 +379,24 @@ mod tests {
             "authorization set from OPENAI_API_KEY",
             "caller-tokens: 100,000 tokens/min, 200,000 at once for each caller and model",
             "assumed, not set here: ANTHROPIC_API_KEY, CALLER_KEYS",
+        ] {
+            assert!(summary.contains(part), "{part}\n{summary}");
+        }
+    }
+
+    #[test]
+    fn failing_over_is_shown_where_it_is_set() {
+        let variables = Variables::default();
+        let text = r#"{"version": 1, "failover": {"via": "callout", "retry_on": ["connect", 503], "attempts": 2},
+            "providers": {"p": {"cluster": "p", "dialect": "openai", "models": {"m": {}}}},
+            "models": {"m": {"chain": ["p/m"]}, "*": {"chain": ["p/m"], "failover": {"via": "none"}}}}"#;
+        let Ok(Read { document, policy }) = read("a.json", text, &variables) else {
+            panic!("refused")
+        };
+        let summary = summary(&document, &policy, &variables);
+        for part in [
+            "failover   2 attempts by callouts on connect, 503; charged: every attempt",
+            "*: none",
         ] {
             assert!(summary.contains(part), "{part}\n{summary}");
         }

@@ -1,6 +1,7 @@
 //! The variables that a check takes for the environment of the VM.
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use spillway::policy::{Environment, ProcessEnvironment};
 
@@ -31,6 +32,12 @@ impl Variables {
             self.files.insert(name, value);
         }
         Ok(())
+    }
+
+    /// Adds the variables of a file; on error, what is wrong, without any line of it.
+    pub(crate) fn add_file(&mut self, file: &str) -> Result<(), String> {
+        let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+        self.add(&text).map_err(|wrong| format!("{file}: {wrong}"))
     }
 
     /// Whether the variable is set, not just assumed.

@@ -9,6 +9,8 @@ macro_rules! sample {
 }
 
 mod bodies;
+mod gemini;
+mod prompts;
 mod requests;
 mod rewrites;
 mod streams;

@@ -1,7 +1,6 @@
 //! Tables of requests, good and bad.
 
 use super::super::{Endpoint, RequestFacts, ScanError, scan};
-use crate::tokens::Image;
 
 use Endpoint::{ChatCompletions as Chat, Completions, Embeddings, Messages, Responses};
 
@@ -14,7 +13,8 @@ pub(super) fn chat(rest: &str) -> String {
     format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}]{rest}}}"#)
 }
 
-fn texts<'b>(facts: &RequestFacts<'b>) -> Vec<&'b str> {
+/// What is text to the model.
+pub(super) fn texts<'b>(facts: &RequestFacts<'b>) -> Vec<&'b str> {
     facts
         .prompt
         .texts
@@ -212,144 +212,6 @@ fn huge_numbers_saturate() {
     assert_eq!(
         facts(Chat, &chat(r#","max_tokens":5,"max_completion_tokens":9"#)).max_tokens,
         Some(9)
-    );
-}
-
-#[test]
-fn messages_names_and_tool_calls_are_text() {
-    let body = r#"{"model":"m","messages":[
-        {"role":"system","content":"S","name":"boss"},
-        {"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},
-        {"role":"tool","tool_call_id":"call_1","content":[{"type":"text","text":"T"}]}]}"#;
-    let found = facts(Chat, body);
-    assert_eq!(
-        texts(&found),
-        [
-            "system",
-            "S",
-            "boss",
-            "assistant",
-            "f",
-            r#"{\"a\":1}"#,
-            "tool",
-            "T"
-        ]
-    );
-    assert_eq!((found.prompt.messages, found.prompt.names), (3, 1));
-}
-
-#[test]
-fn images_are_images_and_never_text() {
-    let png = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAoAAAAHgCAYAAAA=";
-    let body = format!(
-        r#"{{"model":"m","messages":[{{"role":"user","content":[{{"type":"text","text":"look"}},
-        {{"type":"image_url","image_url":{{"url":"{png}","detail":"high"}}}},{{"image_url":{{"detail":"low","url":"{png}"}},"type":"image_url"}},
-        {{"type":"image_url","image_url":{{"url":"https://example.com/a.png"}}}},{{"type":"input_audio","input_audio":{{"data":"AAAA"}}}},
-        {{"type":"file","file":{{"file_data":"data:application/pdf;base64,AAAA"}}}}]}}]}}"#
-    );
-    let found = facts(Chat, &body);
-    assert_eq!(texts(&found), ["user", "look"]);
-    let size = Some((640, 480));
-    assert_eq!(
-        found.prompt.images,
-        [Image::High { size }, Image::Low, Image::High { size: None }]
-    );
-
-    let body = format!(
-        r#"{{"model":"m","input":[{{"role":"user","content":[{{"type":"input_text","text":"look"}},
-        {{"type":"input_image","image_url":"{png}","detail":"auto"}},{{"type":"input_image","file_id":"file_1"}}]}}]}}"#
-    );
-    let found = facts(Responses, &body);
-    assert_eq!((texts(&found), found.pinned), (vec!["user", "look"], true));
-    assert_eq!(
-        found.prompt.images,
-        [Image::High { size }, Image::High { size: None }]
-    );
-}
-
-#[test]
-fn anthropic_system_tools_and_blocks_are_read() {
-    let body = r#"{"model":"claude","max_tokens":100,"system":[{"type":"text","text":"Sys","cache_control":{"type":"ephemeral"}}],
-        "messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgoAAAANSUhEUgAAAoAAAAHgCAYAAAA="}},
-        {"type":"document","source":{"type":"text","media_type":"text/plain","data":"Doc"},"title":"Title"},
-        {"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"JVBERi0"}}]},
-        {"role":"assistant","content":[{"type":"tool_use","id":"toolu_1","name":"f","input":{"city":"Rome","n":[1,"x"]}}]},
-        {"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"15"}]}],
-        "tools":[{"name":"f","description":"D","input_schema":{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}}],
-        "tool_choice":{"type":"tool","name":"f"}}"#;
-    let found = facts(Messages, body);
-    let expected = [
-        "Sys",
-        "user",
-        "Title",
-        "Doc",
-        "assistant",
-        "f",
-        "city",
-        "Rome",
-        "n",
-        "x",
-        "user",
-        "15",
-        "f",
-        "D",
-        "city",
-        "string",
-    ];
-    assert_eq!(texts(&found), expected);
-    assert_eq!(
-        found.prompt.images,
-        [Image::High {
-            size: Some((640, 480))
-        }]
-    );
-    assert_eq!(
-        (
-            found.max_tokens,
-            found.structured,
-            found.tools,
-            found.prompt.functions
-        ),
-        (Some(100), true, true, 1)
-    );
-}
-
-#[test]
-fn tools_are_counted_by_their_shape() {
-    let body = chat(
-        r#","tools":[{"type":"function","function":{"name":"f","description":"D","parameters":{"type":"object","required":["a"],
-        "properties":{"a":{"type":"string","enum":["x","y"],"description":"A"},"type":{"type":"object","properties":{"b":{"type":["number","null"]}}}}}}},
-        {"type":"function","function":{"name":"g","parameters":{"type":"object","properties":{}}}}]"#,
-    );
-    let found = facts(Chat, &body);
-    let p = &found.prompt;
-    assert_eq!(
-        (p.functions, p.property_sets, p.properties, p.enums, p.enum_items),
-        (2, 2, 3, 1, 2)
-    );
-    let expected = [
-        "user", "hi", "f", "D", "a", "string", "x", "y", "A", "type", "object", "b", "number", "null", "g",
-    ];
-    assert_eq!((texts(&found), found.tools), (expected.to_vec(), true));
-}
-
-#[test]
-fn responses_input_is_text_or_items() {
-    let found = facts(
-        Responses,
-        r#"{"model":"m","input":"hi","instructions":"I","max_output_tokens":7}"#,
-    );
-    assert_eq!(
-        (texts(&found), found.prompt.messages, found.max_tokens),
-        (vec!["hi", "I"], 1, Some(7))
-    );
-    let body = r#"{"model":"m","input":[{"role":"user","content":"a"},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},
-        {"type":"function_call_output","call_id":"c","output":"b"}],"text":{"format":{"type":"json_schema","name":"s","schema":{"properties":{"k":{"type":"string"}}}}}}"#;
-    let found = facts(Responses, body);
-    assert_eq!(texts(&found), ["user", "a", "f", "{}", "b", "s", "k", "string"]);
-    assert_eq!(
-        (found.prompt.messages, found.structured, found.pinned),
-        (3, true, false)
     );
 }
 

@@ -2,9 +2,13 @@
 
 mod admission;
 mod breakers;
+mod callouts;
+mod counting;
 mod endings;
+mod failover;
 mod headers_first;
 mod refusals;
+mod router;
 mod routing;
 mod streams;
 mod validation;
@@ -15,13 +19,16 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    Body, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead, ResponseHead, Step, Turn,
+    Body, Call as Callout, CallAnswer, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead,
+    ResponseHead, Step, Turn,
 };
+use crate::failover::Load;
 use crate::headers::Headers;
 use crate::ledger::{HashKey, Ledger};
 use crate::policy;
 use crate::store::MemoryStore;
 use crate::time::{Instant, Now, UnixMillis};
+use crate::tokens::exact::Counter;
 
 const OPENAI_KEY: &str = "sk-s3cr3t-openai";
 const CALLER_KEYS: &str = "alice=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -32,6 +39,8 @@ struct Lab {
     store: MemoryStore,
     now: Now,
     effects: Effects,
+    counter: Counter,
+    load: Load,
     properties: BTreeMap<String, String>,
 }
 
@@ -99,6 +108,8 @@ impl Lab {
                 wall: UnixMillis(1_795_248_000_000),
             },
             effects: Effects::default(),
+            counter: Counter::new(),
+            load: Load::default(),
             properties: BTreeMap::new(),
         }
     }
@@ -120,6 +131,8 @@ impl Lab {
             store: &self.store,
             now: self.now,
             entropy: 7,
+            counter: &mut self.counter,
+            load: self.load,
             effects: &mut self.effects,
         };
         run(&mut turn)
@@ -139,6 +152,19 @@ impl Lab {
         let limit = &self.gateway.policy.limits[0];
         let id = format!("header:{tenant}").into_bytes();
         let key = self.gateway.ledger.key(limit, &id, &[&id]);
+        let level = self
+            .gateway
+            .ledger
+            .level(&self.store, limit, key, self.now.monotonic);
+        level.capacity - level.remaining
+    }
+
+    /// What has been used of a provider's first limit, in its unit.
+    fn granted(&self, name: &str) -> u64 {
+        let mut providers = self.gateway.policy.providers.iter();
+        let limit = &providers.find(|p| p.name == name).unwrap().limits[0];
+        let id = name.as_bytes();
+        let key = self.gateway.ledger.key(limit, id, &[id]);
         let level = self
             .gateway
             .ledger
@@ -253,6 +279,8 @@ struct Call {
     buffered: Vec<u8>,
     /// An answer of our own.
     reply: Option<Reply>,
+    /// A call that it waits for.
+    call: Option<Callout>,
     /// What the client gets of the provider's answer.
     answer_headers: Vec<(String, Vec<u8>)>,
     answer: Vec<u8>,
@@ -266,6 +294,7 @@ impl Call {
             body: Vec::new(),
             buffered: Vec::new(),
             reply: None,
+            call: None,
             answer_headers: Vec::new(),
             answer: Vec::new(),
         };
@@ -294,8 +323,10 @@ impl Call {
     }
 
     fn take_reply(&mut self, flow: Flow) {
-        if let Flow::Reply(reply) = flow {
-            self.reply = Some(reply);
+        match flow {
+            Flow::Reply(reply) => self.reply = Some(reply),
+            Flow::Call(call) => self.call = Some(*call),
+            Flow::Continue | Flow::Hold => {}
         }
     }
 
@@ -315,7 +346,7 @@ impl Call {
         };
         let mut step = self.run(lab, |exchange, turn| run(exchange, turn, &body));
         let out = step.body.take().unwrap_or(bytes);
-        if step.flow == Flow::Hold {
+        if matches!(step.flow, Flow::Hold | Flow::Call(_)) {
             self.buffered = out;
             return (Vec::new(), step);
         }
@@ -356,6 +387,18 @@ impl Call {
         });
         self.answer.extend(out);
         edit(&mut self.answer_headers, &step.edits);
+        self.take_reply(step.flow);
+    }
+
+    /// What came of the call.
+    fn called(&mut self, lab: &mut Lab, answer: CallAnswer) {
+        let step = self.run(lab, |exchange, turn| exchange.called(turn, answer));
+        self.take_reply(step.flow);
+    }
+
+    /// The tick comes.
+    fn wake(&mut self, lab: &mut Lab) {
+        let step = self.run(lab, Exchange::woken);
         self.take_reply(step.flow);
     }
 

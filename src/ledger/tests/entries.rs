@@ -1,4 +1,4 @@
-//! What becomes of a page's entries: reuse, overflow, expectations, foreign records.
+//! What becomes of a page's entries: reuse, overflow, habits, foreign records.
 
 use super::*;
 use crate::ledger::Key;
@@ -21,16 +21,16 @@ fn crowd(ledger: &Ledger, store: &MemoryStore, daily: &Limit) {
     }
 }
 
-fn expect<'p>(claims: &'p [Claim<'p>], expectation: Key) -> Request<'p> {
+fn expect<'p>(claims: &'p [Claim<'p>], habit: Key) -> Request<'p> {
     let demand = Demand {
-        prompt: 0,
         max_output: None,
         choices: 1,
         generates: true,
+        ..Demand::default()
     };
     Request {
         claims,
-        expectation: Some(expectation),
+        habit: Some(habit),
         demand,
         mode: Mode::Enforce,
     }
@@ -154,7 +154,7 @@ fn the_expected_output_is_learnt_and_followed() {
     let (ledger, store) = (ledger(16), MemoryStore::default());
     let limit = limit(1_000_000, 60);
     let claims = [claim(&ledger, &limit, "a")];
-    let request = expect(&claims, ledger.expectation_key(b"a", &[b"a", b"m"]));
+    let request = expect(&claims, ledger.habit_key(b"a", &[b"a", b"m"]));
     for (reserved, output) in [
         (1_024, 4_000),
         (4_000, 2_000),
@@ -168,7 +168,7 @@ fn the_expected_output_is_learnt_and_followed() {
         let actual = Actual {
             requests: 1,
             tokens: output,
-            output: Some(output),
+            lesson: lesson(Some(output)),
         };
         let _ = ledger.settle(&store, ticket, actual, NOW);
     }
@@ -176,13 +176,13 @@ fn the_expected_output_is_learnt_and_followed() {
 }
 
 #[test]
-fn an_expectation_makes_room_for_a_debt_and_never_the_other_way_round() {
+fn a_habit_makes_room_for_a_debt_and_never_the_other_way_round() {
     let (ledger, store) = (ledger(8), MemoryStore::default());
     let limit = limit(1_000_000, 86_400);
     for caller in 0..100_u32 {
         let name = caller.to_string();
         let claims = [claim(&ledger, &limit, &name)];
-        let key = ledger.expectation_key(name.as_bytes(), &[name.as_bytes()]);
+        let key = ledger.habit_key(name.as_bytes(), &[name.as_bytes()]);
         let ticket = granted(ledger.admit(&store, &expect(&claims, key), NOW));
         assert_eq!(ticket.overflowed(), usize::from(caller >= 15), "caller {caller}");
         let _ = ledger.settle(
@@ -191,7 +191,7 @@ fn an_expectation_makes_room_for_a_debt_and_never_the_other_way_round() {
             Actual {
                 requests: 1,
                 tokens: 3_000,
-                output: Some(3_000),
+                lesson: lesson(Some(3_000)),
             },
             NOW,
         );
@@ -211,11 +211,11 @@ fn an_expectation_makes_room_for_a_debt_and_never_the_other_way_round() {
 }
 
 #[test]
-fn an_expectation_on_a_page_of_its_own_is_learnt_too() {
+fn a_habit_on_a_page_of_its_own_is_learnt_too() {
     let (ledger, store) = (ledger(16_384), MemoryStore::default());
     let limit = limit(1_000_000, 60);
     let claims = [claim(&ledger, &limit, "everybody")];
-    let request = expect(&claims, ledger.expectation_key(b"a", &[b"a", b"m"]));
+    let request = expect(&claims, ledger.habit_key(b"a", &[b"a", b"m"]));
     let ticket = granted(ledger.admit(&store, &request, NOW));
     let _ = ledger.settle(
         &store,
@@ -223,7 +223,7 @@ fn an_expectation_on_a_page_of_its_own_is_learnt_too() {
         Actual {
             requests: 1,
             tokens: 7_000,
-            output: Some(7_000),
+            lesson: lesson(Some(7_000)),
         },
         NOW,
     );
@@ -255,18 +255,18 @@ fn any_bytes_in_a_page_of_ours_are_survived() {
         let store = MemoryStore::default();
         let mut bytes: Vec<u8> = (0..512).map(|_| u8::try_from(dice.roll(256)).unwrap()).collect();
         bytes[16..20].copy_from_slice(b"splw");
-        bytes[30..32].copy_from_slice(&1_u16.to_le_bytes());
+        bytes[30..32].copy_from_slice(&2_u16.to_le_bytes());
         store.write("spillway/p/0000", &bytes, Cas::Absent).unwrap();
         let claims = [claim(&ledger, &limit, "a")];
-        let expectation = ledger.expectation_key(b"a", &[]);
-        if let Admission::Granted(ticket) = ledger.admit(&store, &expect(&claims, expectation), NOW) {
+        let habit = ledger.habit_key(b"a", &[]);
+        if let Admission::Granted(ticket) = ledger.admit(&store, &expect(&claims, habit), NOW) {
             let _ = ledger.settle(
                 &store,
                 ticket,
                 Actual {
                     requests: 1,
                     tokens: 9,
-                    output: Some(u64::MAX),
+                    lesson: lesson(Some(u64::MAX)),
                 },
                 NOW,
             );
@@ -295,11 +295,7 @@ fn all_limits_of_one_caller_take_one_read_and_one_write() {
     );
     let limits = [limit(100_000, 60), limit(2_000_000, 86_400), requests(60, 60)];
     let claims = limits.each_ref().map(|limit| claim(&ledger, limit, "a"));
-    let ticket = granted(ledger.admit(
-        &store,
-        &expect(&claims, ledger.expectation_key(b"a", &[b"a"])),
-        NOW,
-    ));
+    let ticket = granted(ledger.admit(&store, &expect(&claims, ledger.habit_key(b"a", &[b"a"])), NOW));
     assert_eq!(store.1.get(), (1, 1));
     let _ = ledger.settle(
         &store,
@@ -307,7 +303,7 @@ fn all_limits_of_one_caller_take_one_read_and_one_write() {
         Actual {
             requests: 1,
             tokens: 77,
-            output: Some(7),
+            lesson: lesson(Some(7)),
         },
         NOW,
     );

@@ -264,7 +264,7 @@ fn survive(ledger: &Ledger, claims: [Claim<'_>; 2], fault: (usize, usize, StoreE
             assert!(refusal.contention && claims[refusal.claim].limit.on_contention == OnContention::Deny);
             (refusal.pending, 0)
         }
-        Admission::Never(never) => panic!("{never:?}"),
+        other @ (Admission::Never(_) | Admission::Unsure { .. }) => panic!("{other:?}"),
     };
     if let Some(pending) = pending {
         assert!(ledger.flush(&store, pending, NOW).is_ok());
@@ -348,7 +348,7 @@ fn of_a_hundred_at_once_on_real_threads_exactly_ten_are_admitted() {
             let tries = (0..25).map(|_| ledger.admit(&store, &request(&claims, 300), NOW));
             let tickets = tries.filter_map(|admission| match admission {
                 Admission::Granted(ticket) => Some(ticket),
-                Admission::Refused(_) | Admission::Never(_) => None,
+                Admission::Refused(_) | Admission::Never(_) | Admission::Unsure { .. } => None,
             });
             tickets.fold(0, |count, ticket| {
                 let _ = ledger.settle(&store, ticket, used(1_234), NOW);
@@ -365,4 +365,65 @@ fn of_a_hundred_at_once_on_real_threads_exactly_ten_are_admitted() {
             [0, 1_000_000 - 12_340]
         );
     }
+}
+
+/// A store in which somebody else acts before the second write, and no write after that succeeds.
+struct Breaking<'a> {
+    inner: &'a MemoryStore,
+    writes: Cell<usize>,
+    act: &'a dyn Fn(),
+}
+
+impl Store for Breaking<'_> {
+    fn read(&self, key: &str) -> Result<(Vec<u8>, Cas), StoreError> {
+        self.inner.read(key)
+    }
+
+    fn write(&self, key: &str, value: &[u8], expected: Cas) -> Result<(), StoreError> {
+        let number = self.writes.replace(self.writes.get() + 1);
+        if number == 1 {
+            (self.act)();
+        }
+        if number > 1 {
+            return Err(StoreError::Unavailable);
+        }
+        self.inner.write(key, value, expected)
+    }
+}
+
+#[test]
+fn what_is_taken_back_before_a_count_is_not_lost() {
+    let (ledger, store) = (ledger(64), MemoryStore::default());
+    let limits = [limit(1_000, 60), limit(1_001, 60)];
+    let [first, second] = {
+        let mut claims = claims(&limits, layouts(&ledger, &limits)[1]);
+        claims.sort_by_key(|claim| claim.key.page);
+        claims
+    };
+    let others = || {
+        let alone = [second];
+        let _ = granted(ledger.admit(&store, &request(&alone, 900), NOW));
+    };
+    let breaking = Breaking {
+        inner: &store,
+        writes: Cell::new(0),
+        act: &others,
+    };
+    let both = [first, second];
+    let demand = Demand {
+        text: 100,
+        certainty: Certainty::Countable { least: 50, most: 200 },
+        ..Demand::default()
+    };
+    let asked = Request {
+        demand,
+        ..request(&both, 0)
+    };
+    let Admission::Unsure { room, pending } = ledger.admit(&breaking, &asked, NOW) else {
+        panic!("it hangs on the count");
+    };
+    assert!((100..=101).contains(&room), "{room}");
+    assert_eq!(left(&ledger, &store, &first, NOW), first.limit.quota - 105);
+    assert!(ledger.flush(&store, pending.unwrap(), NOW).is_ok());
+    assert_eq!(left(&ledger, &store, &first, NOW), first.limit.quota);
 }

@@ -7,7 +7,7 @@ mod scenarios;
 
 use core::time::Duration;
 
-use super::{Actual, Admission, Claim, Demand, HashKey, Ledger, Refusal, Request, Ticket};
+use super::{Actual, Admission, Certainty, Claim, Demand, HashKey, Ledger, Lesson, Refusal, Request, Ticket};
 use crate::policy::{Limit, Mode, OnContention, Reserve, Unit};
 use crate::store::Store;
 use crate::time::Instant;
@@ -50,24 +50,29 @@ fn claim<'p>(ledger: &Ledger, limit: &'p Limit, caller: &str) -> Claim<'p> {
 /// A request that sets exactly `tokens` aside of a limit with `reserve: max`.
 fn request<'p>(claims: &'p [Claim<'p>], tokens: u64) -> Request<'p> {
     let demand = Demand {
-        prompt: 0,
         max_output: Some(tokens),
         choices: 1,
         generates: true,
+        ..Demand::default()
     };
     Request {
         claims,
-        expectation: None,
+        habit: None,
         demand,
         mode: Mode::Enforce,
     }
+}
+
+/// A lesson on output alone.
+fn lesson(output: Option<u64>) -> Lesson {
+    Lesson { output, text: None }
 }
 
 fn used(tokens: u64) -> Actual {
     Actual {
         requests: 1,
         tokens,
-        output: None,
+        lesson: lesson(None),
     }
 }
 
@@ -76,6 +81,7 @@ fn granted(admission: Admission) -> Ticket {
         Admission::Granted(ticket) => ticket,
         Admission::Refused(refusal) => panic!("refused: {refusal:?}"),
         Admission::Never(never) => panic!("never: {never:?}"),
+        Admission::Unsure { room, .. } => panic!("unsure: {room}"),
     }
 }
 
@@ -84,6 +90,7 @@ fn refused(admission: Admission) -> Refusal {
         Admission::Refused(refusal) => refusal,
         Admission::Granted(ticket) => panic!("granted: {ticket:?}"),
         Admission::Never(never) => panic!("never: {never:?}"),
+        Admission::Unsure { room, .. } => panic!("unsure: {room}"),
     }
 }
 

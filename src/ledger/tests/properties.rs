@@ -187,7 +187,7 @@ fn settle_one(
     let actual = Actual {
         requests: dice.roll(2),
         tokens: dice.roll(3_000),
-        output: None,
+        lesson: lesson(None),
     };
     let _ = ledger.settle(store, ticket, actual, millis(5));
     (sums.0 + actual.tokens, sums.1 + actual.requests)
@@ -233,11 +233,11 @@ fn what_an_exchange_costs() {
     for turn in 0..rounds {
         let (name, now) = ((turn % 500).to_string(), millis(1_000_000 + u64::from(turn)));
         let claims = limits.each_ref().map(|limit| claim(&ledger, limit, &name));
-        let expectation = Some(ledger.expectation_key(name.as_bytes(), &[b"model"]));
+        let habit = Some(ledger.habit_key(name.as_bytes(), &[b"model"]));
         let ticket = granted(ledger.admit(
             &store,
             &Request {
-                expectation,
+                habit,
                 ..request(&claims, 300)
             },
             now,
@@ -245,7 +245,7 @@ fn what_an_exchange_costs() {
         let actual = Actual {
             requests: 1,
             tokens: 120,
-            output: Some(u64::from(turn % 1_000)),
+            lesson: lesson(Some(u64::from(turn % 1_000))),
         };
         let _ = ledger.settle(&store, ticket, actual, now.after(Duration::from_millis(500)));
     }

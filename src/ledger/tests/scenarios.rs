@@ -93,17 +93,17 @@ fn a_prompt_over_the_capacity_is_never_admitted_and_a_huge_max_always_some_time(
     let limit = limit(1_000, 60);
     let claims = [claim(&ledger, &limit, "a")];
     let mut request = request(&claims, u64::MAX);
-    request.demand.prompt = 1_001;
+    request.demand.text = 1_001;
     let Admission::Never(never) = ledger.admit(&store, &request, NOW) else {
         panic!("a prompt of 1,001 fits no 1,000");
     };
     assert_eq!((never.claim, never.capacity, never.needed), (0, 1_000, 1_001));
     assert!(store.is_empty());
-    request.demand.prompt = 1_000;
+    request.demand.text = 1_000;
     let ticket = granted(ledger.admit(&store, &request, NOW));
     assert_eq!(ticket.reserved_tokens(), 1_000);
     request.mode = Mode::Shadow;
-    request.demand.prompt = 5_000;
+    request.demand.text = 5_000;
     let _shadowed = granted(ledger.admit(&store, &request, NOW));
 }
 
@@ -153,16 +153,16 @@ fn a_settlement_that_changes_nothing_writes_nothing() {
     let (ledger, store) = (ledger(16), MemoryStore::default());
     let (tokens, each) = (limit(1_000, 60), requests(5, 60));
     let claims = [claim(&ledger, &tokens, "a"), claim(&ledger, &each, "a")];
-    let expectation = Some(ledger.expectation_key(b"a", &[b"a", b"m"]));
+    let habit = Some(ledger.habit_key(b"a", &[b"a", b"m"]));
     let request = Request {
-        expectation,
+        habit,
         ..request(&claims, 400)
     };
     let ticket = granted(ledger.admit(&store, &request, NOW));
     let actual = Actual {
         requests: 1,
         tokens: 400,
-        output: Some(400),
+        lesson: lesson(Some(400)),
     };
     let settlement = ledger.settle(&Sealed, ticket, actual, NOW);
     assert!(settlement.pending.is_none());
@@ -290,7 +290,7 @@ fn an_absurd_usage_is_bounded() {
     let actual = Actual {
         requests: u64::MAX,
         tokens: u64::MAX,
-        output: Some(u64::MAX),
+        lesson: lesson(Some(u64::MAX)),
     };
     let settlement = ledger.settle(&store, ticket, actual, NOW);
     assert_eq!(settlement.charged, (1 << 26) - 1);

@@ -31,6 +31,16 @@ fn every_refusal_names_the_field_and_what_is_allowed() {
     assert!(wrong.is_empty(), "told otherwise:\n{}", wrong.join("\n"));
 }
 
+/// Which tables there are is the build's choice.
+#[test]
+fn exact_counts_need_a_tokenizer_whose_table_is_built_in() {
+    let model = serde_json::json!({"tokenizer": "estimate", "count": "exact"});
+    let told = read(&with("providers openai models gpt-4o", model)).unwrap_err();
+    let expected = "providers.openai.models.gpt-4o.count: needs a tokenizer that is public (allowed: when_needed; exact \
+        with a tokenizer of: o200k";
+    assert!(told.starts_with(expected), "{told}");
+}
+
 #[test]
 fn documents_that_are_no_policy() {
     let told = |text: &str| load(text, &environment()).unwrap_err().to_string();

@@ -35,6 +35,7 @@ fn the_least_policy_has_the_documented_defaults() {
         request_body: 10 << 20,
         response_body: 2 << 20,
         sse_line: 1 << 20,
+        exact_count: 256 << 10,
     };
     assert_eq!(policy.bounds, bounds);
     assert_eq!(policy.on_encoded, OnUnreadable::Reject);
@@ -161,6 +162,25 @@ fn credentials_follow_their_dialect_unless_told_otherwise() {
             (header, value)
         );
         assert!(!format!("{policy:?}").contains("s3cr3t"));
+    }
+}
+
+#[test]
+fn gemini_and_azure_have_their_own_credential_headers() {
+    for (dialect, version, header) in [
+        ("gemini", None, "x-goog-api-key"),
+        ("azure", Some("2024-10-21"), "api-key"),
+    ] {
+        let mut provider = json!({
+            "cluster": "c", "dialect": dialect, "credential": {"env": "OPENAI_API_KEY"}, "models": {"m": {}},
+        });
+        if let Some(version) = version {
+            provider["api_version"] = json!(version);
+        }
+        let policy = policy("providers other", provider);
+        let provider = policy.providers.iter().find(|p| p.name == "other").unwrap();
+        assert_eq!(provider.credential.as_ref().unwrap().header, header);
+        assert_eq!(provider.api_version, version.unwrap_or_default());
     }
 }
 
@@ -415,7 +435,7 @@ fn validation_rules_say_when_they_apply() {
 fn the_rest_of_the_document_is_as_written() {
     let mut document = with(
         "bounds",
-        json!({"request_body": "20MiB", "response_body": 65_536, "sse_line": "64KiB"}),
+        json!({"request_body": "20MiB", "response_body": 65_536, "sse_line": "64KiB", "exact_count": "1MiB"}),
     );
     document["mode"] = json!("shadow");
     document["host"] = json!({"body_pause": true, "model_header": "X-Model"});
@@ -427,6 +447,7 @@ fn the_rest_of_the_document_is_as_written() {
         request_body: 20 << 20,
         response_body: 64 << 10,
         sse_line: 64 << 10,
+        exact_count: 1 << 20,
     };
     assert_eq!(
         (policy.mode, policy.bounds, policy.tracked_keys),

@@ -1,6 +1,7 @@
 //! Tables of documents: what good ones become, what bad ones are told.
 
 mod bad;
+mod failover;
 mod good;
 
 use std::collections::BTreeMap;

@@ -13,13 +13,18 @@ pub struct Text {
 
 /// The texts of `fit` or `held-out`, by name.
 pub fn load(set: &str) -> io::Result<Vec<Text>> {
+    files(set)?.iter().map(|path| one(path)).collect()
+}
+
+/// The files of a set, by name.
+pub fn files(set: &str) -> io::Result<Vec<PathBuf>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(set);
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)?
         .map(|entry| Ok(entry?.path()))
         .collect::<io::Result<_>>()?;
     paths.retain(|path| path.extension().is_some_and(|end| end == "txt"));
     paths.sort();
-    paths.iter().map(|path| one(path)).collect()
+    Ok(paths)
 }
 
 fn one(path: &std::path::Path) -> io::Result<Text> {

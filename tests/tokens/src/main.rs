@@ -1,16 +1,21 @@
 //! `fit` writes `src/tokens/coefficients.rs` from `tests/tokens/fit`; `report` prints how far off the estimate is on
 //! `tests/tokens/held-out`, whose texts come from other sources and which `fit` never opens; `tune` compares strengths of
-//! regularization by cross-validation inside the fitting set; `cost` measures the time of an estimate.
+//! regularization by cross-validation inside the fitting set; `cost` measures the time of an estimate; `published` compares
+//! the formulas for what isn't text with every published count; `exact` holds the exact counter to the real tokenizers, and
+//! measures it natively and in a module under wasmtime.
 
-mod corpus;
 mod cost;
-mod encoding;
+mod exact;
 mod fit;
+mod module;
+mod published;
 mod report;
 mod rows;
+mod search;
 mod solve;
 mod write;
 
+use spillway_token_fit::{corpus, encoding};
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -20,7 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("report") => report::table()?,
         Some("cost") => cost::table()?,
         Some("tune") => fit::tune()?,
-        _ => return Err("one of: fit, report, cost, tune".into()),
+        Some("published") => published::table()?,
+        Some("exact") => exact::table()?,
+        _ => return Err("one of: fit, report, cost, tune, published, exact".into()),
     };
     print!("{answer}");
     Ok(())

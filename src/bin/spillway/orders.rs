@@ -1,0 +1,161 @@
+//! The orders in which a policy lets the host's router try candidates: each is one cluster of its own.
+//!
+//! Its invariant: whatever the gateway role may ask of the router (a chain's candidates in the chain's order, some of
+//! them passed over, no more than there are attempts) is one of these, under the name that it asks for.
+
+use spillway::policy::{Failover, ModelRoute, Policy, Provider, Via};
+
+/// Candidates in the order in which they are tried.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Order {
+    /// Indices into the policy's providers.
+    pub(crate) providers: Vec<usize>,
+    /// How often one provider alone may be asked; for several, their number.
+    pub(crate) attempts: u32,
+    /// `failover.retry_budget`; of several entries' the largest.
+    pub(crate) budget: f64,
+}
+
+impl Order {
+    /// The name that the gateway role asks for.
+    pub(crate) fn name(&self, policy: &Policy) -> String {
+        let named = self.places(policy).map(|provider| provider.name.as_str());
+        named.fold("spillway".to_owned(), |name, provider| name + "+" + provider)
+    }
+
+    /// The providers, best first.
+    pub(crate) fn places<'p>(&self, policy: &'p Policy) -> impl Iterator<Item = &'p Provider> {
+        self.providers.iter().filter_map(|at| policy.providers.get(*at))
+    }
+
+    /// Each attempt's provider: a single one again and again.
+    pub(crate) fn tries<'p>(&self, policy: &'p Policy) -> Vec<&'p Provider> {
+        let places: Vec<&Provider> = self.places(policy).collect();
+        let attempts = usize::try_from(self.attempts).unwrap_or(usize::MAX);
+        let count = places.len().max(attempts);
+        places.iter().copied().cycle().take(count).collect()
+    }
+
+    /// Whether one provider is asked again and again: attempts after the first are bounded by the retry budget.
+    pub(crate) fn repeats(&self) -> bool {
+        self.providers.len() == 1
+    }
+
+    fn joined(&mut self, other: &Self) {
+        self.attempts = self.attempts.max(other.attempts);
+        self.budget = self.budget.max(other.budget);
+    }
+}
+
+/// Every order that the policy's native chains allow, longer ones first, each once.
+pub(crate) fn orders(policy: &Policy) -> Vec<Order> {
+    let mut found: Vec<Order> = Vec::new();
+    for order in native(policy).flat_map(of_chain) {
+        match found.iter_mut().find(|known| known.providers == order.providers) {
+            Some(known) => known.joined(&order),
+            None => found.push(order),
+        }
+    }
+    found.sort_by_key(|order| std::cmp::Reverse(order.providers.len()));
+    found
+}
+
+/// The entries that fail over by the host's router.
+pub(crate) fn native(policy: &Policy) -> impl Iterator<Item = &ModelRoute> {
+    let routes = policy.models.iter().chain(&policy.any_model);
+    routes.filter(|route| route.failover.via == Via::Native)
+}
+
+fn of_chain(route: &ModelRoute) -> impl Iterator<Item = Order> {
+    let most = usize::try_from(route.failover.attempts).unwrap_or(usize::MAX);
+    let chain: Vec<usize> = route.chain.iter().map(|hop| hop.provider).collect();
+    let orders = subsets(&chain).into_iter();
+    let fits = move |order: &Vec<usize>| (1..=most).contains(&order.len());
+    orders
+        .filter(fits)
+        .map(|providers| order(providers, &route.failover))
+}
+
+fn order(providers: Vec<usize>, failover: &Failover) -> Order {
+    let attempts = match providers.len() {
+        0 | 1 => failover.attempts,
+        several => u32::try_from(several).unwrap_or(u32::MAX),
+    };
+    Order {
+        providers,
+        attempts,
+        budget: failover.retry_budget,
+    }
+}
+
+/// All subsets, in the list's order: first those with its first item.
+fn subsets(list: &[usize]) -> Vec<Vec<usize>> {
+    let Some((first, rest)) = list.split_first() else {
+        return vec![Vec::new()];
+    };
+    let without = subsets(rest);
+    let with = without.iter().map(|tail| [&[*first], tail.as_slice()].concat());
+    with.chain(without.iter().cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::orders;
+
+    fn names(models: &str) -> Vec<String> {
+        let text = format!(
+            r#"{{"version": 1, "host": {{"body_pause": true}}, "failover": {{"via": "native", "attempts": 3}},
+                "providers": {{
+                    "a": {{"cluster": "ca", "dialect": "openai", "models": {{"x": {{}}, "y": {{}}}}}},
+                    "b": {{"cluster": "cb", "dialect": "openai", "models": {{"x": {{}}}}}},
+                    "c": {{"cluster": "cc", "dialect": "openai", "models": {{"x": {{}}}}}}}},
+                "models": {models}}}"#
+        );
+        let policy = spillway::policy::load(&text, &BTreeMap::new()).unwrap();
+        let tried = |order: super::Order| {
+            let clusters: Vec<&str> = order.tries(&policy).iter().map(|p| p.cluster.as_str()).collect();
+            let repeats = if order.repeats() { ", repeated" } else { "" };
+            format!("{}: {}{repeats}", order.name(&policy), clusters.join(" "))
+        };
+        orders(&policy).into_iter().map(tried).collect()
+    }
+
+    #[test]
+    fn a_chain_has_an_order_for_each_set_of_candidates_that_may_be_left() {
+        assert_eq!(
+            names(r#"{"m": {"chain": ["b/x", "a/x", "c/x"]}}"#),
+            [
+                "spillway+b+a+c: cb ca cc",
+                "spillway+b+a: cb ca",
+                "spillway+b+c: cb cc",
+                "spillway+a+c: ca cc",
+                "spillway+b: cb cb cb, repeated",
+                "spillway+a: ca ca ca, repeated",
+                "spillway+c: cc cc cc, repeated",
+            ]
+        );
+    }
+
+    #[test]
+    fn fewer_attempts_than_candidates_make_shorter_orders() {
+        assert_eq!(
+            names(r#"{"m": {"chain": ["b/x", "a/x", "c/x"], "failover": {"attempts": 2}}}"#)[0],
+            "spillway+b+a: cb ca"
+        );
+    }
+
+    #[test]
+    fn orders_that_entries_share_are_there_once_and_allow_for_the_most_attempts() {
+        let two = r#"{"m": {"chain": ["a/x"]}, "n": {"chain": ["a/y"], "failover": {"attempts": 5}},
+                      "o": {"chain": ["b/x"], "failover": {"via": "none"}}}"#;
+        assert_eq!(names(two), ["spillway+a: ca ca ca ca ca, repeated"]);
+    }
+
+    #[test]
+    fn two_models_of_one_provider_are_two_attempts_there() {
+        let order = names(r#"{"m": {"chain": ["a/x", "a/y"]}}"#);
+        assert_eq!(order, ["spillway+a+a: ca ca", "spillway+a: ca ca ca, repeated"]);
+    }
+}

@@ -1,0 +1,207 @@
+//! The command line of `spillway render`.
+
+use crate::endpoint::{Endpoint, URL};
+use crate::variables::Variables;
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A static bootstrap.
+    Envoy,
+    /// Manifests.
+    Istio,
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) file: String,
+    pub(super) target: Target,
+    /// Where the proxy finds the module.
+    pub(super) module: String,
+    pub(super) address: String,
+    pub(super) port: u16,
+    /// Priorities instead of composite clusters.
+    pub(super) priority: bool,
+    /// Providers' addresses, where the policy doesn't tell them.
+    pub(super) endpoints: Vec<(String, Endpoint)>,
+    /// The namespace of the manifests.
+    pub(super) namespace: String,
+    pub(super) variables: Variables,
+    /// The command that writes the same again.
+    pub(super) command: String,
+}
+
+const MODULE: [(Target, &str); 2] = [
+    (Target::Envoy, "dist/spillway.wasm"),
+    (Target::Istio, "/var/lib/spillway/spillway.wasm"),
+];
+
+impl Options {
+    /// Of the arguments; on error, what is wrong with them.
+    pub(super) fn of(arguments: &[String]) -> Result<Self, String> {
+        let mut read = Given::default();
+        // No secret is written, so none is needed: what isn't set counts as set.
+        read.variables.assume();
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            let mut value = |what: &str| rest.next().ok_or(format!("{argument} needs {what}"));
+            match argument.as_str() {
+                "--envoy" => read.target(Target::Envoy)?,
+                "--istio" => read.target(Target::Istio)?,
+                "--priority" => read.priority = true,
+                "--assume-env" => {}
+                "--module" => read.module = Some(value("a path")?.clone()),
+                "--listen" => read.listen = Some(listen(value("ADDRESS:PORT")?)?),
+                "--endpoint" => read.endpoints.push(endpoint(value(URL)?)?),
+                "--namespace" => read.namespace = Some(value("a name")?.clone()),
+                "--env-file" => read.variables.add_file(value("a file")?)?,
+                option if option.starts_with("--") => return Err(format!("there is no option {option}")),
+                file => read.file(file)?,
+            }
+        }
+        read.options(command(arguments))
+    }
+}
+
+/// What was found of the options so far.
+#[derive(Default)]
+struct Given {
+    file: Option<String>,
+    target: Option<Target>,
+    module: Option<String>,
+    listen: Option<(String, u16)>,
+    priority: bool,
+    endpoints: Vec<(String, Endpoint)>,
+    namespace: Option<String>,
+    variables: Variables,
+}
+
+impl Given {
+    fn target(&mut self, target: Target) -> Result<(), String> {
+        match self.target.replace(target) {
+            Some(other) if other != target => Err("--envoy or --istio, not both".to_owned()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn file(&mut self, file: &str) -> Result<(), String> {
+        match self.file.replace(file.to_owned()) {
+            Some(_) => Err("render takes one policy file".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    fn options(self, command: String) -> Result<Options, String> {
+        let target = self.target.ok_or("render needs --envoy or --istio")?;
+        let usual = MODULE.iter().find(|(of, _)| *of == target).map(|(_, path)| *path);
+        let (address, port) = self.listen.unwrap_or_else(|| ("127.0.0.1".to_owned(), 10_000));
+        Ok(Options {
+            file: self.file.ok_or("render needs a policy file")?,
+            target,
+            module: self
+                .module
+                .unwrap_or_else(|| usual.unwrap_or_default().to_owned()),
+            address,
+            port,
+            priority: self.priority,
+            endpoints: self.endpoints,
+            namespace: self.namespace.unwrap_or_else(|| "istio-ingress".to_owned()),
+            variables: self.variables,
+            command,
+        })
+    }
+}
+
+/// `127.0.0.1:10000`, `[::]:10000`.
+fn listen(text: &str) -> Result<(String, u16), String> {
+    let wrong = || format!("--listen: {text:?} isn't ADDRESS:PORT, such as 0.0.0.0:10000");
+    let address: std::net::SocketAddr = text.parse().map_err(|_| wrong())?;
+    Ok((address.ip().to_string(), address.port()))
+}
+
+fn endpoint(text: &str) -> Result<(String, Endpoint), String> {
+    let found = text
+        .split_once('=')
+        .and_then(|(name, url)| Some((name.to_owned(), Endpoint::of_url(url)?)));
+    found.ok_or_else(|| format!("--endpoint: {text:?} isn't {URL}"))
+}
+
+/// The arguments as a shell takes them, files of variables left out: they aren't the reader's.
+fn command(arguments: &[String]) -> String {
+    let mut words = vec!["spillway".to_owned(), "render".to_owned()];
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--env-file" => drop(rest.next()),
+            "--assume-env" => {}
+            other => words.push(word(other)),
+        }
+    }
+    words.join(" ")
+}
+
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=,@+[]".contains(c);
+    let printable: String = text
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect();
+    match !printable.is_empty() && printable.chars().all(plain) {
+        true => printable,
+        false => format!("'{}'", printable.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Options;
+
+    fn of(arguments: &[&str]) -> Result<Options, String> {
+        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+        Options::of(&arguments)
+    }
+
+    #[test]
+    fn a_wrong_command_line_says_what_is_wrong() {
+        for (arguments, wrong) in [
+            (&["p.yaml"][..], "render needs --envoy or --istio"),
+            (&["--envoy"], "render needs a policy file"),
+            (&["--envoy", "--istio", "p"], "--envoy or --istio, not both"),
+            (&["--envoy", "p", "q"], "render takes one policy file"),
+            (&["--envoy", "p", "--module"], "--module needs a path"),
+            (
+                &["--listen", "10000"],
+                "--listen: \"10000\" isn't ADDRESS:PORT, such as 0.0.0.0:10000",
+            ),
+            (
+                &["--endpoint", "a"],
+                "--endpoint: \"a\" isn't PROVIDER=http://HOST:PORT or PROVIDER=https://HOST[:PORT]",
+            ),
+            (&["--helm"], "there is no option --helm"),
+        ] {
+            assert_eq!(of(arguments).err().as_deref(), Some(wrong));
+        }
+    }
+
+    #[test]
+    fn the_command_is_kept_without_what_is_of_no_use_to_others() {
+        let options = of(&[
+            "a b.yaml",
+            "--envoy",
+            "--env-file",
+            "/home/me/secrets",
+            "--listen",
+            "[::]:80",
+        ]);
+        let options = options.err().unwrap_or_default();
+        // The file of variables isn't there.
+        assert!(options.starts_with("/home/me/secrets: "), "{options}");
+        let options = of(&["a b.yaml", "--envoy", "--assume-env", "--listen", "[::]:80"]).unwrap();
+        assert_eq!(
+            options.command,
+            "spillway render 'a b.yaml' --envoy --listen [::]:80"
+        );
+        assert_eq!((options.address.as_str(), options.port), ("::", 80));
+    }
+}

@@ -1,0 +1,314 @@
+//! The files in `envoy/` are what their first lines say, and every rendering reads as it should.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::options::Options;
+use super::{Rendered, rendered};
+use crate::agree::{Held, disagreements};
+use crate::source;
+use crate::variables::Variables;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn render(command: &str, text: &str) -> Result<Rendered, String> {
+    let words = command.split_whitespace().skip(2).map(str::to_owned);
+    let arguments: Vec<String> = words.collect();
+    rendered(&Options::of(&arguments)?, text)
+}
+
+/// The command in a file's head.
+fn command(text: &str) -> Option<&str> {
+    let mut head = text.lines().take_while(|line| line.starts_with('#'));
+    head.find_map(|line| {
+        line.trim_start_matches(['#', ' '])
+            .strip_prefix("spillway render ")
+    })
+}
+
+fn shipped() -> Vec<PathBuf> {
+    let files = std::fs::read_dir(root().join("envoy")).unwrap();
+    let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    files
+}
+
+#[test]
+fn the_files_in_envoy_are_rendered() {
+    let files = shipped();
+    assert!(files.len() >= 4, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let command = command(&text).unwrap_or_else(|| panic!("{file:?} doesn't say how it is written"));
+        let policy = root().join(command.split_whitespace().next().unwrap());
+        let policy = std::fs::read_to_string(policy).unwrap();
+        let rendered = render(&format!("spillway render {command}"), &policy).unwrap();
+        let same = rendered.text == text;
+        assert!(
+            same,
+            "{file:?} isn't what `spillway render {command}` writes: ./build.sh render"
+        );
+        assert_eq!(rendered.notes, Vec::<String>::new(), "{file:?}");
+    }
+}
+
+/// The tree of a rendering for Envoy, which agrees with its policy.
+fn envoy(options: &str, policy: &str) -> Value {
+    let rendered = render(&format!("spillway render p.yaml --envoy {options}"), policy).unwrap();
+    assert!(!rendered.text.contains("${"), "{}", rendered.text);
+    let config = source::yaml(&rendered.text).unwrap_or_else(|told| panic!("{told}\n{}", rendered.text));
+    let mut variables = Variables::default();
+    variables.assume();
+    let read = source::read("p.yaml", policy, &variables).unwrap_or_else(|told| panic!("{told}"));
+    let held = Held {
+        name: "p.yaml",
+        read: &read,
+    };
+    let findings = disagreements(&config, Some(&held), &variables).unwrap();
+    assert_eq!(findings, []);
+    config
+}
+
+fn istio(options: &str, policy: &str) -> Vec<Value> {
+    let rendered = render(&format!("spillway render p.yaml --istio {options}"), policy).unwrap();
+    assert!(!rendered.text.contains("${"), "{}", rendered.text);
+    let documents = rendered.text.split("---\n").map(source::yaml);
+    documents.map(Result::unwrap).collect()
+}
+
+fn refusal(options: &str, policy: &str) -> String {
+    render(&format!("spillway render p.yaml {options}"), policy)
+        .err()
+        .unwrap_or_default()
+}
+
+fn notes(options: &str, policy: &str) -> Vec<String> {
+    render(&format!("spillway render p.yaml {options}"), policy)
+        .unwrap()
+        .notes
+}
+
+fn examples() -> Vec<String> {
+    let files = std::fs::read_dir(root().join("examples/policies")).unwrap();
+    files
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect()
+}
+
+/// Three local providers, two of them in a native chain.
+const LOCAL: &str = r#"
+version: 1
+host: {body_pause: true}
+failover: {via: native, retry_on: [connect, 503], retry_budget: 0.125, retry_after_max: 0s}
+providers:
+  a: {cluster: ca, dialect: openai, authority: "a.internal:8000", models: {m: {}}}
+  b: {cluster: cb, dialect: openai, authority: "10.0.0.1:8000", models: {m: {}}}
+  c: {cluster: cc, dialect: openai, models: {m: {}}}
+models:
+  m: {chain: [a/m, b/m]}
+  n: {chain: [c/m], failover: {via: none}}
+bounds: {request_body: 100MiB}
+"#;
+
+#[test]
+fn every_example_becomes_a_configuration_that_agrees_with_it() {
+    for policy in examples() {
+        envoy("", &policy);
+        istio("", &policy);
+    }
+    for options in ["", "--priority"] {
+        envoy(options, LOCAL);
+    }
+}
+
+#[test]
+fn an_address_that_the_cluster_s_name_tells_is_no_guess() {
+    let text = include_str!("../../../../examples/policies/headers-first.yaml");
+    assert_eq!(notes("--istio", text), Vec::<String>::new());
+}
+
+#[test]
+fn a_policy_in_json_becomes_the_same() {
+    let tree = source::yaml(LOCAL).unwrap();
+    assert_eq!(envoy("", &tree.to_string()), envoy("", LOCAL));
+}
+
+#[test]
+fn local_providers_are_reached_plainly_and_by_what_is_told_of_them() {
+    let of = |config: &Value, at: usize| {
+        let cluster = &config["static_resources"]["clusters"][at];
+        let address = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"];
+        let tls = if cluster["transport_socket"].is_null() {
+            "plain"
+        } else {
+            "TLS"
+        };
+        format!(
+            "{} {} {} {tls}",
+            cluster["type"], address["address"], address["port_value"]
+        )
+        .replace('"', "")
+    };
+    let config = envoy("", LOCAL);
+    assert_eq!(of(&config, 0), "STRICT_DNS a.internal 8000 plain");
+    assert_eq!(of(&config, 1), "STATIC 10.0.0.1 8000 plain");
+    assert_eq!(of(&config, 2), "STRICT_DNS cc 80 plain");
+    let guess = "provider c has no authority, so http://cc:80 is written; --endpoint c=URL says better";
+    assert_eq!(notes("--envoy", LOCAL), [guess]);
+    let told = "--endpoint c=https://c.example.com";
+    assert_eq!(of(&envoy(told, LOCAL), 2), "LOGICAL_DNS c.example.com 443 TLS");
+    assert_eq!(notes(&format!("--envoy {told}"), LOCAL), Vec::<String>::new());
+}
+
+#[test]
+fn the_policy_s_numbers_stand_where_the_router_reads_them() {
+    let config = envoy("", LOCAL);
+    let listener = &config["static_resources"]["listeners"][0];
+    assert_eq!(listener["per_connection_buffer_limit_bytes"], 128 << 20);
+    let routes = &listener["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
+        [0]["routes"];
+    let retry = &routes[0]["route"]["retry_policy"];
+    assert_eq!(
+        retry["retry_back_off"],
+        json!({"base_interval": "0.25s", "max_interval": "10s"})
+    );
+    assert_eq!(
+        retry["rate_limited_retry_back_off"],
+        Value::Null,
+        "retry_after_max is nothing"
+    );
+    let clusters = config["static_resources"]["clusters"].as_array().unwrap();
+    let alone = clusters
+        .iter()
+        .find(|cluster| cluster["name"] == "spillway+a")
+        .unwrap();
+    let budget = &alone["circuit_breakers"]["thresholds"][0]["retry_budget"];
+    assert_eq!(
+        budget,
+        &json!({"budget_percent": {"value": 12.5}, "min_retry_concurrency": 3})
+    );
+    assert!(
+        !clusters.iter().any(|cluster| cluster["name"] == "spillway+c"),
+        "c fails over nowhere"
+    );
+}
+
+#[test]
+fn waits_that_differ_between_models_are_noted() {
+    let policy = LOCAL.replace(
+        "{chain: [c/m], failover: {via: none}}",
+        "{chain: [c/m], failover: {backoff: {base: 2s}}}",
+    );
+    let notes = notes("--envoy --endpoint c=http://c", &policy);
+    assert_eq!(notes.len(), 1);
+    assert!(
+        notes[0].starts_with("n: Envoy's route has one backoff"),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn what_older_envoys_crash_of_is_noted() {
+    let text = LOCAL.replace("retry_on: [connect, 503]", "attempts: 2");
+    let notes = notes("--envoy --priority --endpoint c=http://c", &text);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(
+        notes[0].starts_with("m: failover.retry_on has stream_error"),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn what_cannot_be_rendered_is_refused_in_words() {
+    let same = LOCAL.replace("cluster: cb", "cluster: ca");
+    assert!(refusal("--envoy", &same).contains("providers a and b have the same cluster"));
+    let named = LOCAL.replace("cluster: ca", "cluster: outbound|8000||a.internal");
+    assert!(refusal("--istio", &named).contains("provider a: Istio's own clusters say of no endpoint"));
+    assert!(
+        refusal("--istio --module oci://r/spillway", LOCAL).contains("a file of the gateway's container")
+    );
+    assert!(refusal("--istio --priority", LOCAL).contains("--priority is of --envoy"));
+    assert!(refusal("--envoy --priority", &examples()[0]).contains("no model has failover.via: native"));
+    assert!(refusal("--envoy --endpoint d=http://d", LOCAL).contains("there is no provider \"d\""));
+    assert!(refusal("--envoy", "version: 2").starts_with("p.yaml: refused\nversion: is 2 (allowed: 1)"));
+}
+
+#[test]
+fn a_plugin_where_istio_s_will_do_and_a_filter_where_it_will_not() {
+    let kinds = |documents: &[Value]| -> Vec<String> {
+        let kind = |document: &Value| document["kind"].as_str().unwrap().to_owned();
+        documents.iter().map(kind).collect()
+    };
+    let text = include_str!("../../../../examples/policies/headers-first.yaml");
+    let documents = istio(
+        "--module oci://registry.example/spillway:1 --namespace edge",
+        text,
+    );
+    assert_eq!(
+        kinds(&documents),
+        ["WasmPlugin", "EnvoyFilter", "DestinationRule"]
+    );
+    let plugin = &documents[0];
+    assert_eq!(plugin["metadata"]["namespace"], "edge");
+    assert_eq!(plugin["spec"]["url"], "oci://registry.example/spillway:1");
+    assert_eq!(plugin["spec"]["failStrategy"], "FAIL_RELOAD");
+    assert_eq!(plugin["spec"]["pluginConfig"], source::yaml(text).unwrap());
+    assert_eq!(
+        plugin["spec"]["vmConfig"]["env"],
+        json!([{"name": "AZURE_API_KEY", "valueFrom": "HOST"}, {"name": "SPILLWAY_HASH_KEY", "valueFrom": "HOST"}])
+    );
+    assert_eq!(documents[2]["spec"]["host"], "vllm.models.svc.cluster.local");
+
+    let documents = istio("", LOCAL);
+    assert_eq!(kinds(&documents), ["EnvoyFilter"]);
+    let patches = documents[0]["spec"]["configPatches"].as_array().unwrap();
+    let values = |kind: &str| -> Vec<&Value> {
+        let of = patches.iter().filter(|patch| patch["applyTo"] == kind);
+        of.map(|patch| &patch["patch"]["value"]).collect()
+    };
+    let config = &values("HTTP_FILTER")[0]["typed_config"]["config"];
+    assert_eq!(config["allow_on_headers_stop_iteration"], true);
+    assert_eq!(config["configuration"]["value"], source::yaml(LOCAL).unwrap());
+    // What Envoy itself is given.
+    let clusters = envoy("", LOCAL.trim_start())["static_resources"]["clusters"].clone();
+    let mut expected = clusters.as_array().unwrap().clone();
+    let mut found: Vec<Value> = values("CLUSTER").into_iter().cloned().collect();
+    let module = "/var/lib/spillway/spillway.wasm";
+    for cluster in expected.iter_mut().chain(&mut found) {
+        let at = "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions/http_filters/0/typed_config/config/vm_config/code/local/filename";
+        if let Some(filename) = cluster.pointer_mut(at) {
+            *filename = json!(module);
+        }
+    }
+    assert_eq!(found, expected);
+    assert_eq!(values("HTTP_ROUTE").len(), 2);
+}
+
+#[test]
+fn a_public_provider_under_istio_s_name_gets_an_entry_and_a_rule() {
+    let policy = "
+version: 1
+providers:
+  OpenAI_eu: {cluster: 'outbound|443||api.openai.com', dialect: openai, authority: api.openai.com, models: {m: {}}}
+models: {'*': {chain: [OpenAI_eu/m]}}
+";
+    let documents = istio("", policy);
+    let [_, filter, entry, rule] = documents.as_slice() else {
+        panic!("{documents:?}")
+    };
+    assert!(!filter.to_string().contains("\"CLUSTER\""), "{filter}");
+    assert_eq!(entry["metadata"]["name"], "spillway-openai-eu");
+    assert_eq!(
+        entry["spec"]["ports"],
+        json!([{"number": 443, "name": "http", "protocol": "HTTP"}])
+    );
+    let tls = &rule["spec"]["trafficPolicy"]["tls"];
+    assert_eq!(
+        (&tls["mode"], &tls["sni"]),
+        (&json!("SIMPLE"), &json!("api.openai.com"))
+    );
+}

@@ -1,0 +1,122 @@
+//! An answer that came by the host's router: whose it is, what the attempts before it cost, and what the client is told
+//! when there is none.
+
+use crate::dialect::{Endpoint, ErrorKind, error_body};
+use crate::policy::{Exhausted, Policy};
+use crate::store::Store;
+
+use super::admit::Admitted;
+use super::attempt::Tried;
+use super::foreign::Pair;
+use super::relay::{Arrived, Spent};
+use super::respond::ResponseHead;
+use super::{Edit, Reply, Turn};
+
+/// The header that names what of a request its answer's provider has no place for.
+pub(super) const DROPPED: &str = "x-spillway-dropped";
+
+impl Admitted {
+    /// Takes over what the attempts handed back: who answers, since when, and whose breaker is still to be told. Answers
+    /// what turns the attempt's changes to the answer back, the provider's own status first if an attempt changed it.
+    pub(super) fn arrive<S: Store>(&mut self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>) -> Came {
+        let Some(relay) = self.relay else {
+            return Came::default();
+        };
+        let found = relay.arrived(&turn.gateway.policy, head);
+        let mut edits = Vec::new();
+        if let Some((hop, tried)) = found.answering() {
+            self.fallback |= found.tried.first().is_some_and(|(first, _)| first != hop);
+            self.hop = *hop;
+            self.pass = tried.pass();
+            self.sent = tried.began();
+            self.record.provider.clone_from(&tried.place.provider);
+            self.strip_usage = self.was_asked_for_usage(&turn.gateway.policy);
+            edits.extend(dropped(tried));
+        }
+        self.take_note(turn, &found);
+        let status = found.status;
+        edits.extend(status.map(|status| Edit::set(":status", status.to_string())));
+        Came { status, edits }
+    }
+
+    /// Learns at the end, where no answer came, what became of the attempts.
+    pub(super) fn recall<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
+    ) {
+        if let Some(relay) = self.relay {
+            let tried = relay.tried(&turn.gateway.policy, property);
+            self.take_note(turn, &Arrived { tried, status: None });
+        }
+    }
+
+    fn take_note<S: Store>(&mut self, turn: &mut Turn<'_, S>, found: &Arrived) {
+        self.record.attempts = found.note(turn);
+        let relay = self.relay;
+        self.spent = relay.and_then(|relay| Spent::of(relay, &found.tried, self.hop.provider));
+    }
+
+    /// Whether the attempt that answers asked for usage, and the client hadn't. A translated stream always tells it.
+    fn was_asked_for_usage(&self, policy: &Policy) -> bool {
+        let speaks = matches!(self.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
+        let asks = self.relay.is_some_and(|relay| relay.asks_usage);
+        let provider = policy.providers.get(self.hop.provider);
+        let told = provider.is_some_and(|p| p.include_usage || Pair::of(self.endpoint, p).is_some());
+        speaks && asks && told
+    }
+
+    /// What the client is told when every attempt failed, instead of the last one's answer or the router's own words.
+    pub(super) fn instead(&self, policy: &Policy, head: &ResponseHead<'_>, status: u16) -> Option<Reply> {
+        self.relay?;
+        let named = policy.models.iter().find(|route| route.name == self.record.model);
+        let rules = &named.or(policy.any_model.as_ref())?.failover;
+        let routers = head.details() != b"via_upstream";
+        let failed = routers && status >= 500 || rules.on.statuses.binary_search(&status).is_ok();
+        match (&rules.exhausted, routers) {
+            (Some(answer), _) if failed => Some(exhausted(answer)),
+            (None, true) if failed => Some(unanswered(self.endpoint, status)),
+            (Some(_) | None, _) => None,
+        }
+    }
+}
+
+/// What an answer turned out to be.
+#[derive(Debug, Default)]
+pub(super) struct Came {
+    /// The provider's own status, where an attempt had it changed.
+    pub(super) status: Option<u16>,
+    pub(super) edits: Vec<Edit>,
+}
+
+fn dropped(tried: &Tried) -> Option<Edit> {
+    let names = tried.dropped.join(", ");
+    (!names.is_empty()).then(|| Edit::set(DROPPED, names))
+}
+
+/// The policy's own last answer.
+pub(super) fn exhausted(answer: &Exhausted) -> Reply {
+    let kind = if answer.body.starts_with('{') {
+        "application/json"
+    } else {
+        "text/plain; charset=utf-8"
+    };
+    let headers = [("content-type", kind), ("x-spillway-exhausted", "true")];
+    Reply {
+        status: answer.status,
+        headers: headers.map(|(name, value)| (name.into(), value.into())).to_vec(),
+        body: answer.body.clone().into_bytes(),
+        details: "spillway_exhausted",
+    }
+}
+
+/// The router's own words in the client's dialect.
+fn unanswered(endpoint: Endpoint, status: u16) -> Reply {
+    let message = "no provider answered this request";
+    Reply {
+        status,
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: error_body(endpoint.dialect(), ErrorKind::Unavailable, message, "no_answer"),
+        details: "spillway_exhausted",
+    }
+}

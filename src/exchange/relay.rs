@@ -1,0 +1,336 @@
+//! The gateway role's part of native failing over: which candidates the host's router tries, how long it waits for
+//! each, and what came of them.
+//!
+//! Its invariant: what the router may do is decided here alone; a client's own `x-envoy-` headers never reach it.
+
+use core::time::Duration;
+
+use crate::breaker::{Pass, StateName};
+use crate::failover::Times;
+use crate::policy::{Charge, Failover, Hop, Mode, ModelRoute, Policy, Via};
+use crate::report::metric::{GaveUp, Metric, StatusClass};
+use crate::report::record::{Tried as Line, milliseconds};
+use crate::route::Need;
+use crate::store::Store;
+use crate::time::Instant;
+
+use super::attempt::{MOST_ATTEMPTS, ORDER, OWN_STATUS, Order, Place, RETRY, Tried, tried_key};
+use super::plan::Plan;
+use super::{Edit, ResponseHead, Turn};
+
+/// What an answer that came by the router is read with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relay {
+    /// How many attempts there may have been.
+    attempts: u32,
+    /// The client's stream would have usage asked for, where the provider wants that.
+    pub(super) asks_usage: bool,
+    /// The provider whose limits were set aside from.
+    first: usize,
+    /// Whose tokens are charged.
+    charge: Charge,
+}
+
+/// Where an exchange goes first, and all that is known of it.
+pub(super) struct Start<'a> {
+    pub(super) hop: Hop,
+    pub(super) pass: Option<Pass>,
+    pub(super) need: Need<'a>,
+    /// Tokens of the prompt.
+    pub(super) prompt: u64,
+    pub(super) path: &'a str,
+    pub(super) authority: &'a str,
+    /// The client's headers of its protocol.
+    pub(super) headers: Vec<(String, String)>,
+    /// How long the client waits.
+    pub(super) deadline: Option<Duration>,
+}
+
+/// Whether the router fails over for this model.
+pub(super) fn is_native(policy: &Policy, route: &ModelRoute) -> bool {
+    route.failover.via == Via::Native && policy.mode == Mode::Enforce
+}
+
+/// Hands the order over, and answers what the router must be told.
+pub(super) fn set_out<S: Store>(
+    turn: &mut Turn<'_, S>,
+    plan: &Plan<'_>,
+    start: Start<'_>,
+) -> (Relay, Vec<Edit>) {
+    let rules = &plan.route.failover;
+    let hops = candidates(turn, plan, &start);
+    let policy = &turn.gateway.policy;
+    let attempts = attempts(rules, plan, hops.len());
+    let patience = Patience::of(plan, &start, attempts);
+    let places: Vec<Place> = hops.iter().filter_map(|hop| Place::of(policy, *hop)).collect();
+    let mut edits = cluster_edits(&places);
+    edits.extend(router_edits(rules, attempts));
+    edits.extend(patience.edits());
+    let relay = Relay {
+        attempts,
+        asks_usage: plan.facts.stream && plan.facts.include_usage != Some(true),
+        first: start.hop.provider,
+        charge: rules.charge,
+    };
+    let order = Order {
+        path: start.path.to_owned(),
+        authority: start.authority.to_owned(),
+        model: plan.route.name.clone(),
+        asked: plan.facts.model.clone().into_owned(),
+        stream: plan.facts.stream,
+        headers: start.headers,
+        places,
+        attempts,
+        pass: start.pass.map(Pass::pack).unwrap_or_default(),
+        prompt: start.prompt,
+        patience_ms: milliseconds(patience.each.min(patience.all)),
+    };
+    let property = (ORDER.to_owned(), order.to_bytes());
+    turn.effects.properties.push(property);
+    (relay, edits)
+}
+
+/// The first candidate, and those that would be let go after it.
+fn candidates<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: &Start<'_>) -> Vec<Hop> {
+    let mut hops = vec![start.hop];
+    // What lives at one provider stays there.
+    if !plan.facts.pinned {
+        let search = turn.gateway.search(plan.route, start.need);
+        let others = search.standby(start.hop, turn.store, turn.now.monotonic);
+        hops.extend(others.into_iter().filter(|hop| {
+            let tokens = plan.tokens(turn, Some(*hop));
+            !plan.is_too_long(turn, *hop, tokens)
+        }));
+    }
+    hops.truncate(usize::try_from(plan.route.failover.attempts).unwrap_or(usize::MAX));
+    hops
+}
+
+/// Each candidate once; a single one is asked again, unless what it made the first time would be there twice.
+fn attempts(rules: &Failover, plan: &Plan<'_>, candidates: usize) -> u32 {
+    match candidates {
+        0 | 1 if plan.facts.pinned => 1,
+        0 | 1 => rules.attempts,
+        several => u32::try_from(several).unwrap_or(MOST_ATTEMPTS),
+    }
+}
+
+/// The composite cluster that tries these providers in this order.
+fn cluster_edits(places: &[Place]) -> Vec<Edit> {
+    let mut edits = vec![Edit::set("x-spillway-cluster", composite(places))];
+    if places.len() == 1 {
+        // The same provider again: that route waits in between, where a move to another needn't.
+        edits.push(Edit::set("x-spillway-repeats", "true"));
+    }
+    edits
+}
+
+fn composite(places: &[Place]) -> String {
+    let providers = places.iter().map(|place| place.provider.as_str());
+    providers.fold("spillway".to_owned(), |name, provider| name + "+" + provider)
+}
+
+/// What the router is told about retries: every header of it, so that none is a client's.
+fn router_edits(rules: &Failover, attempts: u32) -> [Edit; 3] {
+    let on = &rules.on;
+    let mut when = "retriable-status-codes".to_owned();
+    if on.connect {
+        when.push_str(",connect-failure,refused-stream");
+    }
+    if on.reset || on.timeout || on.first_token {
+        when.push_str(",reset");
+    }
+    [
+        Edit::set("x-envoy-retry-on", when),
+        Edit::set("x-envoy-max-retries", attempts.saturating_sub(1).to_string()),
+        Edit::set("x-envoy-retriable-status-codes", RETRY.to_string()),
+    ]
+}
+
+/// How long the router waits.
+struct Patience {
+    /// For an attempt: for its first token where it streams, for its end where it doesn't; zero for no bound.
+    each: Duration,
+    /// For all attempts together: so many times an answer's time, and never longer than the client waits.
+    all: Duration,
+}
+
+impl Patience {
+    fn of(plan: &Plan<'_>, start: &Start<'_>, attempts: u32) -> Self {
+        let rules = &plan.route.failover;
+        let times = Times::of(rules, start.prompt, plan.facts.max_tokens, None);
+        let each = if plan.facts.stream && rules.on.first_token {
+            times.first_token
+        } else if rules.on.timeout {
+            times.whole
+        } else {
+            Duration::ZERO
+        };
+        let all = times.whole.saturating_mul(attempts);
+        let all = start.deadline.map_or(all, |deadline| deadline.min(all));
+        Self { each, all }
+    }
+
+    fn edits(&self) -> [Edit; 2] {
+        let milliseconds = |span| milliseconds(span).to_string();
+        let all = self.all.max(Duration::from_millis(1));
+        [
+            Edit::set("x-envoy-upstream-rq-per-try-timeout-ms", milliseconds(self.each)),
+            Edit::set("x-envoy-upstream-rq-timeout-ms", milliseconds(all)),
+        ]
+    }
+}
+
+/// What the attempts handed back.
+#[derive(Debug, Default)]
+pub(super) struct Arrived {
+    /// The attempts, in order, as far as they are known.
+    pub(super) tried: Vec<(Hop, Tried)>,
+    /// The provider's own status, where an attempt had it changed.
+    pub(super) status: Option<u16>,
+}
+
+impl Relay {
+    /// Reads what the attempts handed back, at the answer's headers.
+    pub(super) fn arrived(self, policy: &Policy, head: &ResponseHead<'_>) -> Arrived {
+        let own = head
+            .headers
+            .first(OWN_STATUS)
+            .filter(|_| head.status() == Some(RETRY));
+        Arrived {
+            tried: self.tried(policy, head.property),
+            status: own.and_then(|value| core::str::from_utf8(value).ok()?.parse().ok()),
+        }
+    }
+
+    /// What became of the attempts, as far as it is known.
+    pub(super) fn tried(
+        self,
+        policy: &Policy,
+        property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
+    ) -> Vec<(Hop, Tried)> {
+        let read = |number| {
+            let key = format!("wasm.{}", tried_key(number));
+            let tried = Tried::of(&property(&["filter_state", &key])?)?;
+            Some((tried.place.hop(policy)?, tried))
+        };
+        (1..=self.attempts.min(MOST_ATTEMPTS)).filter_map(read).collect()
+    }
+}
+
+impl Arrived {
+    /// The attempt whose answer this is; none when the router itself answers.
+    pub(super) fn answering(&self) -> Option<&(Hop, Tried)> {
+        let last = self.tried.last()?;
+        (last.1.gave_up.is_none() || self.status.is_some()).then_some(last)
+    }
+
+    /// Counts the attempts that were given up, and keeps all for the record.
+    pub(super) fn note<S: Store>(&self, turn: &mut Turn<'_, S>) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for (hop, tried) in &self.tried {
+            if let Some(why) = tried.gave_up {
+                count(turn, hop.provider, why, tried.status);
+            }
+            let states = tried.turned.iter().filter_map(|name| StateName::named(name));
+            for state in states {
+                turn.count(Metric::BreakerTransition(hop.provider, state.as_str()));
+            }
+            lines.push(line(tried));
+        }
+        lines
+    }
+}
+
+fn count<S: Store>(turn: &mut Turn<'_, S>, provider: usize, why: GaveUp, status: Option<u16>) {
+    turn.count(Metric::GaveUp(provider, why));
+    match (why, status) {
+        (GaveUp::Connect, _) => turn.count(Metric::Connect(provider)),
+        (GaveUp::StreamError, _) => turn.count(Metric::StreamError(provider)),
+        (_, Some(status)) => turn.count(Metric::Upstream(provider, StatusClass::of(status))),
+        (
+            GaveUp::Reset | GaveUp::Timeout | GaveUp::RateLimited | GaveUp::Status | GaveUp::Malformed,
+            None,
+        ) => {}
+    }
+}
+
+fn line(tried: &Tried) -> Line {
+    Line {
+        provider: tried.place.provider.clone(),
+        model: tried.place.model.clone(),
+        status: tried.status,
+        gave_up: tried.gave_up.map_or("", |why| why.as_str()),
+        ms: tried.ms,
+        wait_ms: tried.wait_ms,
+        tokens: tried.prompt,
+    }
+}
+
+impl Tried {
+    /// The leave of the breaker, if that wasn't told yet.
+    pub(super) fn pass(&self) -> Option<Pass> {
+        Pass::unpack(self.pass.as_deref()?)
+    }
+
+    /// When the attempt began.
+    pub(super) fn began(&self) -> Instant {
+        Instant(self.sent)
+    }
+}
+
+/// What attempts cost that were given up.
+#[derive(Debug)]
+pub(super) struct Spent {
+    /// The provider whose limits were set aside from.
+    pub(super) first: usize,
+    /// The attempts that were given up: at whom, and how many tokens it is thought to have read.
+    lost: Vec<(usize, u64)>,
+    charge: Charge,
+}
+
+impl Spent {
+    /// None where there was but one attempt, at the provider that was chosen.
+    pub(super) fn of(relay: Relay, tried: &[(Hop, Tried)], answering: usize) -> Option<Box<Self>> {
+        let lost = tried.iter().filter(|(_, tried)| tried.gave_up.is_some());
+        let lost: Vec<(usize, u64)> = lost.map(|(hop, tried)| (hop.provider, tried.prompt)).collect();
+        let plain = lost.is_empty() && answering == relay.first;
+        (!plain).then(|| {
+            Box::new(Self {
+                first: relay.first,
+                lost,
+                charge: relay.charge,
+            })
+        })
+    }
+
+    /// What the caller pays for beside the answer.
+    pub(super) fn charged(&self) -> u64 {
+        match self.charge {
+            Charge::All => self
+                .lost
+                .iter()
+                .fold(0, |sum, (_, more)| sum.saturating_add(*more)),
+            Charge::Final => 0,
+        }
+    }
+
+    /// What one provider was sent: requests and tokens, the answer's among them if it gave it.
+    pub(super) fn at(&self, provider: usize, answer: (usize, u64)) -> (u64, u64) {
+        let all = self.lost.iter().copied().chain([answer]);
+        let here = all.filter(|(at, _)| *at == provider);
+        here.fold((0, 0), |(requests, tokens): (u64, u64), (_, more)| {
+            (requests.saturating_add(1), tokens.saturating_add(more))
+        })
+    }
+
+    /// Everybody who was asked, but the first; each once.
+    pub(super) fn others(&self, answering: usize) -> Vec<usize> {
+        let mut others: Vec<usize> = self.lost.iter().map(|(provider, _)| *provider).collect();
+        others.push(answering);
+        others.sort_unstable();
+        others.dedup();
+        others.retain(|provider| *provider != self.first);
+        others
+    }
+}

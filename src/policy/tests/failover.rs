@@ -1,0 +1,94 @@
+//! Failing over: what the section becomes, for all models and for one.
+
+use core::time::Duration;
+
+use serde_json::json;
+
+use super::super::{Backoff, Charge, Failover, Grown, Incompatible, Via};
+use super::{least, read, with};
+
+#[test]
+fn nothing_fails_over_unless_asked_for() {
+    let policy = read(&least()).unwrap();
+    assert_eq!(policy.failover, Failover::default());
+    assert_eq!(policy.models[0].failover, policy.failover);
+    assert_eq!((policy.failover.via, policy.failover.attempts), (Via::None, 3));
+    let on = &policy.failover.on;
+    assert!(on.connect && on.reset && on.timeout && on.stream_error && on.first_token);
+    assert_eq!(on.statuses, [408, 429, 500, 502, 503, 504, 529]);
+}
+
+#[test]
+fn a_model_s_section_is_laid_over_the_policy_s() {
+    let mut document = with(
+        "failover",
+        json!({
+            "via": "native", "attempts": 2, "retry_on": ["connect", 503, 500, 503], "backoff": {"base": "1s"},
+            "retry_after_max": "0s", "retry_budget": 0.5, "charge": "final", "incompatible": "drop",
+            "timeouts": {"first_token": {"base": "5s", "per_1k_prompt": "1s"}, "whole": {"per_1k_output": "10s"}},
+            "deadline_header": "X-Deadline-Ms", "exhausted": {"status": 200, "body": {"sorry": true}},
+        }),
+    );
+    document["host"] = json!({"body_pause": true});
+    document["models"]["*"] = json!({
+        "chain": ["openai/gpt-4o"],
+        "failover": {"via": "callout", "timeouts": {"first_token": {"base": "9s"}}},
+    });
+    let policy = read(&document).unwrap();
+    let common = &policy.models[0].failover;
+    assert_eq!(common, &policy.failover);
+    assert_eq!(
+        (common.via, common.attempts, common.charge),
+        (Via::Native, 2, Charge::Final)
+    );
+    assert!(common.on.connect && !common.on.reset && !common.on.first_token);
+    assert_eq!(common.on.statuses, [500, 503]);
+    let (base, max) = (Duration::from_secs(1), Duration::from_secs(10));
+    assert_eq!(common.backoff, Backoff { base, max });
+    assert_eq!(
+        (common.retry_after_max, common.retry_budget),
+        (Duration::ZERO, 0.5)
+    );
+    assert_eq!(common.incompatible, Incompatible::Drop);
+    assert_eq!(common.deadline_header.as_deref(), Some("x-deadline-ms"));
+    let answer = common.exhausted.as_ref().unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"sorry":true}"#));
+    assert_eq!(
+        common.timeouts.first_token.of(2_500, 9_999),
+        Duration::from_millis(7_500)
+    );
+    assert_eq!(common.timeouts.whole.per_1k_output, Duration::from_secs(10));
+
+    let own = &policy.any_model.as_ref().unwrap().failover;
+    assert_eq!((own.via, own.attempts), (Via::Callout, 2));
+    assert_eq!(own.timeouts.first_token.of(1_000, 0), Duration::from_secs(10));
+}
+
+#[test]
+fn a_chain_of_more_than_three_is_no_chain_for_the_router() {
+    let mut document = with("host", json!({"body_pause": true}));
+    for model in ["b", "c", "d"] {
+        document["providers"]["openai"]["models"][model] = json!({});
+    }
+    document["models"]["gpt-4o"] = json!({
+        "chain": ["openai/gpt-4o", "openai/b", "openai/c", "openai/d"], "failover": {"via": "native"},
+    });
+    assert_eq!(
+        read(&document).unwrap_err(),
+        "models.gpt-4o.chain: has 4 hops (allowed: at most 3 where failover.via is native)"
+    );
+    document["models"]["gpt-4o"]["failover"]["via"] = json!("callout");
+    assert_eq!(read(&document).unwrap().models[0].chain.len(), 4);
+}
+
+#[test]
+fn a_span_grows_with_tokens_and_never_overflows() {
+    let second = Duration::from_secs(1);
+    let grown = Grown {
+        base: second,
+        per_1k_prompt: second,
+        per_1k_output: second,
+    };
+    assert_eq!(grown.of(500, 1_500), 3 * second);
+    assert!(grown.of(u64::MAX, u64::MAX) > 1_000_000 * second);
+}

@@ -1,0 +1,159 @@
+//! One exchange with its worker: reached by its stream's callbacks, by the tick, and by the answers to its calls.
+//!
+//! Its invariant: a call that couldn't be made is answered at once, so that the exchange never waits for nothing.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use crate::exchange::{Call, CallAnswer, Ending, Exchange, Flow, Step, Turn, Weight};
+use crate::policy::Bounds;
+use crate::report::Record;
+use crate::time::Instant;
+
+use super::host::{self, Buffer, Map};
+use super::step::{property, send};
+use super::store::SharedData;
+use super::worker::Worker;
+
+/// The longest that a call is given, in milliseconds: the host's type ends there, and no provider takes a day.
+const LONGEST_CALL_MS: u128 = 86_400_000;
+
+/// One exchange.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// The host's id of its stream.
+    id: u32,
+    worker: Rc<Worker>,
+    exchange: RefCell<Exchange>,
+    weight: Cell<Weight>,
+    /// The tick looks at it.
+    watched: Cell<bool>,
+    /// The call that is on its way.
+    token: Cell<Option<u32>>,
+}
+
+impl Line {
+    pub(super) fn new(id: u32, worker: Rc<Worker>) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            worker,
+            exchange: RefCell::default(),
+            weight: Cell::default(),
+            watched: Cell::default(),
+            token: Cell::default(),
+        })
+    }
+
+    /// The host's id of its stream.
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Whether a callback with a body of this size changes nothing: the commonest ones needn't read a clock.
+    pub(super) fn only_waits(&self, size: usize) -> bool {
+        let bounds: &Bounds = &self.worker.gateway.policy.bounds;
+        self.exchange.borrow().only_waits(bounds, size)
+    }
+
+    /// Whether `look` says so of the exchange.
+    pub(super) fn is(&self, look: impl FnOnce(&Exchange) -> bool) -> bool {
+        look(&self.exchange.borrow())
+    }
+
+    /// Takes the exchange on by one callback. Calls that it asks for are made.
+    pub(super) fn step(
+        self: &Rc<Self>,
+        run: impl FnOnce(Exchange, &mut Turn<'_, SharedData>) -> (Exchange, Step),
+    ) -> Step {
+        let (mut exchange, mut step) = self.worker.turn(|turn| run(self.exchange.take(), turn));
+        while let Flow::Call(call) = &step.flow {
+            if let Some(token) = dispatch(call) {
+                self.token.set(Some(token));
+                self.worker.await_call(token, self);
+                break;
+            }
+            (exchange, step) = self
+                .worker
+                .turn(|turn| exchange.called(turn, CallAnswer::unsent()));
+        }
+        self.weigh(exchange.weight());
+        let watched = exchange.due().is_some();
+        if self.watched.replace(watched) != watched {
+            self.worker.watch(self, watched);
+        }
+        self.exchange.replace(exchange);
+        step
+    }
+
+    fn weigh(&self, weight: Weight) {
+        let before = self.weight.replace(weight);
+        if before != weight {
+            self.worker.reweigh(before, weight);
+        }
+    }
+
+    /// When it is to be woken.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.exchange.borrow().due()
+    }
+
+    /// Its time has come. To be called with its stream as the host's effective context.
+    pub(super) fn wake(self: &Rc<Self>) {
+        let step = self.step(Exchange::woken);
+        say(&step);
+    }
+
+    /// Its call was answered: what came is the host's to be read now.
+    pub(super) fn answered(self: &Rc<Self>, body_size: usize) {
+        self.token.set(None);
+        let answer = CallAnswer {
+            headers: host::headers(Map::CallResponse).unwrap_or_default(),
+            body: host::read_buffer(Buffer::CallResponse, 0, body_size).unwrap_or_default(),
+            unsent: false,
+        };
+        let step = self.step(|exchange, turn| exchange.called(turn, answer));
+        say(&step);
+    }
+
+    /// The stream is over.
+    pub(super) fn end(self: &Rc<Self>, ending: impl FnOnce() -> Ending) -> Option<Box<Record>> {
+        self.weigh(Weight::default());
+        if self.watched.take() {
+            self.worker.watch(self, false);
+        }
+        if let Some(token) = self.token.take() {
+            self.worker.forget_call(token);
+        }
+        match self.exchange.take() {
+            Exchange::Start | Exchange::Bypassed => None,
+            Exchange::Done(record) => Some(record),
+            mut open => self.worker.turn(|turn| {
+                open.recall(turn, &property);
+                open.end(turn, ending())
+            }),
+        }
+    }
+}
+
+/// Outside of a stream's own callbacks there is nothing to edit or to let go on: an answer of ours is all there can be.
+fn say(step: &Step) {
+    if let Flow::Reply(reply) = &step.flow {
+        send(reply);
+    }
+}
+
+fn dispatch(call: &Call) -> Option<u32> {
+    let headers: Vec<(&str, &str)> = call
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let timeout = u64::try_from(call.timeout.as_millis().clamp(1, LONGEST_CALL_MS)).unwrap_or(1);
+    host::call(
+        &call.cluster,
+        headers,
+        &call.body,
+        core::time::Duration::from_millis(timeout),
+    )
+    .ok()
+}

@@ -1,0 +1,142 @@
+//! One attempt's context, in the provider role: callbacks in, steps out.
+
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
+use crate::exchange::attempt::Attempt;
+use crate::exchange::{Body, Flow, RequestHead, ResponseHead, Step, Turn};
+use crate::headers::Headers;
+
+use super::host::{self, Buffer, Map};
+use super::step::{Target, apply, property};
+use super::store::SharedData;
+use super::worker::Worker;
+
+/// The context of one attempt.
+pub(super) struct Upstream {
+    /// None when the policy was refused: then nothing is touched.
+    worker: Option<Rc<Worker>>,
+    attempt: Attempt,
+    /// The request's headers, while they are held.
+    held: Option<Headers>,
+}
+
+impl Upstream {
+    pub(super) fn new(worker: Option<Rc<Worker>>) -> Self {
+        Self {
+            worker,
+            attempt: Attempt::Start,
+            held: None,
+        }
+    }
+
+    fn step(
+        &mut self,
+        run: impl FnOnce(Attempt, &mut Turn<'_, SharedData>) -> (Attempt, Step),
+    ) -> Option<Step> {
+        let worker = self.worker.clone()?;
+        let attempt = core::mem::take(&mut self.attempt);
+        let (attempt, step) = worker.turn(|turn| {
+            let done = run(attempt, turn);
+            // The gateway role counts, by what is handed back.
+            turn.effects.metrics.clear();
+            done
+        });
+        self.attempt = attempt;
+        Some(step)
+    }
+}
+
+impl Context for Upstream {
+    /// The attempt is over, answered or not.
+    fn on_done(&mut self) -> bool {
+        let attempt = core::mem::take(&mut self.attempt);
+        if let Some(worker) = self.worker.as_ref().filter(|_| attempt.is_open()) {
+            worker.turn(|turn| {
+                attempt.end(turn, &property);
+                turn.effects.metrics.clear();
+            });
+        }
+        true
+    }
+}
+
+impl HttpContext for Upstream {
+    fn on_http_request_headers(&mut self, _: usize, end: bool) -> Action {
+        let read = host::headers(Map::Request).unwrap_or_default();
+        let head = RequestHead {
+            headers: &read,
+            end,
+            property: &property,
+        };
+        let step = self.step(|attempt, turn| attempt.request_headers(turn, &head));
+        let held = step.as_ref().is_some_and(|step| step.flow == Flow::Hold);
+        let target = Target {
+            map: Map::Request,
+            read: Some(&read),
+        };
+        let action = apply(step, &target, None);
+        self.held = held.then_some(read);
+        action
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        if !matches!(self.attempt, Attempt::Preparing(_)) {
+            return Action::Continue;
+        }
+        if !end {
+            return Action::Pause;
+        }
+        let read = |start, max| host::read_buffer(Buffer::RequestBody, start, max).unwrap_or_default();
+        let body = Body {
+            size,
+            end,
+            read: &read,
+        };
+        let step = self.step(|attempt, turn| attempt.request_body(turn, &body));
+        let held = self.held.take();
+        let target = Target {
+            map: Map::Request,
+            read: held.as_ref(),
+        };
+        apply(step, &target, Some((Buffer::RequestBody, size)))
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
+        if self.attempt.is_over() {
+            return Action::Continue;
+        }
+        let read = host::headers(Map::Response).unwrap_or_default();
+        let head = ResponseHead {
+            headers: &read,
+            end,
+            property: &property,
+        };
+        let step = self.step(|attempt, turn| attempt.response_headers(turn, &head));
+        let target = Target {
+            map: Map::Response,
+            read: Some(&read),
+        };
+        apply(step, &target, None)
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
+        if self.attempt.is_over() {
+            return Action::Continue;
+        }
+        let read = |start, max| host::read_buffer(Buffer::ResponseBody, start, max).unwrap_or_default();
+        let body = Body {
+            size,
+            end,
+            read: &read,
+        };
+        let step = self.step(|attempt, turn| attempt.response_body(turn, &body));
+        let target = Target {
+            map: Map::Response,
+            read: None,
+        };
+        apply(step, &target, Some((Buffer::ResponseBody, size)))
+    }
+}

@@ -1,0 +1,345 @@
+"""Failing over inside one request by callouts: Envoy as it is set up without a provider role, whole and streamed."""
+
+import json
+import threading
+import time
+
+import openai
+import pytest
+
+from lab import BACKUP, caller_key
+from lab.config import SECRETS
+
+from conftest import FULL, HEADERS_FIRST, at_once
+
+TURN = [{"role": "user", "content": "How deep is the water?"}]
+CALM = {"breaker": {"force": "closed"}}
+#: Two providers of gpt-4o, one of gpt-4o-mini; breakers stay out of the way.
+POLICY = {
+    **BACKUP,
+    "models": {"gpt-4o": {"chain": ["openai/gpt-4o", "backup/gpt-4o"]},
+               "gpt-4o-mini": {"chain": ["openai/gpt-4o-mini"]}},
+    "providers": {"openai": CALM, "anthropic": CALM, "backup": {**BACKUP["providers"]["backup"], **CALM}},
+    "limits": [],
+    "failover": {"via": "callout", "backoff": {"base": "100ms", "max": "200ms"},
+                 "timeouts": {"first_token": {"base": "500ms", "per_1k_prompt": "0s"}}},
+}
+WHOLE_AND_STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+
+@pytest.fixture(scope="module", params=[FULL, HEADERS_FIRST], ids=["full", "headers-first"])
+def shared(request, start_once):
+    return start_once(POLICY, file=request.param)
+
+
+@pytest.fixture(scope="module")
+def full_once(start_once):
+    return start_once(POLICY)
+
+
+def ready(lab):
+    lab.reset()
+    for mock in lab.mocks.values():
+        mock.faults()
+    lab.envoy.skip_records()
+    return lab
+
+
+@pytest.fixture
+def lab(shared):
+    return ready(shared)
+
+
+@pytest.fixture
+def full(full_once):
+    return ready(full_once)
+
+
+def sdk(lab, model="gpt-4o"):
+    return openai.OpenAI(base_url=f"http://127.0.0.1:{lab.envoy.port}/v1", api_key=caller_key("alice"), max_retries=0,
+                         default_headers={"x-model": model})
+
+
+def said(lab, stream, **fields):
+    """What the SDK makes of an answer."""
+    answer = sdk(lab).chat.completions.create(model="gpt-4o", messages=TURN, stream=stream, **fields)
+    if not stream:
+        return answer.choices[0].message.content
+    return "".join(chunk.choices[0].delta.content or "" for chunk in answer)
+
+
+def charged(record):
+    """The tokens of all attempts."""
+    answer = {"tokens": record["actual"]["input"] + record["actual"]["output"]}
+    return sum(attempt["tokens"] for attempt in record.get("attempts", [answer]))
+
+
+def attempts(lab):
+    (line,) = lab.envoy.records(1)
+    return line["spillway"].get("attempts", [])
+
+
+def moved(lab, stream, why):
+    """The SDK gets a normal answer of the second provider, the record says why."""
+    assert said(lab, stream).startswith("Water")
+    first, second = attempts(lab)
+    assert (first["provider"], first["gave_up"]) == ("openai", why)
+    assert (second["provider"], second["status"]) == ("backup", 200) and second["tokens"] > 0
+    assert lab.backup.arrived() == 1
+    return first
+
+
+@WHOLE_AND_STREAMED
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 529])
+def test_a_status_of_the_policy_moves_on(lab, stream, status):
+    lab.openai.faults(status=status, retry_after=30)
+    first = moved(lab, stream, "rate_limited" if status == 429 else "status")
+    assert first["status"] == status
+
+
+@WHOLE_AND_STREAMED
+def test_a_provider_that_breaks_the_connection_moves_on(lab, stream):
+    # A streaming mock sends its head first: the fault is of the whole answers alone.
+    lab.openai.faults(reset_after=0)
+    if stream:
+        lab.openai.faults(status=500, reset_after=0)
+    moved(lab, stream, "reset")
+
+
+@WHOLE_AND_STREAMED
+def test_a_provider_that_says_nothing_in_time_moves_on(start, stream):
+    timeouts = {name: {"base": "500ms", "per_1k_prompt": "0s"} for name in ("first_token", "whole")}
+    lab = start(POLICY, {"failover": {"timeouts": {**timeouts, "whole": {**timeouts["whole"], "per_1k_output": "0s"}}}})
+    lab.openai.faults(delay_headers_ms=5_000)
+    began = time.monotonic()
+    first = moved(lab, stream, "timeout")
+    assert first["tokens"] > 0, "the prompt may have been read"
+    assert 0.4 < time.monotonic() - began < 2
+
+
+def test_a_stream_whose_first_token_does_not_come_in_time_moves_on(full):
+    full.openai.faults(delay_first_ms=3_000)
+    began = time.monotonic()
+    moved(full, True, "timeout")
+    assert 0.4 < time.monotonic() - began < 2
+
+
+def test_a_stream_that_begins_with_an_error_moves_on(full):
+    full.openai.faults(error_after=0)
+    moved(full, True, "stream_error")
+
+
+def test_a_stream_that_fails_after_its_first_token_is_not_repeated(full):
+    full.openai.faults(error_after=3)
+    answer = full.client().chat(stream=True)
+    assert answer.status == 200 and "error" in answer.events()[-1] and full.backup.arrived() == 0
+
+
+def test_a_good_stream_is_not_held_any_further_than_its_first_token(full):
+    body = json.dumps({"model": "gpt-4o", "messages": TURN, "stream": True})
+    headers = {"x-mock-events": "5", "x-mock-gap-ms": "300", "content-type": "application/json"}
+    began = time.monotonic()
+    response = full.client().open("POST", "/v1/chat/completions", body, headers).getresponse()
+    lines, times = [], []
+    while line := response.readline():
+        if line.startswith(b"data:"):
+            lines.append(line)
+            times.append(time.monotonic() - began)
+    assert times[1] < 0.6 and times[-1] - times[1] > 0.8, times
+    assert lines[-1].strip() == b"data: [DONE]"
+
+
+@WHOLE_AND_STREAMED
+def test_a_provider_that_is_not_there_moves_on(start, stream):
+    lab = start(POLICY)
+    lab.openai.stop()
+    moved(lab, stream, "connect")
+
+
+def test_no_provider_sees_anothers_credential_or_the_callers(lab):
+    lab.openai.faults(status=500)
+    said(lab, False)
+    seen = json.dumps(lab.backup.last_headers())
+    assert lab.backup.last_headers()["authorization"] == [f"Bearer {SECRETS['BACKUP_API_KEY']}"]
+    for secret in (SECRETS["OPENAI_API_KEY"], SECRETS["ANTHROPIC_API_KEY"], caller_key("alice")):
+        assert secret not in seen
+    assert lab.backup.last_body()["messages"] == TURN
+
+
+def test_what_the_client_asks_for_reaches_the_second_unchanged(lab):
+    lab.openai.faults(status=500)
+    said(lab, True, temperature=0.3, max_tokens=17)
+    body = lab.backup.last_body()
+    assert (body["temperature"], body["max_tokens"], body["stream"]) == (0.3, 17, True)
+    assert body["stream_options"] == {"include_usage": True}
+
+
+def test_the_only_candidate_is_asked_again_after_a_short_wait(lab):
+    lab.openai.faults(status=503, k=1, n=1_000)
+    began = time.monotonic()
+    answer = lab.client().chat(model="gpt-4o-mini", headers={"x-model": "gpt-4o-mini"})
+    assert answer.status == 200 and time.monotonic() - began < 1
+    first, second = attempts(lab)
+    assert (first["status"], second["status"], first["provider"]) == (503, 200, "openai")
+
+
+def test_a_429_with_a_short_retry_after_is_waited_for_and_a_long_one_is_not(start):
+    lab = start(POLICY, {"providers": {"openai": {"breaker": None}}})
+    lab.openai.faults(status=429, retry_after=1, k=1, n=1_000)
+    began = time.monotonic()
+    assert lab.client().chat(model="gpt-4o-mini").status == 200
+    assert 0.95 <= time.monotonic() - began < 2
+    lab.openai.faults(status=429, retry_after=30)
+    began = time.monotonic()
+    refused = lab.client().chat(model="gpt-4o-mini")
+    assert refused.status == 429 and refused.headers["retry-after"] == "30" and time.monotonic() - began < 0.5
+
+
+def test_when_everybody_fails_the_last_ones_own_answer_comes_through(lab):
+    lab.openai.faults(status=500)
+    lab.backup.faults(status=529, retry_after=9)
+    answer = lab.client().chat(headers={"x-model": "gpt-4o"})
+    assert answer.status == 529 and answer.headers["retry-after"] == "9" and answer.json()["error"]
+    assert answer.headers["x-spillway-provider"] == "backup"
+    assert [attempt["status"] for attempt in attempts(lab)] == [500, 529]
+
+
+def test_when_nobody_is_there_the_error_is_clear(start):
+    lab = start(POLICY)
+    lab.openai.stop()
+    lab.backup.stop()
+    with pytest.raises(openai.InternalServerError) as refused:
+        said(lab, False)
+    assert refused.value.status_code == 503 and "provider" in str(refused.value)
+    assert int(refused.value.response.headers["retry-after"]) >= 1
+
+
+@WHOLE_AND_STREAMED
+def test_the_policys_static_answer_ends_the_chain(start, stream):
+    static = {"status": 200, "body": {"choices": [{"message": {"role": "assistant", "content": "later"}}]}}
+    lab = start(POLICY, {"failover": {"exhausted": static}})
+    for mock in (lab.openai, lab.backup):
+        mock.faults(status=500)
+    answer = lab.client().chat(stream=stream)
+    assert answer.status == 200 and answer.json() == static["body"]
+    assert answer.headers["x-spillway-exhausted"] == "true"
+
+
+def test_what_lives_at_one_provider_stays_there(full):
+    full.openai.faults(status=503)
+    answer = full.client().post("/v1/responses", {"model": "gpt-4o", "input": "hi", "previous_response_id": "r_1"})
+    assert answer.status == 503 and full.backup.arrived() == 0
+    answer = full.client().post("/v1/responses", {"model": "gpt-4o", "input": "hi"})
+    assert answer.status == 200 and full.backup.arrived() == 1
+
+
+def test_a_request_that_is_refused_for_itself_is_not_sent_again(full):
+    for status in (400, 401, 404, 422):
+        full.openai.faults(status=status)
+        assert full.client().chat().status == status
+    assert full.backup.arrived() == 0
+
+
+def test_the_clients_deadline_bounds_it_all(start):
+    lab = start(POLICY, {"failover": {"deadline_header": "x-deadline-ms"}})
+    lab.openai.faults(status=500)
+    lab.backup.faults(delay_headers_ms=5_000)
+    began = time.monotonic()
+    answer = lab.client().chat(headers={"x-deadline-ms": "700"})
+    assert answer.status == 503 and 0.5 < time.monotonic() - began < 1.5
+
+
+def test_a_client_that_hangs_up_during_a_call_leaves_nothing_behind(full):
+    full.openai.faults(status=500)
+    full.backup.faults(hold="gone")
+    body = json.dumps({"model": "gpt-4o", "messages": TURN})
+    for _ in range(5):
+        connection = full.client().open("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
+        while not full.backup.held("gone"):
+            time.sleep(0.01)
+        connection.sock.close()
+        connection.close()
+    lines = full.envoy.records(5)
+    assert {line["spillway"]["end"] for line in lines} == {"client_abort"}
+    assert all(line["spillway"]["actual"]["input"] > 0 for line in lines)
+    full.backup.release("gone")
+    full.backup.faults()
+    assert said(full, False).startswith("Water")
+    active = full.envoy.stats(r"cluster\.backup\.upstream_rq_active")
+    assert sum(active.values()) == 0
+
+
+def test_an_answer_that_came_by_a_call_is_validated(start):
+    rule = {"name": "s", "schema": {"type": "object", "required": ["id"]}, "on_invalid": ["reject"]}
+    lab = start(POLICY, {"validate": [rule]})
+    lab.openai.faults(status=500)
+    lab.backup.faults(content="no json")
+    answer = lab.client().chat()
+    assert answer.status == 502 and answer.headers["x-spillway-validation"] == "not_json"
+    lab.backup.faults(content='{"id": 1}')
+    assert lab.client().chat().headers["x-spillway-validation"] == "valid"
+
+
+def test_metrics_and_breakers_hear_of_each_attempt(start):
+    lab = start(POLICY, {"providers": {"openai": {"breaker": {"force": None, "consecutive": 2}}}})
+    lab.openai.faults(status=500)
+    assert [lab.client().chat().status for _ in range(4)] == [200] * 4
+    assert (lab.openai.arrived(), lab.backup.arrived()) == (2, 4), "from then on it isn't asked first"
+    assert lab.envoy.metric("spillway_fallback", provider="openai", reason="status") == 2
+    assert lab.envoy.metric("spillway_failover_callout", provider="backup") == 2
+
+
+def test_an_outage_is_not_amplified_beyond_the_retry_budget(start):
+    lab = start(POLICY)
+    lab.openai.faults(status=503, hold="all")
+
+    def ask(number):
+        if number:
+            return lab.client().chat(model="gpt-4o-mini").status
+        until = time.monotonic() + 30
+        while lab.openai.held("all") < 200 and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(1.2)  # each worker has told what it has under way
+        lab.openai.release("all")
+        return 503
+
+    assert set(at_once(201, ask)) == {503}
+    repeats = lab.openai.arrived() - 200
+    assert 20 <= repeats <= 2 * 40, "two each for at most a fifth of 200"
+    assert lab.envoy.metric("spillway_failover_unmoved", reason="budget") >= 160
+
+
+def test_200_at_once_while_a_provider_dies_and_comes_back(start):
+    """No client sees it; nothing leaks; what is charged is what all attempts used."""
+    limits = [{"name": "budget", "per": ["caller"], "tokens": "10M/day", "reserve": "max"}]
+    lab = start(POLICY, {"limits": limits, "providers": {"openai": {"breaker": {
+        "force": None, "consecutive": 5, "open": "1s"}}}})
+    stop = threading.Event()
+
+    def die():
+        while not stop.is_set():
+            lab.openai.faults(status=503)
+            stop.wait(0.7)
+            lab.openai.faults()
+            stop.wait(0.7)
+
+    killer = threading.Thread(target=die)
+    killer.start()
+    try:
+        answers = at_once(200, lambda n: [lab.client().chat(stream=n % 2 == 0, max_tokens=50) for _ in range(5)])
+    finally:
+        stop.set()
+        killer.join()
+    flat = [answer for group in answers for answer in group]
+    assert {answer.status for answer in flat} == {200}
+    assert not any(answer.broken for answer in flat)
+    records = [line["spillway"] for line in lab.envoy.records(1000, patience=20)]
+    moved_on = [record for record in records if record.get("attempts")]
+    assert moved_on, "the provider never failed anybody"
+    total = sum(charged(record) for record in records)
+    last = lab.client().chat(max_tokens=1)
+    left = int(last.headers["x-ratelimit-remaining-tokens"])
+    reserved = lab.envoy.records(1)[0]["spillway"]["reserved"]
+    assert abs(10_000_000 - left - reserved - total) < 10_000_000 * 60 / 86_400
+    time.sleep(1.2)
+    assert all(value == 0 for value in lab.envoy.stats(r"cluster\.(openai|backup)\.upstream_rq_active").values())

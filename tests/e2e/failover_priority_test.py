@@ -1,0 +1,89 @@
+"""Failing over before Envoy 1.37 (envoy/failover-priority.yaml): one cluster for each order, with a priority for each."""
+
+import openai
+import pytest
+
+from lab import BACKUP
+from lab.config import SECRETS, caller_key
+
+from conftest import FAILOVER_PRIORITY
+
+STEADY = {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}}
+POLICY = {
+    "limits": [],
+    "providers": {"openai": STEADY, "backup": STEADY, "anthropic": STEADY},
+    "models": {"pair": {"chain": ["openai/gpt-4o", "backup/gpt-4o"]}, "alone": {"chain": ["openai/gpt-4o"]},
+               "three": {"chain": ["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "backup/gpt-4o"]}},
+    "failover": {"timeouts": {"whole": {"base": "800ms", "per_1k_prompt": "0s", "per_1k_output": "0s"}}},
+}
+
+
+@pytest.fixture(scope="module")
+def shared(start_once):
+    return start_once(BACKUP, POLICY, file=FAILOVER_PRIORITY)
+
+
+@pytest.fixture
+def lab(shared):
+    shared.reset()
+    shared.envoy.skip_records()
+    return shared
+
+
+def attempts(lab):
+    (line,) = lab.envoy.records(1)
+    return [(one["provider"], one.get("gave_up")) for one in line["spillway"]["attempts"]]
+
+
+FAULTS = {"status": {"status": 503}, "reset": {"reset_after": 0}, "timeout": {"delay_headers_ms": 3000},
+          "rate_limited": {"status": 429}}
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("why", ["status", "timeout"])
+def test_the_next_priority_answers(lab, why, streamed):
+    lab.openai.faults(**FAULTS[why])
+    got = lab.client().chat(model="pair", stream=streamed)
+    assert (got.status, got.headers["x-spillway-provider"], got.broken) == (200, "backup", False)
+    assert attempts(lab) == [("openai", why), ("backup", None)]
+    assert lab.backup.last_headers()["authorization"] == [f"Bearer {SECRETS['BACKUP_API_KEY']}"]
+
+
+def test_a_broken_connection_and_a_429_move_on_too(start):
+    for why in ("reset", "rate_limited"):
+        lab = start(BACKUP, POLICY, file=FAILOVER_PRIORITY)
+        lab.openai.faults(**FAULTS[why])
+        assert lab.client().chat(model="pair").status == 200
+        assert attempts(lab) == [("openai", why), ("backup", None)]
+
+
+def test_a_provider_that_is_not_there_is_passed_by(start):
+    lab = start(BACKUP, POLICY, file=FAILOVER_PRIORITY)
+    lab.openai.stop()
+    assert lab.client().chat(model="pair").status == 200
+    assert attempts(lab) == [("openai", "connect"), ("backup", None)]
+
+
+def test_three_in_order_with_another_dialect_in_the_middle(lab):
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{lab.envoy.port}/v1", api_key=caller_key("alice"), max_retries=0,
+                           _strict_response_validation=True)
+    asked = [{"role": "user", "content": "How deep is the water?"}]
+    lab.openai.faults(status=503)
+    assert "Water" in client.chat.completions.create(model="three", messages=asked).choices[0].message.content
+    assert attempts(lab) == [("openai", "status"), ("anthropic", None)]
+    lab.anthropic.faults(status=529)
+    chunks = list(client.chat.completions.create(model="three", messages=asked, stream=True))
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    assert attempts(lab) == [("openai", "status"), ("anthropic", "status"), ("backup", None)]
+
+
+def test_the_only_provider_is_asked_again(lab):
+    lab.openai.faults(status=503, k=2, n=3)
+    assert lab.client().chat(model="alone").status == 200 and lab.openai.arrived() == 3
+
+
+def test_the_last_attempt_s_own_answer_comes_through(lab):
+    lab.openai.faults(status=500)
+    lab.backup.faults(status=503, retry_after=9)
+    got = lab.client().chat(model="pair")
+    assert (got.status, got.headers["retry-after"]) == (503, "9")
