@@ -17,6 +17,7 @@ use super::callout;
 use super::counting::Tokens;
 use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
+use super::guarding::Watching;
 use super::identify::Identified;
 use super::plan::{Plan, misrouted, nobody, too_long, unknown};
 use super::refuse::{Refusal, refuse, sourced, wait_until};
@@ -47,6 +48,8 @@ pub struct Admitted {
     pub(super) kept: Option<Box<callout::Kept>>,
     /// The rule that the answer must meet.
     pub(super) rule: Option<usize>,
+    /// What guards look for in the answer.
+    pub(super) watching: Option<Box<Watching>>,
     /// Answers asked for.
     pub(super) choices: u32,
     /// When it went to the provider.
@@ -70,7 +73,7 @@ impl Identified {
         }
         let bytes = body.whole();
         match scan(self.endpoint, &bytes) {
-            Ok(facts) => self.judge(turn, &bytes, &facts),
+            Ok(facts) => self.guarded(turn, &bytes, &facts),
             Err(error) => {
                 let refusal = Refusal::bad_request(&error.to_string(), "invalid_body");
                 self.refuse_or_pass(turn, refusal)
@@ -84,8 +87,8 @@ impl Identified {
         self.refuse_or_pass(turn, refusal)
     }
 
-    fn judge<S: Store>(
-        mut self,
+    pub(super) fn judge<S: Store>(
+        mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
         bytes: &[u8],
         facts: &RequestFacts<'_>,
@@ -309,7 +312,7 @@ impl Identified {
         bytes: &[u8],
     ) -> (Exchange, Step) {
         if relay::is_native(&turn.gateway.policy, plan.route) {
-            return self.relay(turn, plan, granted);
+            return self.relay(turn, plan, (granted, bytes));
         }
         if self.speaks_another(&turn.gateway.policy, plan, granted.hop) {
             return self.call(turn, plan, (granted, bytes));
@@ -324,14 +327,12 @@ impl Identified {
                 include_usage: inject,
             },
         );
+        let body = body.or_else(|| self.masked.then(|| bytes.to_vec()));
         let mut edits = core::mem::take(&mut self.edits);
         if policy.host.body_pause {
             edits.extend(route_edits(policy, granted.hop, &self.path));
             edits.extend(self.foreign_path(policy, plan, granted.hop));
-            edits.extend(
-                body.as_ref()
-                    .map(|b| Edit::set("content-length", b.len().to_string())),
-            );
+            edits.extend(body.as_deref().map(content_length));
         } else {
             edits.clear();
         }
@@ -351,7 +352,7 @@ impl Identified {
         mut self,
         turn: &mut Turn<'_, S>,
         plan: &Plan<'_>,
-        mut granted: Granted,
+        (mut granted, bytes): (Granted, &[u8]),
     ) -> (Exchange, Step) {
         let start = relay::Start {
             hop: granted.hop,
@@ -366,9 +367,15 @@ impl Identified {
         let (relay, steering) = relay::set_out(turn, plan, start);
         let mut edits = core::mem::take(&mut self.edits);
         edits.extend(steering);
+        let body = self.masked.then(|| bytes.to_vec());
+        edits.extend(body.as_deref().map(content_length));
         let mut admitted = self.admitted(turn, plan, granted);
         admitted.relay = Some(relay);
-        (Exchange::Admitted(admitted), Step::edited(edits))
+        let step = Step {
+            body,
+            ..Step::edited(edits)
+        };
+        (Exchange::Admitted(admitted), step)
     }
 
     pub(super) fn admitted<S: Store>(
@@ -391,6 +398,7 @@ impl Identified {
             spent: None,
             kept: None,
             rule: plan.rule(&turn.gateway.policy, &self.rules),
+            watching: self.watching,
             choices: plan.facts.choices,
             sent: turn.now.monotonic,
             record: self.record,
@@ -415,6 +423,10 @@ impl Identified {
         self.record.close("client_abort", turn.now.monotonic);
         self.record
     }
+}
+
+fn content_length(body: &[u8]) -> Edit {
+    Edit::set("content-length", body.len().to_string())
 }
 
 /// A candidate that takes the request, with what was set aside for it.

@@ -21,6 +21,7 @@ mod callout;
 mod counting;
 mod foreign;
 mod gateway;
+mod guarding;
 mod identify;
 mod plan;
 mod refuse;

@@ -21,6 +21,7 @@ use super::admit::Admitted;
 use super::answer::Rule;
 use super::blame::{self, Ending};
 use super::callout::Kept;
+use super::guarding::Watching;
 use super::refuse::tightest;
 use super::relay::Spent;
 use super::settle::observe;
@@ -94,6 +95,8 @@ pub struct Responding {
     pub(super) headroom: Option<Headroom>,
     pub(super) reader: Reader,
     pub(super) rule: Option<Rule>,
+    /// What guards look for in it.
+    pub(super) watching: Option<Box<Watching>>,
     /// Answers asked for.
     pub(super) choices: u32,
     /// When it went to the provider: the client's upload is no time of the provider's.
@@ -125,9 +128,10 @@ impl Admitted {
             .filter(|_| (200..300).contains(&status) && self.endpoint.generates());
         let rule = rule.and_then(|at| Rule::of(&turn.gateway.policy, at));
         let reader = self.reader(&turn.gateway.policy, head, rule);
+        let unguarded = self.watch_answer(turn, (&reader, (200..300).contains(&status)));
         let mut edits = self.response_edits(turn, head, &reader);
         edits.extend(came.edits);
-        let instead = self.instead(&turn.gateway.policy, head, status);
+        let instead = unguarded.or_else(|| self.instead(&turn.gateway.policy, head, status));
         let mut state = Box::new(self.responding(status, (rule, reader), turn.now.monotonic));
         state.headroom = found.headroom;
         if !state.is_good() {
@@ -149,7 +153,9 @@ impl Admitted {
         if head.end {
             return state.bodiless(turn, edits);
         }
-        let holds = matches!(state.reader, Reader::Held { .. }) && turn.gateway.policy.host.body_pause;
+        let guarded = state.watching.as_ref().is_some_and(|watching| watching.holds());
+        let held = guarded || matches!(state.reader, Reader::Held { .. });
+        let holds = held && turn.gateway.policy.host.body_pause;
         let flow = if holds || listens {
             Flow::Hold
         } else {
@@ -183,6 +189,7 @@ impl Admitted {
             headroom: None,
             reader,
             rule,
+            watching: self.watching,
             choices: self.choices,
             sent: self.sent,
             headed: now,
@@ -257,7 +264,8 @@ impl Admitted {
             Reader::Held { .. } => !policy.host.body_pause,
             Reader::Json { .. } | Reader::Opaque => false,
         };
-        if changes && head.headers.first("content-length").is_some() {
+        let guarded = self.watching.as_ref().is_some_and(|watching| watching.changes());
+        if (changes || guarded) && head.headers.first("content-length").is_some() {
             edits.push(Edit::remove("content-length"));
         }
         edits
@@ -309,8 +317,8 @@ impl Responding {
         (state, Step { edits, ..step })
     }
 
-    /// Reads what came, and changes what must be changed.
-    pub(super) fn body<S: Store>(
+    /// Reads what came, as guards let it pass, and changes what must be changed.
+    pub(super) fn read_on<S: Store>(
         mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
         body: &Body<'_>,
@@ -424,7 +432,7 @@ impl Responding {
     }
 
     /// The response ended in trailers: a held answer gets its verdict, but no body can be changed any more.
-    pub(super) fn trailers<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
+    pub(super) fn trail_on<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
         let step = match self.held_answer() {
             Some((rule, whole)) => unreplaced(self.judge_json(turn, rule, &whole)),
             None => {

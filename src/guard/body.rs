@@ -2,6 +2,8 @@
 //!
 //! The invariant: what was JSON stays JSON. Only the contents of strings change, and only to contents of strings.
 
+use core::ops::Range;
+
 use super::watch::{Plan, Watch};
 use crate::json;
 
@@ -22,7 +24,21 @@ impl Watch {
     /// whole stretches of JSON with quotes in them. They may come in any order; what isn't a part of the body is passed
     /// over.
     pub fn mask_spans(&mut self, plan: &Plan, body: &[u8], spans: &[&[u8]]) -> Option<Vec<u8>> {
-        let mut places: Vec<(usize, usize)> = spans.iter().filter_map(|span| place(body, span)).collect();
+        self.mask_places(plan, body, spans).unwrap_or_default()
+    }
+
+    /// The same; where it lies, if something was found that lets nothing go on.
+    ///
+    /// # Errors
+    /// The offset of the content of the string that holds it.
+    pub fn mask_places(
+        &mut self,
+        plan: &Plan,
+        body: &[u8],
+        spans: &[&[u8]],
+    ) -> Result<Option<Vec<u8>>, usize> {
+        let places = spans.iter().filter_map(|span| place(body, span));
+        let mut places: Vec<(usize, usize)> = places.map(|place| (place.start, place.end)).collect();
         places.sort_unstable();
         let (mut out, mut sent) = (Vec::new(), 0);
         let mut seen = 0;
@@ -33,7 +49,11 @@ impl Watch {
             seen = end;
             for (start, end) in contents(body, start, end) {
                 let raw = body.get(start..end).filter(|raw| !ROLES.contains(raw));
-                let Some(masked) = raw.and_then(|raw| self.mask(plan, raw)) else {
+                let masked = raw.and_then(|raw| self.mask(plan, raw));
+                if self.blocked().is_some() {
+                    return Err(start);
+                }
+                let Some(masked) = masked else {
                     continue;
                 };
                 out.extend_from_slice(body.get(sent..start).unwrap_or_default());
@@ -42,18 +62,18 @@ impl Watch {
             }
         }
         if sent == 0 {
-            return None;
+            return Ok(None);
         }
         out.extend_from_slice(body.get(sent..).unwrap_or_default());
-        Some(out)
+        Ok(Some(out))
     }
 }
 
 /// Where a part of the body lies in it.
-fn place(body: &[u8], span: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn place(body: &[u8], span: &[u8]) -> Option<Range<usize>> {
     let start = span.as_ptr().addr().checked_sub(body.as_ptr().addr())?;
     let end = start.checked_add(span.len())?;
-    (end <= body.len() && !span.is_empty()).then_some((start, end))
+    (end <= body.len() && !span.is_empty()).then_some(start..end)
 }
 
 /// The contents of strings in a part of a body: itself, or, where it holds quotes, what is between them.

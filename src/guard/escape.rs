@@ -44,6 +44,26 @@ pub(super) fn encode(text: &[u8], raw: &mut Vec<u8>) {
     }
 }
 
+/// A value as it stands in a text that is JSON itself. One that was found in such a text is escaped already and stays.
+pub(super) fn in_json(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let [first, after @ ..] = rest {
+        let escape = escape_len(rest);
+        match (first, after.first()) {
+            (b'\\', Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' | b'u')) => {
+                out.extend_from_slice(rest.get(..escape).unwrap_or(rest));
+                rest = rest.get(escape..).unwrap_or_default();
+            }
+            _ => {
+                encode(&[*first], &mut out);
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
 /// How much of the content's end is half of a surrogate pair, whose other half may follow.
 pub(super) fn half_pair(raw: &[u8]) -> usize {
     let half = raw

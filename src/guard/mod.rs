@@ -27,10 +27,11 @@ mod tests;
 
 use core::ops::Range;
 
+pub(crate) use body::place;
 pub use kind::{Kind, Kinds};
 pub use own::{LONGEST, Own};
 pub use stream::StreamGuard;
-pub use watch::{Plan, Watch};
+pub use watch::{Plan, Watch, Written};
 
 /// What is found of these kinds in a text, from the left, the longest first; none overlaps another.
 #[must_use]

@@ -73,6 +73,11 @@ impl Placeholders {
         Some(number)
     }
 
+    /// Whether there is any value to put back.
+    pub(super) fn keeps_originals(&self) -> bool {
+        !self.originals.is_empty()
+    }
+
     /// The value to put back for a placeholder.
     pub(super) fn original(&self, kind: Kind, number: u32) -> Option<&[u8]> {
         self.originals.get(&(kind, number)).map(|value| &**value)

@@ -10,7 +10,7 @@ use super::placeholder;
 use super::scan::{Found, What};
 use super::tail::Tail;
 use super::text::Text;
-use super::watch::{Change, Floors, Plan, Watch};
+use super::watch::{Change, Floors, Plan, Watch, Written};
 
 /// Kept back at most, with room for the rest of a character.
 const HOLD: usize = 252;
@@ -41,6 +41,7 @@ pub struct StreamGuard {
     floors: Floors,
     /// What still comes of a match that was replaced already.
     tail: Tail,
+    written: Written,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,15 @@ impl StreamGuard {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// At the beginning of a text that is written as this.
+    #[must_use]
+    pub fn of(written: Written) -> Self {
+        Self {
+            written,
+            ..Self::default()
+        }
     }
 
     /// Takes the next piece, the content of a JSON string; answers what goes on in its place, escaped the same way.
@@ -186,7 +196,7 @@ impl StreamGuard {
         let mut cursor = Cursor::new(&self.raw, self.sent);
         for change in changes {
             out.extend_from_slice(cursor.take(change.start));
-            escape::encode(&change.with, &mut out);
+            escape::encode(&self.written.value(change.with), &mut out);
             cursor.take(change.end);
             self.sent = change.end;
             let open = change.end == self.text.len() && matches!(change.found.what, What::Value(_));

@@ -21,6 +21,8 @@ const TOLD_APART: usize = 240;
 #[derive(Clone, Debug)]
 pub struct Plan {
     side: Side,
+    /// Placeholders become what they stand for.
+    restores: bool,
     pub(super) scanner: Scanner,
     rules: Vec<Rule>,
     /// Indices of the rules with patterns or words.
@@ -75,10 +77,30 @@ impl Plan {
             .filter(|kind| rules.iter().any(|rule| rule.kinds.has(*kind)));
         Some(Self {
             side,
+            restores: restores && side == Side::Answer,
             scanner: Scanner::new(kinds.collect(), restores),
             owners: owners.map(|(at, _)| at).collect(),
             rules,
         })
+    }
+
+    /// Whether what it finds may be changed, or stop the exchange; else it only counts.
+    #[must_use]
+    pub fn binds(&self) -> bool {
+        self.restores || self.rules_bind()
+    }
+
+    /// The same, but for what is put back.
+    #[must_use]
+    pub fn rules_bind(&self) -> bool {
+        let changes = |rule: &Rule| rule.binds && rule.action != GuardAction::Detect;
+        self.rules.iter().any(changes)
+    }
+
+    /// Whether there is anything to look for but placeholders.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
     }
 
     /// The patterns and words of a rule.
@@ -172,9 +194,49 @@ pub struct Watch {
     placeholders: Placeholders,
     counts: BTreeMap<(usize, Kind), u64>,
     blocked: Option<(usize, Kind)>,
+    /// What is found was counted before.
+    repeats: bool,
+}
+
+/// How a text is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Written {
+    /// As it is.
+    #[default]
+    Plainly,
+    /// As JSON: a tool's arguments.
+    AsJson,
+}
+
+impl Written {
+    /// A value as it stands in such a text.
+    pub(super) fn value(self, value: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Plainly => value,
+            Self::AsJson => escape::in_json(&value),
+        }
+    }
 }
 
 impl Watch {
+    /// Whether the answer may have values put back.
+    #[must_use]
+    pub fn keeps_originals(&self) -> bool {
+        self.placeholders.keeps_originals()
+    }
+
+    /// From now on texts come that were seen before, or not any more: their finds aren't counted again.
+    pub fn repeat(&mut self, repeats: bool) {
+        self.repeats = repeats;
+    }
+
+    /// As [`Watch::counts`], since this was last asked.
+    pub fn take_counts(&mut self) -> Vec<(usize, Kind, u64)> {
+        let counts: Vec<_> = self.counts().collect();
+        self.counts.clear();
+        counts
+    }
+
     /// How often each guard (by its index in the policy) found each kind.
     pub fn counts(&self) -> impl Iterator<Item = (usize, Kind, u64)> {
         self.counts
@@ -190,6 +252,11 @@ impl Watch {
 
     /// The content of a JSON string with what the plan masks masked, or put back; none when it stays as it is.
     pub fn mask(&mut self, plan: &Plan, raw: &[u8]) -> Option<Vec<u8>> {
+        self.mask_written(plan, raw, Written::Plainly)
+    }
+
+    /// The same of a text that is written as JSON itself.
+    pub fn mask_written(&mut self, plan: &Plan, raw: &[u8], written: Written) -> Option<Vec<u8>> {
         let text = escape::decoded(raw);
         let mut found = plan.scan(Text(&text));
         let changes = self.judge(plan, &text, &mut found, &mut Floors::default());
@@ -200,7 +267,7 @@ impl Watch {
         let mut cursor = Cursor::new(raw, 0);
         for change in changes {
             out.extend_from_slice(cursor.take(change.start));
-            escape::encode(&change.with, &mut out);
+            escape::encode(&written.value(change.with), &mut out);
             cursor.take(change.end);
         }
         out.extend_from_slice(cursor.take(text.len()));
@@ -271,6 +338,9 @@ impl Watch {
     }
 
     fn count(&mut self, plan: &Plan, what: What) {
+        if self.repeats {
+            return;
+        }
         for (rule, kind) in plan.rules_of(what) {
             let times = self.counts.entry((rule.guard, kind)).or_default();
             *times = times.saturating_add(1);

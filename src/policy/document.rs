@@ -7,7 +7,7 @@ use super::quantity::{self, BYTES};
 use super::types::{Anonymous, Bounds, Failover, Host, Mode, ModelRoute, OnUnreadable, Policy};
 use super::{callers, failover, guard, limit, model, provider, validation};
 
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 17] = [
     "version",
     "mode",
     "host",
@@ -23,6 +23,7 @@ const FIELDS: [&str; 16] = [
     "bounds",
     "on_encoded",
     "on_oversize",
+    "on_unguarded",
     "failover",
 ];
 const UNREADABLE: [(&str, OnUnreadable); 2] =
@@ -82,6 +83,9 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
             f.choice(r, &UNREADABLE)
         }),
         on_oversize: s.or("on_oversize", OnUnreadable::default(), |f| {
+            f.choice(r, &UNREADABLE)
+        }),
+        on_unguarded: s.or("on_unguarded", OnUnreadable::default(), |f| {
             f.choice(r, &UNREADABLE)
         }),
     }

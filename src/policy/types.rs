@@ -53,6 +53,8 @@ pub struct Policy {
     pub on_encoded: OnUnreadable,
     /// What becomes of a request whose body is over its bound.
     pub on_oversize: OnUnreadable,
+    /// What becomes of a request or an answer that guards can't look at and might have to change or stop.
+    pub on_unguarded: OnUnreadable,
     /// Failing over inside one request, for models that say nothing else; each [`ModelRoute`] has its own.
     pub failover: Failover,
 }
@@ -571,7 +573,7 @@ pub struct Guard {
 }
 
 /// A side of an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
     /// What the client says.
     Request,

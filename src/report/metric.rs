@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::breaker::StateName;
 use crate::dialect::Endpoint;
-use crate::policy::{Hop, Limit, Policy};
+use crate::guard;
+use crate::policy::{GuardAction, Hop, Limit, Mode, Policy, Side};
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,8 @@ pub enum Refused {
     Unavailable,
     /// An answer that broke its schema.
     Answer,
+    /// Something that a guard blocks, or that couldn't be looked at.
+    Guard,
 }
 
 /// Why a candidate was passed over.
@@ -277,6 +280,8 @@ pub enum Metric {
     StreamAborted(usize, Aborted),
     StreamError(usize),
     Schema(usize, Checked),
+    Guard(usize, guard::Kind),
+    Unguarded(Side),
     ConfigRejected,
 }
 
@@ -319,6 +324,8 @@ impl Metric {
             Self::Unmoved(why) => format!("spillway.failover.unmoved.reason={}", why.as_str()),
             Self::ConfigRejected => "spillway.config.rejected".into(),
             Self::Schema(rule, verdict) => schema_name(policy, rule, verdict),
+            Self::Guard(guard, kind) => guard_name(policy, guard, kind),
+            Self::Unguarded(side) => format!("spillway.guard.unguarded.type={}", side.as_str()),
             _ => self.provider_name(policy),
         }
     }
@@ -411,6 +418,21 @@ fn schema_name(policy: &Policy, rule: usize, verdict: Checked) -> String {
     )
 }
 
+fn guard_name(policy: &Policy, guard: usize, kind: guard::Kind) -> String {
+    let found = policy.guards.get(guard);
+    let name = found.map_or("other", |g| g.name.as_str());
+    let shadow = policy.mode == Mode::Shadow || found.is_some_and(|g| g.mode == Mode::Shadow);
+    let decision = match found {
+        Some(guard) if !shadow => guard.action.as_str(),
+        Some(_) | None => "shadow",
+    };
+    format!(
+        "spillway.guard.rule={}.type={}.decision={decision}",
+        segment(name),
+        kind.name()
+    )
+}
+
 macro_rules! words {
     ($type:ty { $($variant:ident => $word:literal),* $(,)? }) => {
         impl $type {
@@ -435,6 +457,7 @@ words!(Counted {
 words!(Refused {
     Anonymous => "anonymous", BadRequest => "bad_request", Encoded => "encoded", Oversize => "oversize",
     Model => "model", Never => "never", Limit => "limit", Unavailable => "unavailable", Answer => "answer",
+    Guard => "guard",
 });
 words!(PassedOver {
     Dialect => "dialect", Context => "context", Open => "open", RateLimited => "rate_limited",
@@ -449,6 +472,8 @@ words!(Checked {
     Truncated => "truncated", Empty => "empty", Several => "several", ToolCalls => "tool_calls",
     Unchecked => "unchecked",
 });
+words!(Side { Request => "request", Answer => "answer" });
+words!(GuardAction { Detect => "detect", Restore => "restore", Mask => "mask", Block => "block" });
 words!(StatusClass { Good => "2xx", RateLimited => "429", Client => "4xx", Server => "5xx" });
 words!(Aborted { Client => "client", Upstream => "upstream", Timeout => "timeout", Host => "host" });
 

@@ -9,6 +9,7 @@ use crate::store::Store;
 use crate::time::Instant;
 
 use super::super::gateway::PROVIDERS;
+use super::super::guarding::Watching;
 use super::super::identify::Who;
 use super::super::plan::Plan;
 use super::super::{Edit, Turn};
@@ -56,6 +57,8 @@ pub(crate) struct Kept {
     pub(super) listening: Option<Listening>,
     /// When somebody who can't be asked now may be.
     pub(super) retry_at: Option<Instant>,
+    /// What guards look for in the answer, between attempts.
+    pub(super) watching: Option<Box<Watching>>,
     /// The last answer that a provider gave.
     pub(super) last: Option<super::answered::LastAnswer>,
 }
@@ -145,6 +148,7 @@ impl Kept {
             whole: None,
             listening: None,
             retry_at: None,
+            watching: None,
             last: None,
         });
         kept.await_first(&plan.route.failover, kept.prompt, turn.now.monotonic);

@@ -6,6 +6,7 @@ mod callouts;
 mod counting;
 mod endings;
 mod failover;
+mod guards;
 mod headers_first;
 mod refusals;
 mod router;
