@@ -21,8 +21,6 @@ const TOLD_APART: usize = 240;
 #[derive(Clone, Debug)]
 pub struct Plan {
     side: Side,
-    /// Placeholders become what they stand for.
-    restores: bool,
     pub(super) scanner: Scanner,
     rules: Vec<Rule>,
     /// Indices of the rules with patterns or words.
@@ -77,20 +75,13 @@ impl Plan {
             .filter(|kind| rules.iter().any(|rule| rule.kinds.has(*kind)));
         Some(Self {
             side,
-            restores: restores && side == Side::Answer,
             scanner: Scanner::new(kinds.collect(), restores),
             owners: owners.map(|(at, _)| at).collect(),
             rules,
         })
     }
 
-    /// Whether what it finds may be changed, or stop the exchange; else it only counts.
-    #[must_use]
-    pub fn binds(&self) -> bool {
-        self.restores || self.rules_bind()
-    }
-
-    /// The same, but for what is put back.
+    /// Whether what it finds may be changed, or stop the exchange; what is put back apart.
     #[must_use]
     pub fn rules_bind(&self) -> bool {
         let changes = |rule: &Rule| rule.binds && rule.action != GuardAction::Detect;

@@ -12,12 +12,12 @@ use crate::guard::{Kind, Own};
 const FIELDS: [&str; 8] = [
     "name", "when", "on", "kinds", "patterns", "words", "action", "mode",
 ];
-const SIDES: [(&str, Side); 2] = [("request", Side::Request), ("answer", Side::Answer)];
-const ACTIONS: [(&str, GuardAction); 4] = [
-    ("detect", GuardAction::Detect),
-    ("mask", GuardAction::Mask),
-    ("restore", GuardAction::Restore),
-    ("block", GuardAction::Block),
+const SIDES: [Side; 2] = [Side::Request, Side::Answer];
+const ACTIONS: [GuardAction; 4] = [
+    GuardAction::Detect,
+    GuardAction::Mask,
+    GuardAction::Restore,
+    GuardAction::Block,
 ];
 const PATTERNS: &str = "regular expressions without look-around, anchors and references back, whose matches have 1 to 240 \
                         bytes; 256 KiB compiled";
@@ -64,8 +64,8 @@ fn guard(section: &Section<'_>, name: String, routes: &[&ModelRoute], r: &mut Re
         .unwrap_or_default();
     let kinds = section.get("kinds").map(|f| kinds(&f, r)).unwrap_or_default();
     let own = own(section, r);
-    let action = section.require("action", r, &list(&ACTIONS.map(|(name, _)| name)));
-    let action = action.and_then(|f| f.choice(r, &ACTIONS));
+    let action = section.require("action", r, &list(&ACTIONS.map(GuardAction::as_str)));
+    let action = action.and_then(|f| f.choice(r, &ACTIONS.map(|action| (action.as_str(), action))));
     let on = sides(section, action, r);
     let mode = section.or("mode", Mode::default(), |f| limit::mode(&f, r));
     looks_for_something(section, r);
@@ -119,7 +119,10 @@ fn sides(section: &Section<'_>, action: Option<GuardAction>, r: &mut Reading<'_>
             "a list of request, answer; or no such field, for both",
         );
     }
-    let sides: Vec<Side> = items.iter().filter_map(|item| item.choice(r, &SIDES)).collect();
+    let sides: Vec<Side> = items
+        .iter()
+        .filter_map(|item| item.choice(r, &SIDES.map(|side| (side.as_str(), side))))
+        .collect();
     if restores && sides.contains(&Side::Answer) {
         field.refuse(r, "holds answer", RESTORED);
     }

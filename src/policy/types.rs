@@ -581,6 +581,17 @@ pub enum Side {
     Answer,
 }
 
+impl Side {
+    /// Its name in policies and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Answer => "answer",
+        }
+    }
+}
+
 /// What becomes of what a guard finds; the later is the stricter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GuardAction {
@@ -592,6 +603,19 @@ pub enum GuardAction {
     Mask,
     /// The exchange is refused, or a stream ended.
     Block,
+}
+
+impl GuardAction {
+    /// Its name in policies and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Detect => "detect",
+            Self::Restore => "restore",
+            Self::Mask => "mask",
+            Self::Block => "block",
+        }
+    }
 }
 
 /// Something that must hold across the fields of an answer.

@@ -4,12 +4,14 @@
 //! from the policy and from fixed lists alone, so that nothing a client sends makes a new metric: hosts never free one.
 //! Names beginning with `gen_ai` follow OpenTelemetry's semantic conventions for generative AI.
 
+mod named;
+
 use serde::{Deserialize, Serialize};
 
 use crate::breaker::StateName;
 use crate::dialect::Endpoint;
 use crate::guard;
-use crate::policy::{GuardAction, Hop, Limit, Mode, Policy, Side};
+use crate::policy::{Hop, Limit, Policy, Side};
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -315,7 +317,7 @@ impl Metric {
             Self::Uncounted => "spillway.exchange.uncounted".into(),
             Self::Refused(why) => format!("spillway.refused.reason={}", why.as_str()),
             Self::ShadowRefused(why) => format!("spillway.shadow_refused.reason={}", why.as_str()),
-            Self::Limit(limit, decision) => limit_name(policy, limit, decision),
+            Self::Limit(limit, decision) => named::limit(policy, limit, decision),
             Self::Tokens(booking) => format!("spillway.tokens.type={}", booking.as_str()),
             Self::Counted(how) => format!("spillway.prompt.counted={}", how.as_str()),
             Self::Contended => "spillway.ledger.contended".into(),
@@ -324,7 +326,7 @@ impl Metric {
             Self::Unmoved(why) => format!("spillway.failover.unmoved.reason={}", why.as_str()),
             Self::ConfigRejected => "spillway.config.rejected".into(),
             Self::Schema(rule, verdict) => schema_name(policy, rule, verdict),
-            Self::Guard(guard, kind) => guard_name(policy, guard, kind),
+            Self::Guard(guard, kind) => named::guard(policy, guard, kind),
             Self::Unguarded(side) => format!("spillway.guard.unguarded.type={}", side.as_str()),
             _ => self.provider_name(policy),
         }
@@ -400,36 +402,12 @@ fn hop_segments(policy: &Policy, provider: usize, model: usize) -> String {
     format!("{}.model={}", provider_segment(policy, provider), segment(model))
 }
 
-fn limit_name(policy: &Policy, limit: LimitRef, decision: Decision) -> String {
-    let name = limit.of(policy).map_or("other", |l| l.name.as_str());
-    format!(
-        "spillway.limit.limit={}.decision={}",
-        segment(name),
-        decision.as_str()
-    )
-}
-
 fn schema_name(policy: &Policy, rule: usize, verdict: Checked) -> String {
     let name = policy.validate.get(rule).map_or("other", |v| v.name.as_str());
     format!(
         "spillway.schema.rule={}.verdict={}",
         segment(name),
         verdict.as_str()
-    )
-}
-
-fn guard_name(policy: &Policy, guard: usize, kind: guard::Kind) -> String {
-    let found = policy.guards.get(guard);
-    let name = found.map_or("other", |g| g.name.as_str());
-    let shadow = policy.mode == Mode::Shadow || found.is_some_and(|g| g.mode == Mode::Shadow);
-    let decision = match found {
-        Some(guard) if !shadow => guard.action.as_str(),
-        Some(_) | None => "shadow",
-    };
-    format!(
-        "spillway.guard.rule={}.type={}.decision={decision}",
-        segment(name),
-        kind.name()
     )
 }
 
@@ -472,8 +450,6 @@ words!(Checked {
     Truncated => "truncated", Empty => "empty", Several => "several", ToolCalls => "tool_calls",
     Unchecked => "unchecked",
 });
-words!(Side { Request => "request", Answer => "answer" });
-words!(GuardAction { Detect => "detect", Restore => "restore", Mask => "mask", Block => "block" });
 words!(StatusClass { Good => "2xx", RateLimited => "429", Client => "4xx", Server => "5xx" });
 words!(Aborted { Client => "client", Upstream => "upstream", Timeout => "timeout", Host => "host" });
 

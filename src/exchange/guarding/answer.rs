@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::dialect::{Endpoint, ErrorKind, Passed, error_body, error_event};
+use crate::dialect::{Endpoint, ErrorKind, JsonReader, Passed, error_body, error_event};
 use crate::guard::{Plan, Watch};
 use crate::policy::Side;
 use crate::report::metric::{Metric, Refused};
@@ -272,9 +272,13 @@ impl Responding {
         stop: &Stop,
     ) -> (Exchange, Step) {
         let message = self.stopped(turn, stop);
-        if let Reader::Json { reader, .. } = &mut self.reader {
-            reader.push(&body.whole());
-        }
+        // Held until now, it wasn't read by anybody who counts.
+        let mut reader = JsonReader::new(self.endpoint);
+        reader.push(&body.whole());
+        self.reader = Reader::Json {
+            reader,
+            gathered: None,
+        };
         let reply = refusal(self.endpoint, &message);
         let calls = self.kept.as_ref().is_some_and(|kept| kept.calls());
         if turn.gateway.policy.host.body_pause || calls {
@@ -303,9 +307,6 @@ impl Responding {
         self.record.refused = Refused::Guard.as_str();
         self.unchecked(turn);
         self.rule = None;
-        if let Reader::Held { gathered, .. } = &mut self.reader {
-            gathered.clear();
-        }
         message
     }
 
@@ -396,15 +397,15 @@ impl Responding {
             return self.read_on(turn, body);
         };
         let (out, rest) = (core::mem::take(&mut passing.out), passing.stream.rest());
-        let listening = self.is_listening();
         let message = self.stopped(turn, stop);
-        if let Some(kept) = self.kept.as_mut().filter(|_| listening) {
+        if let Some(kept) = &mut self.kept {
             kept.give_out();
         }
         let mut words = out.clone();
         if let Reader::Stream(reader) = &mut self.reader {
             let passed = reader.push(out.get(fresh..).unwrap_or_default());
-            if let (Passed::Replaced(bytes), false) = (passed, listening) {
+            // Where the host holds the stream, what it read before goes out only now.
+            if let (Passed::Replaced(bytes), 0) = (passed, fresh) {
                 words = bytes;
             }
             reader.fail();

@@ -180,6 +180,12 @@ impl GuardedStream {
             }
             _ => match Event::of(self.endpoint, data) {
                 Ok(event) => self.look(looking, (data, &event), out)?,
+                Err(_) if !matches!(data.trim_ascii_start().first(), Some(b'{' | b'[')) => {
+                    // No JSON to anybody: a text.
+                    let masked = looking.watch.mask(looking.plan, data);
+                    stopped(looking, data, data)?;
+                    masked
+                }
                 Err(_) => {
                     self.unguarded(looking)?;
                     None
@@ -215,7 +221,7 @@ impl GuardedStream {
         }
         looking.watch.repeat(false);
         self.close(looking, event.closes, out)?;
-        if looking.plan.binds() {
+        if looking.plan.rules_bind() {
             let logprobs = event.whole.logprobs.iter();
             changes.extend(logprobs.map(|span| (*span, no_logprobs(self.endpoint).to_vec())));
         }

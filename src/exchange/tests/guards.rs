@@ -796,3 +796,27 @@ fn several_choices_are_texts_of_their_own() {
         "{got}"
     );
 }
+
+#[test]
+fn an_event_that_is_no_json_is_a_text_and_one_that_is_too_deep_ends_the_stream() {
+    let mut lab = Lab::new(guard("mask"));
+    let stream = format!("data: ping {MAIL}\n\n{DONE}");
+    let call = streamed(&mut lab, &chat(json!({"stream": true})), &[&stream]);
+    assert!(
+        call.answer_text().starts_with("data: ping [EMAIL_1]\n\n"),
+        "{}",
+        call.answer_text()
+    );
+    let deep = format!(
+        "data: {}{}\n\n{}",
+        "[".repeat(10_000),
+        "]".repeat(10_000),
+        delta(MAIL, None)
+    );
+    let call = streamed(&mut lab, &chat(json!({"stream": true})), &[&deep]);
+    let got = call.answer_text();
+    assert!(
+        got.starts_with("data: {\"error\"") && !got.contains("ann"),
+        "{got}"
+    );
+}

@@ -40,6 +40,7 @@ fn the_least_policy_has_the_documented_defaults() {
     assert_eq!(policy.bounds, bounds);
     assert_eq!(policy.on_encoded, OnUnreadable::Reject);
     assert_eq!(policy.on_oversize, OnUnreadable::Reject);
+    assert_eq!(policy.on_unguarded, OnUnreadable::Reject);
     let provider = &policy.providers[0];
     assert_eq!(
         (provider.name.as_str(), provider.cluster.as_str()),
@@ -442,6 +443,7 @@ fn the_rest_of_the_document_is_as_written() {
     document["tracked_keys"] = json!(64);
     document["on_encoded"] = json!("pass");
     document["on_oversize"] = json!("pass");
+    document["on_unguarded"] = json!("pass");
     let policy = read(&document).unwrap();
     let bounds = Bounds {
         request_body: 20 << 20,
@@ -461,8 +463,8 @@ fn the_rest_of_the_document_is_as_written() {
         }
     );
     assert_eq!(
-        (policy.on_encoded, policy.on_oversize),
-        (OnUnreadable::Pass, OnUnreadable::Pass)
+        [policy.on_encoded, policy.on_oversize, policy.on_unguarded],
+        [OnUnreadable::Pass; 3]
     );
 }
 
