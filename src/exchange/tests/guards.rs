@@ -295,6 +295,24 @@ fn what_is_put_back_into_arguments_leaves_them_json() {
 }
 
 #[test]
+fn a_number_in_arguments_becomes_a_string_of_them() {
+    let arguments = r#"{"card":4242424242424242,"mail":"ann.lee@example.com"}"#;
+    let expected = r#"{"card":"[CARD_1]","mail":"[EMAIL_1]"}"#;
+    for stream in streams(&["hi"], &[arguments]).iter().take(2) {
+        let at = usize::from(stream.starts_with("event"));
+        let request = &requests("hi", true)[at];
+        let got = streamed(&mut Lab::new(guard("mask")), request, &[stream]).answer_text();
+        assert_eq!(heard(&got).1, expected, "{got}");
+    }
+    let mut answer: Value = serde_json::from_str(&whole("hi", &json!({}))[0]).unwrap();
+    let place = "/choices/0/message/tool_calls/0/function/arguments";
+    *answer.pointer_mut(place).unwrap() = json!(arguments);
+    let call = Lab::new(guard("mask")).exchange(&chat(json!({})), 200, &answer.to_string());
+    let got: Value = serde_json::from_slice(&call.answer).unwrap();
+    assert_eq!(got.pointer(place).unwrap(), expected);
+}
+
+#[test]
 fn masked_text_never_leaves_a_stream_wherever_it_is_cut() {
     let text = [
         "Write to ann.",
