@@ -31,18 +31,30 @@ CHAINS = {"providers": {"openai": STEADY, "backup": STEADY, "anthropic": STEADY}
           "models": {"gpt-4o": {"chain": ["openai/gpt-4o", "anthropic/claude-sonnet-4-5"]}}}
 
 
+@pytest.fixture(scope="module")
+def full(start_once):
+    """A lab that holds headers, and fails over by the gateway role's own calls."""
+    lab = start_once(BACKUP, TENANTS, POLICY, CHAINS, {"failover": {"via": "callout"}}, file=FULL)
+    lab.full = True
+    return lab
+
+
 @pytest.fixture(scope="module", params=["native", "callout"])
 def moving(start_once, request):
-    """A lab that fails over, by Envoy's router or by the gateway role's own calls."""
-    if request.param == "native":
-        return start_once(BACKUP, POLICY, CHAINS, file=FAILOVER)
-    return start_once(BACKUP, POLICY, CHAINS, {"failover": {"via": "callout"}}, file=FULL)
+    """A lab that fails over, by Envoy's router or by calls."""
+    if request.param == "callout":
+        return request.getfixturevalue("full")
+    return start_once(BACKUP, POLICY, CHAINS, file=FAILOVER)
 
 
 @pytest.fixture(scope="module", params=[FULL, HEADERS_FIRST])
 def lab(start_once, request):
-    lab = start_once(TENANTS, POLICY, file=request.param)
-    lab.full = request.param == FULL
+    if request.param == FULL:
+        lab = request.getfixturevalue("full")
+    else:
+        lab = start_once(TENANTS, POLICY, file=HEADERS_FIRST)
+        lab.full = False
+    lab.reset()
     return lab
 
 
