@@ -130,13 +130,16 @@ impl Identified {
         plan: &Plan<'_>,
         route: &ModelRoute,
     ) -> Result<Granted, Refusal> {
+        if let Some(granted) = self.drilled(turn, plan, route) {
+            return Ok(granted);
+        }
         let mut search = turn.gateway.search(route, plan.need(self.endpoint));
         let granted = self.admit_first(turn, plan, &mut search);
         note_passed(turn, &search, &mut self.record);
         granted
     }
 
-    fn admit_first<S: Store>(
+    pub(super) fn admit_first<S: Store>(
         &mut self,
         turn: &mut Turn<'_, S>,
         plan: &Plan<'_>,
@@ -159,6 +162,7 @@ impl Identified {
                     ticket,
                     levels,
                     prompt,
+                    drilled: None,
                 });
             }
             observe(turn, found.hop, found.pass, Outcome::Neutral);
@@ -198,6 +202,7 @@ impl Identified {
                     ticket,
                     levels,
                     prompt,
+                    drilled: None,
                 });
             }
             Booked::ProviderFull(retry_at) => Refusal::unavailable(wait_until(Some(retry_at), turn.now)),
@@ -362,6 +367,7 @@ impl Identified {
             authority: &self.authority,
             headers: core::mem::take(&mut self.protocol_headers),
             deadline: self.patience(plan),
+            drilled: granted.drilled,
         };
         let (relay, steering) = relay::set_out(turn, plan, start);
         let mut edits = core::mem::take(&mut self.edits);
@@ -425,6 +431,8 @@ pub(super) struct Granted {
     pub(super) ticket: Ticket,
     pub(super) levels: Vec<(LimitRef, Level)>,
     pub(super) prompt: Tokens,
+    /// The candidate that a drill passed over for it.
+    pub(super) drilled: Option<Hop>,
 }
 
 enum Booked {

@@ -19,6 +19,7 @@ pub mod attempt;
 mod blame;
 mod callout;
 mod counting;
+mod drill;
 mod foreign;
 mod gateway;
 mod identify;

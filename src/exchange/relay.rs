@@ -44,6 +44,8 @@ pub(super) struct Start<'a> {
     pub(super) headers: Vec<(String, String)>,
     /// How long the client waits.
     pub(super) deadline: Option<Duration>,
+    /// The candidate that a drill passed over.
+    pub(super) drilled: Option<Hop>,
 }
 
 /// Whether the router fails over for this model.
@@ -90,14 +92,15 @@ pub(super) fn set_out<S: Store>(
     (relay, edits)
 }
 
-/// The first candidate, and those that would be let go after it.
+/// The first candidate, and those that would be let go after it. A drill is over with the first failure: next is the one
+/// that it passed over.
 fn candidates<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: &Start<'_>) -> Vec<Hop> {
     let mut hops = vec![start.hop];
     // What lives at one provider stays there.
     if !plan.facts.pinned {
         let search = turn.gateway.search(plan.route, start.need);
         let others = search.standby(start.hop, turn.store, turn.now.monotonic);
-        hops.extend(others.into_iter().filter(|hop| {
+        hops.extend(start.drilled.into_iter().chain(others).filter(|hop| {
             let tokens = plan.tokens(turn, Some(*hop));
             !plan.is_too_long(turn, *hop, tokens)
         }));

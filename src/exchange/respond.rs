@@ -252,6 +252,8 @@ impl Admitted {
         if let Some(provider) = policy.providers.get(self.hop.provider) {
             edits.push(Edit::set("x-spillway-provider", provider.name.clone()));
         }
+        let drill = (!self.record.drill.is_empty()).then(|| self.record.drill.clone());
+        edits.extend(drill.map(|provider| Edit::set("x-spillway-drill", provider)));
         let changes = match reader {
             Reader::Stream(_) => true,
             Reader::Held { .. } => !policy.host.body_pause,

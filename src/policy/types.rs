@@ -333,6 +333,8 @@ pub struct Failover {
     pub deadline_header: Option<String>,
     /// The answer when every attempt failed; the last provider's own when none.
     pub exhausted: Option<Exhausted>,
+    /// Drills: the share of requests, 0–1, that go as if the chain's first candidate were down.
+    pub drill: f64,
 }
 
 /// Who sends a request again.

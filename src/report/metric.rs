@@ -130,6 +130,19 @@ pub enum PassedOver {
     Forced,
     /// Its own limit in the policy is used up.
     Limit,
+    /// It is well: a drill goes as if it were down.
+    Drill,
+}
+
+/// What became of a drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Drilled {
+    /// The request went to another candidate.
+    Moved,
+    /// Nobody else could take it: it went as ever.
+    Stayed,
+    /// It would have been, and the policy only watches.
+    Shadow,
 }
 
 /// Why an attempt was given up.
@@ -262,6 +275,7 @@ pub enum Metric {
     Upstream(usize, StatusClass),
     Connect(usize),
     PassedOver(usize, PassedOver),
+    Drill(usize, Drilled),
     GaveUp(usize, GaveUp),
     Callout(usize),
     Unmoved(Unmoved),
@@ -344,6 +358,7 @@ impl Metric {
             Self::Upstream(p, class) => format!("{}.status={}", one("spillway.upstream", p), class.as_str()),
             Self::Connect(p) => one("spillway.upstream.connect_failure", p),
             Self::PassedOver(p, why) => format!("{}.reason={}", one("spillway.fallback", p), why.as_str()),
+            Self::Drill(p, how) => format!("{}.decision={}", one("spillway.drill", p), how.as_str()),
             Self::GaveUp(p, why) => format!("{}.reason={}", one("spillway.fallback", p), why.as_str()),
             Self::Callout(p) => one("spillway.failover.callout", p),
             Self::FallbackTokens(p) => one("spillway.fallback.tokens", p),
@@ -438,8 +453,9 @@ words!(Refused {
 });
 words!(PassedOver {
     Dialect => "dialect", Context => "context", Open => "open", RateLimited => "rate_limited",
-    Forced => "forced_open", Limit => "limit",
+    Forced => "forced_open", Limit => "limit", Drill => "drill",
 });
+words!(Drilled { Moved => "moved", Stayed => "stayed", Shadow => "shadow" });
 words!(Unmoved {
     Pinned => "pinned", TooLarge => "too_large", Attempts => "attempts", Deadline => "deadline", Wait => "wait",
     Budget => "budget", Nobody => "nobody",

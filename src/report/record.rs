@@ -56,6 +56,9 @@ pub struct Record {
     /// Candidates passed over, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<Passed>,
+    /// The provider that is well and was taken for down, in a drill.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub drill: String,
     /// What the router tried, where it fails over, in order; the last is the one whose answer the client got, unless it
     /// was given up too.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -80,8 +80,14 @@ def _orders(models, policy, mocks):
         return []
     several, alone = (next(c for c in models if (c["name"].count("+") > 1) == more) for more in (True, False))
     chains = [[hop.split("/")[0] for hop in entry["chain"]] for entry in policy["value"]["models"].values()]
-    orders = {order for chain in chains for n in range(1, len(chain) + 1) for order in combinations(chain, n)}
+    orders = {order for chain in chains for order in _subsets(chain)}
+    # A drill puts a chain's first second.
+    orders |= {(order[0], chain[0], *order[1:]) for chain in chains for order in _subsets(chain[1:])}
     return [_order(alone if len(order) == 1 else several, order, policy, mocks) for order in sorted(orders)]
+
+
+def _subsets(chain):
+    return [order for n in range(1, len(chain) + 1) for order in combinations(chain, n)]
 
 
 def _order(model, order, policy, mocks):

@@ -152,15 +152,22 @@ fn failover(policy: &Policy) -> Vec<String> {
         .filter(|route| route.failover != *common)
         .map(|route| format!("{}: {}", route.name, ways(&route.failover)));
     let mut lines: Vec<String> = own.collect();
-    if common.via != Via::None || !lines.is_empty() {
+    if common.via != Via::None || common.drill > 0.0 || !lines.is_empty() {
         lines.insert(0, ways(common));
     }
     lines
 }
 
 fn ways(failover: &Failover) -> String {
+    let drill = match failover.drill > 0.0 {
+        true => format!(
+            "; drill: {} % go as if the first were down",
+            failover.drill * 100.0
+        ),
+        false => String::new(),
+    };
     let via = match failover.via {
-        Via::None => return "none".to_owned(),
+        Via::None => return format!("none{drill}"),
         Via::Native => "the router (provider role on composite clusters)",
         Via::Callout => "callouts",
     };
@@ -169,7 +176,7 @@ fn ways(failover: &Failover) -> String {
         Charge::Final => "the last attempt alone",
     };
     format!(
-        "{} by {via} on {}; charged: {charge}",
+        "{} by {via} on {}; charged: {charge}{drill}",
         counted(failover.attempts as usize, "attempt"),
         causes(failover)
     )
@@ -397,6 +404,24 @@ mod tests {
         for part in [
             "failover   2 attempts by callouts on connect, 503; charged: every attempt",
             "*: none",
+        ] {
+            assert!(summary.contains(part), "{part}\n{summary}");
+        }
+    }
+
+    #[test]
+    fn drills_are_shown_whoever_sends_again() {
+        let text = r#"{"version": 1, "host": {"body_pause": true}, "failover": {"drill": "5 %"},
+            "providers": {"p": {"cluster": "p", "dialect": "openai", "models": {"m": {}}}},
+            "models": {"m": {"chain": ["p/m"]}, "*": {"chain": ["p/m"], "failover": {"via": "callout"}}}}"#;
+        let variables = Variables::default();
+        let Ok(Read { document, policy }) = read("a.json", text, &variables) else {
+            panic!("refused")
+        };
+        let summary = summary(&document, &policy, &variables);
+        for part in [
+            "failover   none; drill: 5 % go as if the first were down",
+            "charged: every attempt; drill: 5 % go",
         ] {
             assert!(summary.contains(part), "{part}\n{summary}");
         }

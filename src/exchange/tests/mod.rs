@@ -4,6 +4,7 @@ mod admission;
 mod breakers;
 mod callouts;
 mod counting;
+mod drills;
 mod endings;
 mod failover;
 mod headers_first;
