@@ -1,7 +1,7 @@
 //! From the body to a ticket: read, estimate, choose a candidate, set its tokens aside.
 
 use crate::breaker::{Outcome, Pass};
-use crate::dialect::{Edits, Endpoint, RequestFacts, rewrite, scan};
+use crate::dialect::{Endpoint, RequestFacts, scan};
 use crate::ledger::{Admission, Level, Request, Ticket};
 use crate::policy::{Hop, ModelRoute};
 use crate::report::Record;
@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::time::Instant;
 use crate::tokens::Estimate;
 
-use super::ahead::{Routed, route_edits};
+use super::ahead::Routed;
 use super::callout;
 use super::counting::Tokens;
 use super::foreign;
@@ -22,7 +22,7 @@ use super::plan::{Plan, misrouted, nobody, too_long, unknown};
 use super::refuse::{Refusal, refuse, sourced, wait_until};
 use super::relay::{self, Relay, Spent};
 use super::settle::{note_transition, observe};
-use super::{Body, Edit, Exchange, Flow, Step, Turn};
+use super::{Body, Exchange, Step, Turn};
 
 /// Sent to a provider, its tokens set aside.
 #[derive(Debug)]
@@ -304,77 +304,6 @@ impl Identified {
             turn.count(Metric::Limit(*limit, Decision::Denied));
             self.record.hit(&turn.gateway.policy, *limit);
         }
-    }
-
-    fn send<S: Store>(
-        mut self,
-        turn: &mut Turn<'_, S>,
-        plan: &Plan<'_>,
-        granted: Granted,
-        bytes: &[u8],
-    ) -> (Exchange, Step) {
-        if relay::is_native(&turn.gateway.policy, plan.route) {
-            return self.relay(turn, plan, granted);
-        }
-        if self.speaks_another(&turn.gateway.policy, plan, granted.hop) {
-            return self.call(turn, plan, (granted, bytes));
-        }
-        let policy = &turn.gateway.policy;
-        let inject = plan.injects_usage(policy, granted.hop, self.endpoint);
-        let body = rewrite(
-            bytes,
-            plan.facts,
-            Edits {
-                model: plan.renamed(policy, granted.hop),
-                include_usage: inject,
-            },
-        );
-        let mut edits = core::mem::take(&mut self.edits);
-        if policy.host.body_pause {
-            edits.extend(route_edits(policy, granted.hop, &self.path));
-            edits.extend(self.foreign_path(policy, plan, granted.hop));
-            edits.extend(
-                body.as_ref()
-                    .map(|b| Edit::set("content-length", b.len().to_string())),
-            );
-        } else {
-            edits.clear();
-        }
-        let kept = self.keep(turn, plan, (&granted, bytes));
-        if policy.host.body_pause {
-            edits.extend(kept.as_ref().and_then(|kept| kept.timeout_edit(turn)));
-        }
-        let mut admitted = self.admitted(turn, plan, granted);
-        admitted.kept = kept;
-        admitted.strip_usage = inject && plan.facts.include_usage != Some(true);
-        let flow = Flow::Continue;
-        (Exchange::Admitted(admitted), Step { edits, body, flow })
-    }
-
-    /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.
-    fn relay<S: Store>(
-        mut self,
-        turn: &mut Turn<'_, S>,
-        plan: &Plan<'_>,
-        mut granted: Granted,
-    ) -> (Exchange, Step) {
-        let start = relay::Start {
-            hop: granted.hop,
-            pass: granted.pass.take(),
-            need: plan.need(self.endpoint),
-            prompt: granted.ticket.prompt(),
-            path: &self.path,
-            authority: &self.authority,
-            headers: core::mem::take(&mut self.protocol_headers),
-            deadline: self.patience(plan),
-            drilled: granted.drilled,
-        };
-        let (relay, steering) = relay::set_out(turn, plan, start);
-        let mut edits = core::mem::take(&mut self.edits);
-        edits.extend(steering);
-        let mut admitted = self.admitted(turn, plan, granted);
-        admitted.relay = Some(relay);
-        (Exchange::Admitted(admitted), Step::edited(edits))
     }
 
     pub(super) fn admitted<S: Store>(

@@ -27,6 +27,7 @@ mod plan;
 mod refuse;
 mod relay;
 mod respond;
+mod send;
 mod settle;
 mod step;
 #[cfg(test)]

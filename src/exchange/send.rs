@@ -1,0 +1,84 @@
+//! How a request goes out once its tokens are set aside: by the host as it is, by the host's router, or by a callout.
+
+use crate::dialect::{Edits, rewrite};
+use crate::store::Store;
+
+use super::admit::Granted;
+use super::ahead::route_edits;
+use super::identify::Identified;
+use super::plan::Plan;
+use super::relay;
+use super::{Edit, Exchange, Flow, Step, Turn};
+
+impl Identified {
+    pub(super) fn send<S: Store>(
+        mut self,
+        turn: &mut Turn<'_, S>,
+        plan: &Plan<'_>,
+        granted: Granted,
+        bytes: &[u8],
+    ) -> (Exchange, Step) {
+        if relay::is_native(&turn.gateway.policy, plan.route) {
+            return self.relay(turn, plan, granted);
+        }
+        if self.speaks_another(&turn.gateway.policy, plan, granted.hop) {
+            return self.call(turn, plan, (granted, bytes));
+        }
+        let policy = &turn.gateway.policy;
+        let inject = plan.injects_usage(policy, granted.hop, self.endpoint);
+        let body = rewrite(
+            bytes,
+            plan.facts,
+            Edits {
+                model: plan.renamed(policy, granted.hop),
+                include_usage: inject,
+            },
+        );
+        let mut edits = core::mem::take(&mut self.edits);
+        if policy.host.body_pause {
+            edits.extend(route_edits(policy, granted.hop, &self.path));
+            edits.extend(self.foreign_path(policy, plan, granted.hop));
+            edits.extend(
+                body.as_ref()
+                    .map(|b| Edit::set("content-length", b.len().to_string())),
+            );
+        } else {
+            edits.clear();
+        }
+        let kept = self.keep(turn, plan, (&granted, bytes));
+        if policy.host.body_pause {
+            edits.extend(kept.as_ref().and_then(|kept| kept.timeout_edit(turn)));
+        }
+        let mut admitted = self.admitted(turn, plan, granted);
+        admitted.kept = kept;
+        admitted.strip_usage = inject && plan.facts.include_usage != Some(true);
+        let flow = Flow::Continue;
+        (Exchange::Admitted(admitted), Step { edits, body, flow })
+    }
+
+    /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.
+    fn relay<S: Store>(
+        mut self,
+        turn: &mut Turn<'_, S>,
+        plan: &Plan<'_>,
+        mut granted: Granted,
+    ) -> (Exchange, Step) {
+        let start = relay::Start {
+            hop: granted.hop,
+            pass: granted.pass.take(),
+            need: plan.need(self.endpoint),
+            prompt: granted.ticket.prompt(),
+            path: &self.path,
+            authority: &self.authority,
+            headers: core::mem::take(&mut self.protocol_headers),
+            deadline: self.patience(plan),
+            drilled: granted.drilled,
+        };
+        let (relay, steering) = relay::set_out(turn, plan, start);
+        let mut edits = core::mem::take(&mut self.edits);
+        edits.extend(steering);
+        let mut admitted = self.admitted(turn, plan, granted);
+        admitted.relay = Some(relay);
+        (Exchange::Admitted(admitted), Step::edited(edits))
+    }
+}
