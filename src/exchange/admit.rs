@@ -18,7 +18,7 @@ use super::counting::Tokens;
 use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
-use super::plan::{Plan, misrouted, nobody, too_long, unknown};
+use super::plan::{Plan, misrouted, nobody, too_long, unknown, unsupported};
 use super::refuse::{Refusal, refuse, sourced, wait_until};
 use super::relay::{self, Relay, Spent};
 use super::settle::{note_transition, observe};
@@ -37,6 +37,8 @@ pub struct Admitted {
     pub(super) levels: Vec<(LimitRef, Level)>,
     /// The estimate of the prompt that its bill may teach something.
     pub(super) guess: Option<Estimate>,
+    /// What of the request its provider refuses, and wasn't sent.
+    pub(super) dropped: Vec<&'static str>,
     /// The client didn't ask for the usage chunk that we asked for.
     pub(super) strip_usage: bool,
     /// It goes by the host's router, which may try several candidates.
@@ -106,6 +108,7 @@ impl Identified {
             plan.foreign = foreign::unjudged(&gateway.policy, route, self.endpoint, facts.stream);
             plan.unjudged = Some(bytes);
         }
+        plan.refusing = foreign::refusing(&gateway.policy, route, (self.endpoint, bytes));
         let tokens = plan.tokens(turn, None);
         self.note_tokens(tokens);
         let granted = self.admit(turn, &plan);
@@ -190,6 +193,10 @@ impl Identified {
             let message = misrouted(&turn.gateway.policy, &self.record.model);
             return Err(Refusal::unknown_model(message));
         };
+        if plan.refusing.contains(&hop) && !turn.in_shadow() {
+            routed.give_back(turn);
+            return Err(unsupported(&plan.route.name));
+        }
         if hop != routed.hop {
             return self.admit_other(turn, plan, (hop, routed));
         }
@@ -321,6 +328,7 @@ impl Identified {
             ticket: granted.ticket,
             levels: granted.levels,
             guess: plan.guess(granted.prompt),
+            dropped: Vec::new(),
             strip_usage: false,
             relay: None,
             spent: None,

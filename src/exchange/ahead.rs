@@ -38,6 +38,7 @@ impl Routed {
             dialect: state.endpoint.dialect(),
             foreign: &[],
             too_long: &[],
+            refusing: &[],
         };
         let mut search = gateway.search(route, need);
         let found = search.next(turn.store, turn.now.monotonic, turn.entropy);

@@ -6,7 +6,6 @@ use crate::policy::{Exhausted, Policy};
 use crate::store::Store;
 
 use super::admit::Admitted;
-use super::attempt::Tried;
 use super::foreign::Pair;
 use super::relay::{Arrived, Spent};
 use super::respond::ResponseHead;
@@ -31,7 +30,8 @@ impl Admitted {
             self.sent = tried.began();
             self.record.provider.clone_from(&tried.place.provider);
             self.strip_usage = self.was_asked_for_usage(&turn.gateway.policy);
-            edits.extend(dropped(tried));
+            let names: Vec<&str> = tried.dropped.iter().map(String::as_str).collect();
+            edits.extend(dropped(&names));
         }
         self.take_note(turn, &found);
         let status = found.status;
@@ -89,9 +89,9 @@ pub(super) struct Came {
     pub(super) edits: Vec<Edit>,
 }
 
-fn dropped(tried: &Tried) -> Option<Edit> {
-    let names = tried.dropped.join(", ");
-    (!names.is_empty()).then(|| Edit::set(DROPPED, names))
+/// Names what was left out of a request.
+pub(super) fn dropped(names: &[&str]) -> Option<Edit> {
+    (!names.is_empty()).then(|| Edit::set(DROPPED, names.join(", ")))
 }
 
 /// The policy's own last answer.

@@ -24,6 +24,8 @@ pub(super) struct Plan<'a> {
     too_long: Vec<Hop>,
     /// Candidates of another dialect that can have it translated.
     pub(super) foreign: Vec<Hop>,
+    /// Candidates that refuse something that the request has.
+    pub(super) refusing: Vec<Hop>,
     /// The body to judge those by when one is found; none if they are judged.
     pub(super) unjudged: Option<&'a [u8]>,
 }
@@ -60,6 +62,7 @@ impl<'a> Plan<'a> {
             counting: Counting::new(policy, &facts.prompt),
             too_long: Vec::new(),
             foreign: Vec::new(),
+            refusing: Vec::new(),
             unjudged: None,
         }
     }
@@ -85,6 +88,7 @@ impl<'a> Plan<'a> {
             dialect: endpoint.dialect(),
             foreign: &self.foreign,
             too_long: &self.too_long,
+            refusing: &self.refusing,
         }
     }
 
@@ -155,7 +159,15 @@ pub(super) fn nobody(search: &Search<'_>, name: &str, tokens: u64, now: Now) -> 
     if search.all(PassedOver::Dialect) {
         return Refusal::unknown_model(format!("model {name:?} isn't served by this API"));
     }
-    let unfit = |why: &PassedOver| matches!(why, PassedOver::Dialect | PassedOver::Context);
+    if search.all_of(&[PassedOver::Dialect, PassedOver::Refuses]) {
+        return unsupported(name);
+    }
+    let unfit = |why: &PassedOver| {
+        matches!(
+            why,
+            PassedOver::Dialect | PassedOver::Context | PassedOver::Refuses
+        )
+    };
     if search.passed.iter().all(|(_, why)| unfit(why)) {
         return too_long_for_all(tokens, name);
     }
@@ -166,6 +178,14 @@ fn too_long_for_all(tokens: u64, name: &str) -> Refusal {
     Refusal::never(format!(
         "the prompt's about {tokens} tokens are more than any context of model {name:?} holds"
     ))
+}
+
+/// A candidate takes the model's requests, but not with all that this one has.
+pub(super) fn unsupported(name: &str) -> Refusal {
+    let message = format!(
+        "no provider of model {name:?} takes all that this request asks for; see the policy's refuses"
+    );
+    Refusal::bad_request(&message, "unsupported_parameter")
 }
 
 /// Over what a limit of the caller's can ever admit.

@@ -19,6 +19,7 @@ use crate::tokens::Estimate;
 
 use super::admit::Admitted;
 use super::answer::Rule;
+use super::arrive::dropped;
 use super::blame::{self, Ending};
 use super::callout::Kept;
 use super::refuse::tightest;
@@ -252,6 +253,7 @@ impl Admitted {
         if let Some(provider) = policy.providers.get(self.hop.provider) {
             edits.push(Edit::set("x-spillway-provider", provider.name.clone()));
         }
+        edits.extend(dropped(&self.dropped));
         let drill = (!self.record.drill.is_empty()).then(|| self.record.drill.clone());
         edits.extend(drill.map(|provider| Edit::set("x-spillway-drill", provider)));
         let changes = match reader {

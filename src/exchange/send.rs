@@ -1,10 +1,12 @@
 //! How a request goes out once its tokens are set aside: by the host as it is, by the host's router, or by a callout.
 
 use crate::dialect::{Edits, rewrite};
+use crate::policy::Hop;
 use crate::store::Store;
 
 use super::admit::Granted;
 use super::ahead::route_edits;
+use super::foreign;
 use super::identify::Identified;
 use super::plan::Plan;
 use super::relay;
@@ -34,6 +36,7 @@ impl Identified {
                 include_usage: inject,
             },
         );
+        let (body, dropped) = self.fitted(turn, granted.hop, (bytes, body));
         let mut edits = core::mem::take(&mut self.edits);
         if policy.host.body_pause {
             edits.extend(route_edits(policy, granted.hop, &self.path));
@@ -51,9 +54,27 @@ impl Identified {
         }
         let mut admitted = self.admitted(turn, plan, granted);
         admitted.kept = kept;
+        admitted.dropped = dropped;
         admitted.strip_usage = inject && plan.facts.include_usage != Some(true);
         let flow = Flow::Continue;
         (Exchange::Admitted(admitted), Step { edits, body, flow })
+    }
+
+    /// The body without what its provider's model refuses, and the names of that.
+    fn fitted<S: Store>(
+        &self,
+        turn: &Turn<'_, S>,
+        hop: Hop,
+        (own, written): (&[u8], Option<Vec<u8>>),
+    ) -> (Option<Vec<u8>>, Vec<&'static str>) {
+        if turn.in_shadow() {
+            return (written, Vec::new());
+        }
+        let sent = written.as_deref().unwrap_or(own);
+        match foreign::without_refused(&turn.gateway.policy, (self.endpoint, hop), sent) {
+            None => (written, Vec::new()),
+            Some(fitted) => (Some(fitted.body), fitted.dropped),
+        }
     }
 
     /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.

@@ -197,6 +197,19 @@ pub struct ProviderModel {
     pub context: Option<u64>,
     /// US$ per million tokens.
     pub price: Option<Price>,
+    /// What of a request it refuses, though its protocol has it; words of the policy reference.
+    pub refuses: Vec<&'static str>,
+    /// What it takes of a translated request, though not all models of its protocol do.
+    pub accepts: Accepted,
+}
+
+/// What some models of a protocol take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// An effort of reasoning.
+    pub effort: bool,
+    /// Of Anthropic's: a JSON schema for the output, and strict tools.
+    pub schema: bool,
 }
 
 /// Whose tokens a model's are.

@@ -130,6 +130,8 @@ pub enum PassedOver {
     Forced,
     /// Its own limit in the policy is used up.
     Limit,
+    /// It refuses something that the request has, and mustn't be sent it without.
+    Refuses,
     /// It is well: a drill goes as if it were down.
     Drill,
 }
@@ -453,7 +455,7 @@ words!(Refused {
 });
 words!(PassedOver {
     Dialect => "dialect", Context => "context", Open => "open", RateLimited => "rate_limited",
-    Forced => "forced_open", Limit => "limit", Drill => "drill",
+    Forced => "forced_open", Limit => "limit", Drill => "drill", Refuses => "refuses",
 });
 words!(Drilled { Moved => "moved", Stayed => "stayed", Shadow => "shadow" });
 words!(Unmoved {

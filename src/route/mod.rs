@@ -18,6 +18,8 @@ pub struct Need<'n> {
     pub foreign: &'n [Hop],
     /// Candidates whose context the prompt exceeds.
     pub too_long: &'n [Hop],
+    /// Candidates that refuse something that the request has.
+    pub refusing: &'n [Hop],
 }
 
 /// A candidate that may go.
@@ -155,13 +157,22 @@ impl<'p> Search<'p> {
     /// Whether every candidate fell for this reason.
     #[must_use]
     pub fn all(&self, why: PassedOver) -> bool {
-        !self.passed.is_empty() && self.passed.iter().all(|(_, found)| *found == why)
+        self.all_of(&[why])
+    }
+
+    /// Whether every candidate fell for one of these reasons.
+    #[must_use]
+    pub fn all_of(&self, reasons: &[PassedOver]) -> bool {
+        !self.passed.is_empty() && self.passed.iter().all(|(_, found)| reasons.contains(found))
     }
 
     fn unfit(&self, hop: Hop) -> Option<PassedOver> {
         let provider = self.policy.providers.get(hop.provider)?;
         if provider.dialect != self.need.dialect && !self.need.foreign.contains(&hop) {
             return Some(PassedOver::Dialect);
+        }
+        if self.need.refusing.contains(&hop) {
+            return Some(PassedOver::Refuses);
         }
         self.need.too_long.contains(&hop).then_some(PassedOver::Context)
     }

@@ -2,7 +2,7 @@
 
 use crate::breaker::{Breakers, Pass, Permit};
 use crate::dialect::{Edits, Endpoint, rewrite, scan};
-use crate::policy::{Hop, Policy, Provider};
+use crate::policy::{Hop, Policy, Provider, ProviderModel};
 use crate::store::Store;
 use crate::translate;
 
@@ -122,7 +122,8 @@ impl Going {
         let written = match self.pair {
             None => self.written(&turn.gateway.policy, &bytes),
             Some(pair) => {
-                let translated = pair.request(&bytes, &self.place.model, self.order.stream);
+                let model = self.model(&turn.gateway.policy);
+                let translated = model.and_then(|model| pair.request(&bytes, model, self.order.stream));
                 let Some(translated) = translated else {
                     // Judged possible before it went out: the roles' policies differ.
                     let attempt = Attempt::Over;
@@ -143,8 +144,12 @@ impl Going {
         (Attempt::Sent(self), step)
     }
 
+    fn model<'p>(&self, policy: &'p Policy) -> Option<&'p ProviderModel> {
+        self.provider(policy)?.models.get(self.hop.model)
+    }
+
     /// The body in this provider's words; none when it is the client's own.
-    fn written(&self, policy: &Policy, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn written(&mut self, policy: &Policy, bytes: &[u8]) -> Option<Vec<u8>> {
         let provider = self.provider(policy)?;
         let facts = scan(self.endpoint, bytes).ok()?;
         let speaks = matches!(self.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
@@ -152,7 +157,15 @@ impl Going {
             model: Some(self.place.model.as_str()),
             include_usage: provider.include_usage && speaks,
         };
-        rewrite(bytes, &facts, edits)
+        let body = rewrite(bytes, &facts, edits);
+        let sent = body.as_deref().unwrap_or(bytes);
+        match foreign::without_refused(policy, (self.endpoint, self.hop), sent) {
+            None => body,
+            Some(fitted) => {
+                self.dropped = fitted.dropped;
+                Some(fitted.body)
+            }
+        }
     }
 }
 

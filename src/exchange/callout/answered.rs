@@ -189,6 +189,7 @@ impl Calling {
             ticket: called.ticket,
             levels,
             guess: None,
+            dropped: Vec::new(),
             strip_usage: called.written.strip_usage,
             relay: None,
             spent: None,

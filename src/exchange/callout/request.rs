@@ -64,14 +64,18 @@ impl Kept {
         let route = gateway.route(model)?;
         let plan = Plan::bare(policy, route, &facts);
         let provider = policy.providers.get(hop.provider)?;
-        let at = (provider, provider.models.get(hop.model)?.name.as_str());
-        let path = foreign::path(endpoint, &self.path, at, facts.stream)?;
+        let model = provider.models.get(hop.model)?;
+        let path = foreign::path(endpoint, &self.path, (provider, &model.name), facts.stream)?;
         let pair = Pair::of(endpoint, provider);
         let own = plan.injects_usage(policy, hop, endpoint);
         let (body, dropped) = match pair {
-            None => (self.renamed(&plan, at.1, own), Vec::new()),
+            None => {
+                let renamed = self.renamed(&plan, &model.name, own);
+                let fitted = foreign::without_refused(policy, (endpoint, hop), &renamed);
+                fitted.map_or((renamed, Vec::new()), |fitted| (fitted.body, fitted.dropped))
+            }
             Some(pair) => {
-                let translated = pair.request(&self.body, at.1, facts.stream)?;
+                let translated = pair.request(&self.body, model, facts.stream)?;
                 (translated.body, translated.dropped)
             }
         };

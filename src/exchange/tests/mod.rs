@@ -9,6 +9,7 @@ mod endings;
 mod failover;
 mod headers_first;
 mod refusals;
+mod refused_fields;
 mod router;
 mod routing;
 mod streams;
