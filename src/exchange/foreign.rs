@@ -4,7 +4,7 @@
 //! refused any more.
 
 use crate::dialect::{Endpoint, Fitted, RequestFacts, fitted};
-use crate::policy::{Hop, Incompatible, ModelRoute, Policy, Provider, ProviderModel};
+use crate::policy::{Hop, Incompatible, ModelRoute, Policy, Provider, ProviderDialect, ProviderModel};
 use crate::translate::{self, Accepts, Protocol, RequestOptions, Target, Translated};
 
 /// Output asked for where a protocol wants a bound and the client gave none: what all current models grant.
@@ -166,5 +166,28 @@ fn fits(route: &ModelRoute, translated: Option<Translated>) -> bool {
 
 /// Headers that belong to one protocol, whoever set them.
 pub(super) fn is_protocol_header(name: &[u8]) -> bool {
-    name.starts_with(b"anthropic-") || name.starts_with(b"openai-")
+    dialect_of(name).is_some()
+}
+
+/// Those that belong to another protocol than a client's: for nobody that it is sent to.
+pub(super) fn is_stray_header(name: &[u8], client: ProviderDialect) -> bool {
+    dialect_of(name).is_some_and(|dialect| dialect != client)
+}
+
+fn dialect_of(name: &[u8]) -> Option<ProviderDialect> {
+    if name.starts_with(b"anthropic-") {
+        Some(ProviderDialect::Anthropic)
+    } else if name.starts_with(b"openai-") {
+        Some(ProviderDialect::OpenAi)
+    } else {
+        None
+    }
+}
+
+/// Headers of OpenAI's protocol that name an account, which is one at one provider: the chain's first.
+pub(super) const ACCOUNTS: [&str; 2] = ["openai-organization", "openai-project"];
+
+/// Whether a header that a client set is for this candidate of those that speak its protocol.
+pub(super) fn is_meant_for(name: &str, route: &ModelRoute, hop: Hop) -> bool {
+    !ACCOUNTS.contains(&name) || route.chain.first() == Some(&hop)
 }

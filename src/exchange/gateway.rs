@@ -36,8 +36,15 @@ pub struct Gateway {
     deadlines: Vec<String>,
 }
 
-/// Credentials of both dialects: whatever of them a client sends stops here.
-const CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
+/// Credentials of all dialects, and a browser's: whatever of them a client sends stops here.
+const CREDENTIALS: [&str; 6] = [
+    "api-key",
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-api-key",
+    "x-goog-api-key",
+];
 
 /// What a callback leaves behind for the shell: counted, or to be tried again by the tick.
 #[derive(Debug, Default)]

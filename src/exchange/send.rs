@@ -40,6 +40,9 @@ impl Identified {
         let mut edits = core::mem::take(&mut self.edits);
         if policy.host.body_pause {
             edits.extend(route_edits(policy, granted.hop, &self.path));
+            let strays = foreign::ACCOUNTS.iter();
+            let strays = strays.filter(|name| !foreign::is_meant_for(name, plan.route, granted.hop));
+            edits.extend(strays.map(Edit::remove));
             edits.extend(self.foreign_path(policy, plan, granted.hop));
             edits.extend(
                 body.as_ref()

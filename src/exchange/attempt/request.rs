@@ -83,17 +83,20 @@ impl Going {
             let path = foreign::path(self.endpoint, &self.order.path, at, self.order.stream);
             let path = path.unwrap_or_else(|| self.order.path.clone());
             edits.push(Edit::set(":path", path.clone()));
-            edits.extend(self.protocol_edits());
+            edits.extend(self.protocol_edits(gateway));
             edits.extend(provider_edits(provider, &path));
         }
         edits
     }
 
     /// The client's own headers for who speaks its protocol; for others what theirs needs.
-    fn protocol_edits(&self) -> Vec<Edit> {
+    fn protocol_edits(&self, gateway: &Gateway) -> Vec<Edit> {
         match self.pair {
             None => {
-                let own = self.order.headers.iter();
+                let route = gateway.route(&self.order.model);
+                let is_meant =
+                    |name: &str| route.is_some_and(|route| foreign::is_meant_for(name, route, self.hop));
+                let own = self.order.headers.iter().filter(|(name, _)| is_meant(name));
                 own.map(|(name, value)| Edit::set(name.clone(), value.clone()))
                     .collect()
             }

@@ -12,6 +12,7 @@ mod refusals;
 mod refused_fields;
 mod router;
 mod routing;
+mod strays;
 mod streams;
 mod validation;
 
