@@ -34,13 +34,6 @@ def shared(start_once, request):
 
 
 @pytest.fixture
-def lab(shared):
-    shared.reset()
-    shared.envoy.skip_records()
-    return shared
-
-
-@pytest.fixture
 def gpt(lab):
     return openai.OpenAI(base_url=f"http://127.0.0.1:{lab.envoy.port}/v1", api_key=caller_key("alice"), max_retries=0,
                          _strict_response_validation=True)

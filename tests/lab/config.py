@@ -19,6 +19,8 @@ SECRETS = {
     "OPENAI_API_KEY": "sk-openai-lab-7f3a9c",
     "ANTHROPIC_API_KEY": "sk-ant-lab-51be02",
     "BACKUP_API_KEY": "sk-backup-lab-88d1e4",
+    "GEMINI_API_KEY": "AIza-gemini-lab-2c90ab",
+    "AZURE_API_KEY": "azure-lab-77e5f0",
     "SPILLWAY_HASH_KEY": "lab-hash-key-0b6f",
 }
 CALLERS = ("alice", "bob", "carol")
