@@ -245,11 +245,19 @@ pub(crate) fn asked(body: &Value, model: &str, stream: bool) -> Value {
     let tools = body.pointer("/tools/0/functionDeclarations");
     let called = body.pointer("/toolConfig/functionCallingConfig/mode");
     let structured = body.pointer("/generationConfig/responseMimeType");
-    json!({
-        "model": model, "stream": stream, "messages": contents, "system": body.get("systemInstruction"),
-        "tools": if answered { None } else { tools },
-        "response_format": structured, "tool_choice": called.map(|mode| if mode == "NONE" { "none" } else { "auto" }),
-    })
+    let mut asked = json!({"model": model, "stream": stream, "messages": contents});
+    let off = called.and_then(Value::as_str) == Some("NONE");
+    let said = [
+        ("system", body.get("systemInstruction")),
+        ("tools", tools.filter(|_| !answered && !off)),
+        ("response_format", structured),
+    ];
+    for (name, value) in said {
+        if let (Some(value), Some(fields)) = (value, asked.as_object_mut()) {
+            fields.insert(name.to_owned(), value.clone());
+        }
+    }
+    asked
 }
 
 fn usage(prompt: &Prompt, output: u64) -> Value {
