@@ -16,6 +16,8 @@ use crate::tokens::Running;
 pub struct StreamOptions {
     /// Drop the extra chunk with usage and no choices, which the client didn't ask for. Never a chunk with choices.
     pub strip_usage: bool,
+    /// Drop events that Azure adds and clients of OpenAI's protocol don't know: they take `choices[0].delta` for granted.
+    pub strip_notes: bool,
     /// Gather the assistant's text, up to this many bytes.
     pub gather: Option<usize>,
     /// Hold the first event that ends the answer and all after it, until [`StreamReader::take_held`] or
@@ -182,7 +184,8 @@ impl StreamReader {
 
     /// Whether what goes out may differ from what comes in.
     fn edits(&self) -> bool {
-        self.options.strip_usage || self.options.hold_end || self.holding == Holding::Failed
+        let strips = self.options.strip_usage || self.options.strip_notes;
+        strips || self.options.hold_end || self.holding == Holding::Failed
     }
 
     /// The rest of a block has come, its empty line included.
@@ -265,7 +268,12 @@ impl StreamReader {
         if kind == Kind::End && self.options.hold_end && self.holding == Holding::No {
             self.holding = Holding::Yes;
         }
-        if kind == Kind::UsageOnly && self.options.strip_usage {
+        let drops = match kind {
+            Kind::UsageOnly => self.options.strip_usage,
+            Kind::Note => self.options.strip_notes,
+            Kind::Plain | Kind::End => false,
+        };
+        if drops {
             return Fate::Drop;
         }
         self.unread_fate()

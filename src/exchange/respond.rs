@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::breaker::{Failure, Outcome, Pass};
 use crate::dialect::signals::{Signals, is_rate_limit_header, signals};
-use crate::dialect::{Endpoint, JsonFacts, JsonReader, Passed, StreamOptions, StreamReader};
+use crate::dialect::{Dialect, Endpoint, JsonFacts, JsonReader, Passed, StreamOptions, StreamReader};
 use crate::headers::Headers;
 use crate::headroom::Headroom;
 use crate::ledger::Ticket;
@@ -231,8 +231,10 @@ impl Admitted {
     }
 
     fn stream_options(&self, policy: &Policy, rule: Option<Rule>) -> StreamOptions {
+        let provider = policy.providers.get(self.hop.provider);
         StreamOptions {
             strip_usage: self.strip_usage,
+            strip_notes: provider.is_some_and(|provider| provider.dialect == Dialect::Azure),
             gather: rule.map(|_| policy.bounds.response_body),
             hold_end: rule
                 .is_some_and(|rule| rule.on_invalid == OnInvalid::Reject && rule.mode == Mode::Enforce),

@@ -60,6 +60,14 @@ def start_once(tmp_path_factory):
         context.__exit__(None, None, None)
 
 
+@pytest.fixture
+def lab(shared):
+    """The module's lab (its fixture `shared`), with nothing left of the test before."""
+    shared.reset()
+    shared.envoy.skip_records()
+    return shared
+
+
 def at_once(count, action):
     """The answers of `count` calls `action(number)` that run at the same time."""
     with ThreadPoolExecutor(count) as pool:

@@ -6,17 +6,16 @@ import time
 
 import pytest
 
-from lab import BACKUP, Lab
+from lab import BACKUP, Lab, steady
 from lab.config import SECRETS
 from lab.scripted import Scripted, answer, begin_stream, reset
 
 from conftest import FAILOVER, at_once, sound
 
-#: Breakers that stay closed, so that every test begins alike; timeouts that a test can wait for.
-STEADY = {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}}
+#: Timeouts that a test can wait for.
 POLICY = {
     "limits": [],
-    "providers": {"openai": STEADY, "backup": STEADY, "anthropic": STEADY},
+    **steady("openai", "backup", "anthropic"),
     "models": {"alone": {"chain": ["openai/gpt-4o"]}, "pair": {"chain": ["openai/gpt-4o", "backup/gpt-4o"]},
                "static": {"chain": ["openai/gpt-4o", "backup/gpt-4o"],
                           "failover": {"exhausted": {"status": 200, "body": {"sorry": "later"}}}},
@@ -31,20 +30,6 @@ PATIENT = {"failover": {"timeouts": {"whole": {"base": "30s"}}}}
 @pytest.fixture(scope="module")
 def shared(start_once):
     return start_once(BACKUP, POLICY, file=FAILOVER)
-
-
-@pytest.fixture
-def lab(shared):
-    shared.reset()
-    shared.envoy.skip_records()
-    return shared
-
-
-def attempts(lab):
-    """Provider, status and reason of each attempt of the next record."""
-    (line,) = lab.envoy.records(1)
-    tried = line["spillway"]["attempts"]
-    return [(one["provider"], one.get("status"), one.get("gave_up")) for one in tried]
 
 
 #: What goes wrong at the first provider, and what the record says of it.
@@ -69,7 +54,7 @@ def test_the_client_sees_nothing_of_a_provider_that_fails(lab, fault, streamed):
     assert (got.status, got.headers["x-spillway-provider"], got.broken) == (200, "backup", False)
     assert got.events()[-1] == "[DONE]" if streamed else got.json()["choices"]
     assert (lab.openai.arrived(), lab.backup.arrived()) == (1, 1)
-    first, second = attempts(lab)
+    first, second = lab.attempts()
     assert first[0] == "openai" and first[2] == why and (status == 200 or first[1] == status)
     assert second == ("backup", 200, None)
 
@@ -80,7 +65,7 @@ def test_a_provider_that_is_not_there_is_passed_by(start, streamed):
     lab.openai.stop()
     got = lab.client().chat(model="pair", stream=streamed)
     assert (got.status, got.headers["x-spillway-provider"]) == (200, "backup")
-    assert attempts(lab) == [("openai", None, "connect"), ("backup", 200, None)]
+    assert lab.attempts() == [("openai", None, "connect"), ("backup", 200, None)]
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
@@ -91,7 +76,7 @@ def test_a_429_moves_on_at_once_and_its_provider_is_left_alone(start, streamed):
     assert (got.status, got.headers["x-spillway-provider"]) == (200, "backup") and got.seconds < 1
     assert lab.client().chat(model="pair").status == 200
     assert (lab.openai.arrived(), lab.backup.arrived()) == (1, 2)
-    assert attempts(lab) == [("openai", 429, "rate_limited"), ("backup", 200, None)]
+    assert lab.attempts() == [("openai", 429, "rate_limited"), ("backup", 200, None)]
 
 
 def test_a_stream_that_begins_with_an_error_is_somebody_else_s(lab):
@@ -99,14 +84,14 @@ def test_a_stream_that_begins_with_an_error_is_somebody_else_s(lab):
     got = lab.client().chat(model="pair", stream=True)
     assert (got.status, got.headers["x-spillway-provider"]) == (200, "backup")
     assert got.events()[-1] == "[DONE]" and "error" not in got.text
-    assert attempts(lab) == [("openai", 200, "stream_error"), ("backup", 200, None)]
+    assert lab.attempts() == [("openai", 200, "stream_error"), ("backup", 200, None)]
 
 
 def test_a_first_token_that_does_not_come_in_time_is_not_waited_for(lab):
     lab.openai.faults(delay_first_ms=3000)
     got = lab.client().chat(model="pair", stream=True)
     assert (got.status, got.headers["x-spillway-provider"]) == (200, "backup") and 0.4 < got.seconds < 1.5
-    assert attempts(lab) == [("openai", None, "timeout"), ("backup", 200, None)]
+    assert lab.attempts() == [("openai", None, "timeout"), ("backup", 200, None)]
 
 
 def test_a_stream_that_has_begun_is_never_begun_again(lab):
@@ -123,7 +108,7 @@ def test_the_last_attempt_s_own_answer_comes_through(lab):
     assert (got.status, got.headers["retry-after"], got.headers["x-spillway-provider"]) == (503, "9", "backup")
     assert "mock" in got.json()["error"]["message"]
     assert not [name for name in got.headers if name in ("x-spillway-status", "x-spillway-pass")]
-    assert attempts(lab) == [("openai", 500, "status"), ("backup", 503, None)]
+    assert lab.attempts() == [("openai", 500, "status"), ("backup", 503, None)]
 
 
 def test_when_nobody_answers_the_client_is_told_in_its_own_dialect(lab):
@@ -131,7 +116,7 @@ def test_when_nobody_answers_the_client_is_told_in_its_own_dialect(lab):
     lab.backup.faults(reset_after=0)
     got = lab.client().chat(model="pair")
     assert got.status == 503 and got.json()["error"]["code"] == "no_answer"
-    assert attempts(lab) == [("openai", None, "reset"), ("backup", None, "reset")]
+    assert lab.attempts() == [("openai", None, "reset"), ("backup", None, "reset")]
     lab.backup.faults(delay_headers_ms=3000)
     late = lab.client().chat(model="pair")
     assert late.status == 504 and late.json()["error"]["code"] == "no_answer"
@@ -149,14 +134,14 @@ def test_other_errors_are_the_client_s_own(lab):
     lab.openai.faults(status=400)
     got = lab.client().chat(model="pair")
     assert got.status == 400 and lab.backup.arrived() == 0
-    assert attempts(lab) == [("openai", 400, None)]
+    assert lab.attempts() == [("openai", 400, None)]
 
 
 def test_the_only_provider_is_asked_again_as_often_as_the_policy_says(lab):
     lab.openai.faults(status=503, k=2, n=3)
     got = lab.client().chat(model="alone")
     assert got.status == 200 and lab.openai.arrived() == 3
-    assert attempts(lab) == [("openai", 503, "status")] * 2 + [("openai", 200, None)]
+    assert lab.attempts() == [("openai", 503, "status")] * 2 + [("openai", 200, None)]
     lab.openai.faults(status=503)
     assert lab.client().chat(model="alone").status == 503 and lab.openai.arrived() == 6
 
@@ -166,7 +151,7 @@ def test_a_short_429_of_the_only_provider_is_waited_for(start):
     lab.openai.faults(status=429, retry_after=1, k=1, n=100)
     got = lab.client().chat(model="alone")
     assert got.status == 200 and 0.9 < got.seconds < 2.5
-    assert attempts(lab) == [("openai", 429, "rate_limited"), ("openai", 200, None)]
+    assert lab.attempts() == [("openai", 429, "rate_limited"), ("openai", 200, None)]
 
 
 def test_a_long_429_of_the_only_provider_is_the_client_s(start):
@@ -184,7 +169,7 @@ def test_what_lives_at_one_provider_is_never_sent_twice(lab):
     assert (lab.openai.arrived(), lab.backup.arrived()) == (2, 0)
 
 
-def test_a_client_s_deadline_bounds_all_attempts(lab):
+def test_a_client_s_deadline_bounds_all_lab.attempts():
     lab.openai.faults(delay_headers_ms=3000)
     lab.backup.faults(delay_headers_ms=3000)
     got = lab.client().chat(model="pair", headers={"x-deadline-ms": "300"})
@@ -371,7 +356,7 @@ def test_requests_of_megabytes_are_sent_again_whole(start):
     got = lab.client().chat(content=[{"type": "text", "text": "What is this?"}, picture], model="pair")
     assert (got.status, got.headers["x-spillway-provider"]) == (200, "backup")
     assert lab.backup.last_body()["messages"][0]["content"][1] == picture
-    assert [len(one) for one in (attempts(lab),)] == [3]
+    assert [len(one) for one in (lab.attempts(),)] == [3]
 
 
 @pytest.mark.parametrize("model, faults", [("alone", {"status": 503, "delay_headers_ms": 60}),

@@ -19,6 +19,8 @@ SECRETS = {
     "OPENAI_API_KEY": "sk-openai-lab-7f3a9c",
     "ANTHROPIC_API_KEY": "sk-ant-lab-51be02",
     "BACKUP_API_KEY": "sk-backup-lab-88d1e4",
+    "GEMINI_API_KEY": "AIza-gemini-lab-2c90ab",
+    "AZURE_API_KEY": "azure-lab-77e5f0",
     "SPILLWAY_HASH_KEY": "lab-hash-key-0b6f",
 }
 CALLERS = ("alice", "bob", "carol")
@@ -94,19 +96,25 @@ def _order(model, order, policy, mocks):
     cluster = copy.deepcopy(model)
     cluster["name"] = "+".join(("spillway", *order))
     (options,) = cluster["typed_extension_protocol_options"].values()
+    _speak_plainly(options)
     plugin = options["http_filters"][0]["typed_config"]["config"]
     plugin["vm_config"]["code"]["local"]["filename"] = module()
     plugin["vm_config"]["environment_variables"]["host_env_keys"] = sorted(environment())
     plugin["configuration"] = policy
     of = {name: provider["cluster"] for name, provider in policy["value"]["providers"].items()}
     if "cluster_type" in cluster:
-        attempts = policy["value"].get("failover", {}).get("attempts", 3)
-        tried = order if len(order) > 1 else order * attempts
-        cluster["cluster_type"]["typed_config"]["clusters"] = [{"name": of[name]} for name in tried]
+        cluster["cluster_type"]["typed_config"]["clusters"] = [{"name": of[name]} for name in order]
         return cluster
     endpoints = [{"priority": place, **_endpoint(mocks[of[name]], name)} for place, name in enumerate(order)]
-    del cluster["transport_socket_matches"]
+    for tls in ("transport_socket", "transport_socket_matches"):
+        cluster.pop(tls, None)
     return {**cluster, "type": "STATIC", "load_assignment": {"cluster_name": cluster["name"], "endpoints": endpoints}}
+
+
+def _speak_plainly(options):
+    """HTTP/1.1 to a mock, which has no TLS."""
+    options.pop("auto_config", None)
+    options["explicit_http_config"] = {"http_protocol_options": {}}
 
 
 def manager(config):
@@ -134,8 +142,7 @@ def _at(model, name, port):
     cluster = {key: copy.deepcopy(value) for key, value in model.items() if key not in plain}
     options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
     options.pop("http_filters", None)
-    options.pop("auto_config", None)
-    options["explicit_http_config"] = {"http_protocol_options": {}}
+    _speak_plainly(options)
     return {**cluster, "name": name, "type": "STATIC",
             "load_assignment": {"cluster_name": name, "endpoints": [_endpoint(port, name)]}}
 

@@ -16,6 +16,25 @@ BACKUP = {
     "models": {"gpt-4o": {"chain": ["openai/gpt-4o", "backup/gpt-4o"]}},
 }
 
+#: Gemini and Azure OpenAI, each with a model of gpt-4o's rank.
+FURTHER = {"providers": {
+    "gemini": {"cluster": "gemini", "dialect": "gemini", "authority": "generativelanguage.googleapis.com",
+               "credential": {"env": "GEMINI_API_KEY"}, "models": {"gemini-2.5-flash": {"context": 1000000}}},
+    "azure": {"cluster": "azure", "dialect": "azure", "authority": "lab.openai.azure.com", "api_version": "2024-10-21",
+              "credential": {"env": "AZURE_API_KEY"}, "models": {"our-gpt-4o": {"tokenizer": "o200k", "context": 128000}}},
+}}
+
+
+def steady(*providers):
+    """Breakers that no test's faults open, so that every test of a lab begins alike; a 429 is still heeded."""
+    return {"providers": {name: {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}} for name in providers}}
+
+
+def calm(*providers):
+    """Breakers that are closed whatever happens, after a 429 too."""
+    return {"providers": {name: {"breaker": {"force": "closed"}} for name in providers}}
+
+
 #: Callers by a header that something before Envoy would have verified: as many as a test likes.
 TENANTS = {"callers": [{"header": "x-tenant", "trusted": True}], "anonymous": "shared"}
 
@@ -72,4 +91,11 @@ class Lab:
 
     def reset(self):
         for mock in self.mocks.values():
-            mock.reset()
+            if mock.process.running():
+                mock.reset()
+
+    def attempts(self):
+        """Provider, status and reason of each attempt of the next record."""
+        (line,) = self.envoy.records(1)
+        tried = line["spillway"].get("attempts", [])
+        return [(one["provider"], one.get("status"), one.get("gave_up")) for one in tried]

@@ -7,6 +7,7 @@ const SAID: &str = "At its core, Artificial Intelligence works by learning from 
 
 const OPTIONS: StreamOptions = StreamOptions {
     strip_usage: false,
+    strip_notes: false,
     gather: Some(1 << 16),
     hold_end: false,
     line_bound: 1 << 16,

@@ -215,6 +215,7 @@ fn holding(edits: Vec<Edit>) -> Step {
 fn reading(policy: &Policy) -> StreamOptions {
     StreamOptions {
         strip_usage: false,
+        strip_notes: false,
         gather: None,
         hold_end: false,
         line_bound: policy.bounds.sse_line,

@@ -191,6 +191,11 @@ fn the_policy_s_numbers_stand_where_the_router_reads_them() {
         budget,
         &json!({"budget_percent": {"value": 12.5}, "min_retry_concurrency": 3})
     );
+    let own = &alone["load_assignment"]["endpoints"][0]["lb_endpoints"][0];
+    assert_eq!(
+        own["metadata"]["filter_metadata"]["spillway"]["provider"], "a",
+        "a composite's budget would see no request"
+    );
     assert!(
         !clusters.iter().any(|cluster| cluster["name"] == "spillway+c"),
         "c fails over nowhere"
