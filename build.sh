@@ -24,7 +24,7 @@ usage: ./build.sh [COMMAND]
   demo [--keep]    real Envoy, a mock provider, real requests: everything at a glance (--keep: leave it running)
   test             native tests, the module's suites on the test host, end-to-end tests on Envoy 1.40.0
   check            all that CI asks: formatting, clippy, every test, the module, Envoy 1.40.0 and 1.37.0
-  render           envoy/*.yaml anew, each by the command in its head, from envoy/policies/*.yaml
+  render           envoy/*.yaml and envoy/istio/*.yaml anew, each by the command in its head, from envoy/policies/*.yaml
   bench            what Spillway costs: CPU per request and requests per second through Envoy
   help             this text
 
@@ -249,7 +249,7 @@ render() {
   need_rust
   build_tool
   local file
-  for file in envoy/*.yaml; do step "render-${file##*/}" "$file" render_one "$file"; done
+  for file in envoy/*.yaml envoy/istio/*.yaml; do step "render-${file//\//-}" "$file" render_one "$file"; done
 }
 
 bench() {
