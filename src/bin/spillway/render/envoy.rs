@@ -30,9 +30,13 @@ pub(super) fn bootstrap(job: &Job<'_>) -> String {
             ("repeat", repeat(job)),
             ("route", route(job)),
             ("clusters", clusters(job, |_| true).join("\n")),
+            ("stats", STATS.to_owned()),
         ],
     )
 }
+
+/// What makes labels of the segments of metrics' names, and OpenTelemetry's buckets.
+pub(super) const STATS: &str = include_str!("templates/stats.yaml");
 
 /// What the policy's own first comment says (`usual` without one), and how the file came to be.
 pub(super) fn head(job: &Job<'_>, own: &[String], usual: &str, needs: &str) -> String {
