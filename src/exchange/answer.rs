@@ -205,7 +205,7 @@ impl Responding {
     }
 
     /// Drops what is kept back; answers whether an event may follow what went out.
-    fn fail(&mut self) -> bool {
+    pub(super) fn fail(&mut self) -> bool {
         match &mut self.reader {
             Reader::Stream(reader) => {
                 reader.fail();

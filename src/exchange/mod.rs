@@ -23,6 +23,7 @@ mod drill;
 mod foreign;
 mod gateway;
 mod identify;
+mod overtime;
 mod plan;
 mod refuse;
 mod relay;

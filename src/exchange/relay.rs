@@ -15,6 +15,7 @@ use crate::store::Store;
 use crate::time::Instant;
 
 use super::attempt::{MOST_ATTEMPTS, ORDER, OWN_STATUS, Order, Place, RETRY, Tried, tried_key};
+use super::overtime::Overtime;
 use super::plan::Plan;
 use super::{Edit, ResponseHead, Turn};
 
@@ -29,6 +30,8 @@ pub(super) struct Relay {
     first: usize,
     /// Whose tokens are charged.
     charge: Charge,
+    /// Until when a stream may go on.
+    pub(super) overtime: Overtime,
 }
 
 /// Where an exchange goes first, and all that is known of it.
@@ -73,6 +76,7 @@ pub(super) fn set_out<S: Store>(
         asks_usage: plan.facts.stream && plan.facts.include_usage != Some(true),
         first: start.hop.provider,
         charge: rules.charge,
+        overtime: Overtime::within(patience.all, turn.now.monotonic),
     };
     let order = Order {
         path: start.path.to_owned(),

@@ -22,6 +22,7 @@ use super::answer::Rule;
 use super::arrive::dropped;
 use super::blame::{self, Ending};
 use super::callout::Kept;
+use super::overtime::Overtime;
 use super::refuse::tightest;
 use super::relay::Spent;
 use super::settle::observe;
@@ -101,6 +102,8 @@ pub struct Responding {
     pub(super) sent: Instant,
     /// When the answer's headers came.
     pub(super) headed: Instant,
+    /// Until when a stream may go on.
+    pub(super) overtime: Overtime,
     /// Something of the answer's body came.
     pub(super) seen: bool,
     pub(super) first_token: Option<Duration>,
@@ -167,9 +170,11 @@ impl Admitted {
     }
 
     fn responding(self, status: u16, (rule, reader): (Option<Rule>, Reader), now: Instant) -> Responding {
+        let overtime = self.overtime();
         let mut record = self.record;
         record.status = Some(status);
         Responding {
+            overtime,
             endpoint: self.endpoint,
             hop: self.hop,
             fallback: self.fallback,
@@ -325,6 +330,10 @@ impl Responding {
         if self.is_listening() {
             return self.listen(turn, body);
         }
+        self = match self.end_late(turn, body) {
+            Ok(ended) => return ended,
+            Err(same) => same,
+        };
         match &mut self.reader {
             Reader::Opaque => self.passed_on(turn, body),
             Reader::Json { reader, gathered } => {

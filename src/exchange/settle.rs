@@ -17,6 +17,7 @@ use super::admit::Admitted;
 use super::blame::Ending;
 use super::callout::{Before, Kept};
 use super::gateway::{Change, PROVIDERS};
+use super::overtime::Overtime;
 use super::relay::Spent;
 use super::respond::{Reader, Responding};
 
@@ -104,10 +105,10 @@ impl Responding {
         turn: &mut Turn<'_, S>,
         ending: Ending,
     ) -> Box<Record> {
-        let ending = if ending == Ending::Complete {
-            Ending::UpstreamReset
-        } else {
-            ending
+        let ending = match (self.overtime, ending) {
+            (Overtime::Told, _) => Ending::Timeout,
+            (_, Ending::Complete) => Ending::UpstreamReset,
+            (_, ending) => ending,
         };
         self.unchecked(turn);
         self.finish(turn, ending)

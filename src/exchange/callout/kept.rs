@@ -160,6 +160,11 @@ impl Kept {
         ))
     }
 
+    /// Until when the first attempt's answer may go on.
+    pub(in super::super) fn until(&self) -> Option<Instant> {
+        self.whole
+    }
+
     /// Bytes kept.
     pub(in super::super) fn size(&self) -> usize {
         self.body.len()

@@ -8,6 +8,7 @@ mod drills;
 mod endings;
 mod failover;
 mod headers_first;
+mod overtime;
 mod refusals;
 mod refused_fields;
 mod router;
