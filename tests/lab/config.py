@@ -69,11 +69,26 @@ def render(file, mocks, directory, policy=None):
     plugin["vm_config"]["code"]["local"]["filename"] = module()
     plugin["vm_config"]["environment_variables"]["host_env_keys"] = sorted(environment())
     plugin["configuration"]["value"] = merged(plugin["configuration"]["value"], policy or {})
+    _back_off(config, plugin["configuration"]["value"])
     clusters = config["static_resources"]["clusters"]
     orders = [cluster for cluster in clusters if "+" in cluster["name"]]
     plain = [_at(clusters[0], name, port) for name, port in mocks.items()]
     config["static_resources"]["clusters"] = plain + _orders(orders, plugin["configuration"], mocks)
     return config
+
+
+def _back_off(config, policy):
+    """The route's waits between attempts at one provider are the policy's, as rendering would write them."""
+    for route in manager(config)["route_config"]["virtual_hosts"][0]["routes"]:
+        given = policy.get("failover", {}).get("backoff", {})
+        if route["name"] == "repeat" and given:
+            waits = route["route"]["retry_policy"]["retry_back_off"]
+            waits.update({f"{name}_interval": _seconds(span) for name, span in given.items()})
+
+
+def _seconds(span):
+    """`250ms` as Envoy has it: `0.25s`."""
+    return f"{float(span.removesuffix('ms')) / 1000}s" if span.endswith("ms") else span
 
 
 def _orders(models, policy, mocks):
