@@ -7,7 +7,7 @@ use crate::store::Store;
 
 use super::admit::Admitted;
 use super::foreign::Pair;
-use super::relay::{Arrived, Spent};
+use super::relay::{Arrived, Relay, Spent, UnderWay};
 use super::respond::ResponseHead;
 use super::{Edit, Reply, Turn};
 
@@ -45,9 +45,29 @@ impl Admitted {
         turn: &mut Turn<'_, S>,
         property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
     ) {
-        if let Some(relay) = self.relay {
-            let tried = relay.tried(&turn.gateway.policy, property);
-            self.take_note(turn, &Arrived { tried, status: None });
+        let Some(relay) = self.relay else {
+            return;
+        };
+        let policy = &turn.gateway.policy;
+        let tried = relay.tried(policy, property);
+        let under_way = Relay::under_way(policy, property, tried.len());
+        let found = Arrived { tried, status: None };
+        if let UnderWay::At(hop, place) = &under_way {
+            self.hop = *hop;
+            self.record.provider.clone_from(&place.provider);
+        }
+        self.take_note(turn, &found);
+        match under_way {
+            UnderWay::At(_, place) if !found.tried.is_empty() => {
+                let line = found.cut_off(place, self.ticket.prompt(), turn.now.monotonic);
+                self.record.attempts.push(line);
+            }
+            UnderWay::Nobody => {
+                if let Some(spent) = &mut self.spent {
+                    spent.idle = true;
+                }
+            }
+            UnderWay::At(..) | UnderWay::Unknown => {}
         }
     }
 

@@ -14,7 +14,7 @@ use crate::route::Need;
 use crate::store::Store;
 use crate::time::Instant;
 
-use super::attempt::{MOST_ATTEMPTS, ORDER, OWN_STATUS, Order, Place, RETRY, Tried, tried_key};
+use super::attempt::{MOST_ATTEMPTS, ORDER, OWN_STATUS, Order, Place, RETRY, Tried, begun, tried_key};
 use super::overtime::Overtime;
 use super::plan::Plan;
 use super::{Edit, ResponseHead, Turn};
@@ -223,6 +223,37 @@ impl Relay {
         };
         (1..=self.attempts.min(MOST_ATTEMPTS)).filter_map(read).collect()
     }
+
+    /// Who was being asked when the client went, after `known` attempts that told what became of them.
+    pub(super) fn under_way(
+        policy: &Policy,
+        property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
+        known: usize,
+    ) -> UnderWay {
+        let Some(begun) = begun(property).and_then(|begun| usize::try_from(begun).ok()) else {
+            return UnderWay::Unknown;
+        };
+        if begun <= known {
+            return UnderWay::Nobody;
+        }
+        let key = format!("wasm.{ORDER}");
+        let order = property(&["filter_state", &key]).and_then(|bytes| Order::of(&bytes));
+        let places = order.map(|order| order.places).unwrap_or_default();
+        let place = places.get(begun - 1).or(places.first());
+        let asked = place.and_then(|place| Some((place.hop(policy)?, place.clone())));
+        asked.map_or(UnderWay::Unknown, |(hop, place)| UnderWay::At(hop, place))
+    }
+}
+
+/// Where an exchange was when its client went.
+#[derive(Debug)]
+pub(super) enum UnderWay {
+    /// The host doesn't tell.
+    Unknown,
+    /// Between two attempts.
+    Nobody,
+    /// In an attempt there.
+    At(Hop, Place),
 }
 
 impl Arrived {
@@ -230,6 +261,23 @@ impl Arrived {
     pub(super) fn answering(&self) -> Option<&(Hop, Tried)> {
         let last = self.tried.last()?;
         (last.1.gave_up.is_none() || self.status.is_some()).then_some(last)
+    }
+
+    /// The record's line of the attempt that the client didn't wait for; it began when the one before was over.
+    pub(super) fn cut_off(&self, place: Place, prompt: u64, now: Instant) -> Line {
+        let last = self.tried.last().map(|(_, tried)| tried);
+        let lasted = last.map_or(0, |last| {
+            milliseconds(now.since(last.began())).saturating_sub(last.ms)
+        });
+        Line {
+            provider: place.provider,
+            model: place.model,
+            status: None,
+            gave_up: "",
+            ms: lasted,
+            wait_ms: None,
+            tokens: prompt,
+        }
     }
 
     /// Counts the attempts that were given up, and keeps all for the record.
@@ -294,6 +342,8 @@ pub(super) struct Spent {
     /// The attempts that were given up: at whom, and how many tokens it is thought to have read.
     lost: Vec<(usize, u64)>,
     charge: Charge,
+    /// None of them was the exchange's last: the client went between two attempts.
+    pub(super) idle: bool,
 }
 
 impl Spent {
@@ -307,6 +357,7 @@ impl Spent {
                 first: relay.first,
                 lost,
                 charge: relay.charge,
+                idle: false,
             })
         })
     }
@@ -324,7 +375,8 @@ impl Spent {
 
     /// What one provider was sent: requests and tokens, the answer's among them if it gave it.
     pub(super) fn at(&self, provider: usize, answer: (usize, u64)) -> (u64, u64) {
-        let all = self.lost.iter().copied().chain([answer]);
+        let last = Some(answer).filter(|_| !self.idle);
+        let all = self.lost.iter().copied().chain(last);
         let here = all.filter(|(at, _)| *at == provider);
         here.fold((0, 0), |(requests, tokens): (u64, u64), (_, more)| {
             (requests.saturating_add(1), tokens.saturating_add(more))

@@ -83,7 +83,8 @@ impl Admitted {
         if let Some(pass) = self.pass {
             observe(turn, self.hop, pass, outcome);
         }
-        let cost = Cost::estimated(self.ticket.prompt(), 0);
+        let idle = self.spent.as_ref().is_some_and(|spent| spent.idle);
+        let cost = Cost::estimated(if idle { 0 } else { self.ticket.prompt() }, 0);
         let bill = Bill {
             cost,
             lesson: Lesson::default(),

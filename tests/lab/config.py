@@ -74,6 +74,7 @@ def render(file, mocks, directory, policy=None):
     plugin["vm_config"]["code"]["local"]["filename"] = module()
     plugin["vm_config"]["environment_variables"]["host_env_keys"] = sorted(environment())
     plugin["configuration"]["value"] = merged(plugin["configuration"]["value"], policy or {})
+    _back_off(config, plugin["configuration"]["value"])
     clusters = config["static_resources"]["clusters"]
     orders = [cluster for cluster in clusters if "+" in cluster["name"]]
     plain = [_at(clusters[0], name, port) for name, port in mocks.items()]
@@ -130,7 +131,7 @@ def _led(config, policy, mocks):
     for cluster in config["static_resources"]["clusters"]:
         if "load_assignment" not in cluster:
             continue
-        owner = owners.get(cluster["name"])
+        owner = owners.get(cluster["name"], cluster["name"].removeprefix("spillway+"))
         port = mocks.get(owner, mocks.get(cluster["name"], 9))
         cluster.pop("transport_socket", None)
         cluster.pop("dns_lookup_family", None)
@@ -141,6 +142,18 @@ def _led(config, policy, mocks):
         endpoint["endpoint"]["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
         cluster["type"] = "STATIC"
     return config
+def _back_off(config, policy):
+    """The route's waits between attempts at one provider are the policy's, as rendering would write them."""
+    for route in manager(config)["route_config"]["virtual_hosts"][0]["routes"]:
+        given = policy.get("failover", {}).get("backoff", {})
+        if route["name"] == "repeat" and given:
+            waits = route["route"]["retry_policy"]["retry_back_off"]
+            waits.update({f"{name}_interval": _seconds(span) for name, span in given.items()})
+
+
+def _seconds(span):
+    """`250ms` as Envoy has it: `0.25s`."""
+    return f"{float(span.removesuffix('ms')) / 1000}s" if span.endswith("ms") else span
 
 
 def _orders(models, policy, mocks):

@@ -1,8 +1,11 @@
 """Envoy and the providers behind it, as one thing to start and end."""
 
-from contextlib import ExitStack
+import json
+import threading
+import time
+from contextlib import ExitStack, contextmanager
 
-from .config import merged, render
+from .config import CALLERS, SECRETS, caller_key, merged, render
 from .mock import Mock
 from .proxy import Envoy
 
@@ -40,6 +43,38 @@ TENANTS = {"callers": [{"header": "x-tenant", "trusted": True}], "anonymous": "s
 
 
 PROVIDERS = ("openai", "anthropic", "backup")
+
+
+def charged(records):
+    """The tokens of all attempts of these records (Spillway's part of them)."""
+    def of(record):
+        answer = {"tokens": record["actual"]["input"] + record["actual"]["output"]}
+        return sum(attempt["tokens"] for attempt in record.get("attempts", [answer]))
+
+    return sum(map(of, records))
+
+
+@contextmanager
+def dying(mock, faults, period):
+    """Meanwhile a provider dies of each fault in turn, and comes back between them."""
+    stop = threading.Event()
+
+    def die():
+        while not stop.is_set():
+            for fault in faults:
+                mock.faults(**fault)
+                stop.wait(period)
+                mock.faults()
+                stop.wait(period)
+
+    killer = threading.Thread(target=die)
+    killer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        killer.join()
+        mock.faults()
 
 
 class Lab:
@@ -93,6 +128,24 @@ class Lab:
         for mock in self.mocks.values():
             if mock.process.running():
                 mock.reset()
+
+    def seen_of_others(self, name):
+        """The secrets that a provider has seen in a header, all but its own: there must be none."""
+        seen = json.dumps(self.mocks[name].seen())
+        own = SECRETS[f"{name.upper()}_API_KEY"]
+        return [secret for secret in (*SECRETS.values(), *map(caller_key, CALLERS)) if secret != own and secret in seen]
+
+    def idle(self, patience=5):
+        """Whether nothing is under way any more: at the providers, on the way to them, or in the ledger."""
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            active = self.envoy.stats(r"(cluster\..*upstream_rq_active|downstream_rq_active|pending_settlements)")
+            busy = [mock for mock in self.mocks.values() if mock.process.running() and mock.stats()["in_flight"]]
+            # The question itself is a request.
+            if not busy and not any(value for name, value in active.items() if ".admin." not in name):
+                return True
+            time.sleep(0.05)
+        return False
 
     def attempts(self):
         """Provider, status and reason of each attempt of the next record."""

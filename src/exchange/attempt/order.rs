@@ -22,6 +22,13 @@ pub fn tried_key(number: u32) -> String {
     format!("{TRIED}{number}")
 }
 
+/// How many attempts the router has begun; none when the host doesn't tell.
+pub(in super::super) fn begun(property: &dyn Fn(&[&str]) -> Option<Vec<u8>>) -> Option<u32> {
+    let value = property(&["upstream", "request_attempt_count"])?;
+    let number = <[u8; 8]>::try_from(value).map(u64::from_le_bytes).ok()?;
+    Some(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
 /// A place, by its names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
@@ -87,7 +94,7 @@ impl Order {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+    pub(in super::super) fn of(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 

@@ -10,6 +10,7 @@ use super::super::ahead::provider_edits;
 use super::super::foreign::{self, Pair, is_protocol_header};
 use super::super::settle::note_transition;
 use super::super::{Body, Edit, Flow, Gateway, Reply, RequestHead, Step, Turn};
+use super::order::begun;
 use super::{Attempt, Going, Order};
 
 /// The property that names an endpoint's provider.
@@ -180,14 +181,7 @@ fn is_internal(name: &[u8]) -> bool {
 fn attempt_number(head: &RequestHead<'_>) -> u32 {
     let header = head.headers.first("x-envoy-attempt-count");
     let number = header.and_then(|value| core::str::from_utf8(value).ok()?.parse().ok());
-    number.unwrap_or_else(|| number_by_property(head))
-}
-
-fn number_by_property(head: &RequestHead<'_>) -> u32 {
-    let value = (head.property)(&["upstream", "request_attempt_count"]);
-    let bytes = value.and_then(|value| <[u8; 8]>::try_from(value).ok());
-    let number = bytes.map(u64::from_le_bytes).unwrap_or(1);
-    u32::try_from(number).unwrap_or(u32::MAX)
+    number.or_else(|| begun(head.property)).unwrap_or(1)
 }
 
 /// The first candidate's pass came with the order; later ones ask for theirs. An attempt that its breaker wouldn't let go
