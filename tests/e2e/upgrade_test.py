@@ -173,7 +173,7 @@ def test_an_upgrade_under_load_fails_no_request_and_forgets_nothing(under, tmp_p
         assert knows_new() and left() == now - 2, "the policy before the bad one goes on"
     assert {one[:2] for one in traffic.answers} == {(200, False)}
     assert {end for *_, end in traffic.answers if end} == {"[DONE]"}
-    assert under.counters()[1] == refused + 1
+    assert under.counters()[1] == refused + 1 and lab.envoy.metric("spillway_config_rejected") >= 1
     assert "limits[0].requests" in lab.envoy.log.read_text()
 
 
