@@ -25,6 +25,7 @@ pub mod failover;
 pub mod headers;
 pub mod headroom;
 pub mod json;
+pub mod layout;
 pub mod ledger;
 pub mod policy;
 pub mod report;
