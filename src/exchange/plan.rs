@@ -15,7 +15,7 @@ use super::Turn;
 use super::counting::{Counting, Tokens};
 use super::foreign;
 use super::gateway::Claims;
-use super::judge::Asked;
+use super::judge::{Asked, Outgoing};
 use super::refuse::{Refusal, wait_until};
 
 /// What is asked for, and where it may go.
@@ -138,8 +138,10 @@ impl<'a> Plan<'a> {
     }
 
     /// Remembers what the answer must meet, by the first validation that applies of those that match the headers.
-    pub(super) fn ask(&mut self, policy: &Policy, rules: &[usize]) {
-        self.asked = self.rule(policy, rules).map(|rule| Rc::new(Asked { rule }));
+    pub(super) fn ask(&mut self, policy: &Policy, rules: &[usize], request: Outgoing<'_>) {
+        let rule = self.rule(policy, rules);
+        let asked = rule.and_then(|rule| Asked::of(policy, rule, request));
+        self.asked = asked.map(Rc::new);
     }
 
     fn rule(&self, policy: &Policy, rules: &[usize]) -> Option<usize> {

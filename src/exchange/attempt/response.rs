@@ -216,6 +216,7 @@ fn reading(policy: &Policy) -> StreamOptions {
     StreamOptions {
         strip_usage: false,
         gather: None,
+        gather_calls: false,
         hold_end: false,
         line_bound: policy.bounds.sse_line,
     }

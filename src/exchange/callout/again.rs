@@ -6,12 +6,12 @@ use super::super::judge::{Again, Complaint};
 use super::super::respond::Responding;
 use super::super::{Exchange, Step, Turn};
 
-/// Asks for another answer. Gives the state back, unchanged, where no candidate, no attempt or no budget is left.
-#[expect(clippy::unnecessary_wraps, reason = "nobody can be asked yet")]
+/// Asks for another answer. `body` is the one that failed; empty when it was a stream, of which the complaint holds the
+/// text. Gives the state back, unchanged, where no candidate, no attempt or no budget is left.
 pub(in super::super) fn again<S: Store>(
     state: Box<Responding>,
     _turn: &mut Turn<'_, S>,
-    _complaint: &Complaint,
+    (_complaint, _body): (&Complaint, &[u8]),
     _to: Again,
 ) -> Result<(Exchange, Step), Box<Responding>> {
     Err(state)

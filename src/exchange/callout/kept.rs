@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::dialect::Endpoint;
+use crate::failover::Load;
 use crate::ledger::{Level, Ticket};
 use crate::policy::{Charge, Failover, Hop, Mode, Per, Policy, Via};
 use crate::report::metric::{LimitRef, Metric, Unmoved};
@@ -167,7 +168,8 @@ impl Kept {
 
     /// Bytes kept.
     pub(in super::super) fn size(&self) -> usize {
-        self.body.len()
+        let asked = self.asked.as_ref().map_or(0, |asked| asked.size());
+        self.body.len().saturating_add(asked)
     }
 
     /// Whether the present attempt is a repeat at a provider that was asked before.
@@ -218,8 +220,13 @@ impl Kept {
     }
 }
 
+/// Bytes that may still be kept of requests, all together.
+pub(in super::super) fn room(load: Load) -> usize {
+    MOST_KEPT.saturating_sub(load.kept)
+}
+
 fn unmoved<S: Store>(turn: &Turn<'_, S>, plan: &Plan<'_>, body: &[u8]) -> Option<Unmoved> {
-    let room = MOST_KEPT.saturating_sub(turn.load.kept);
+    let room = room(turn.load);
     if plan.facts.pinned {
         Some(Unmoved::Pinned)
     } else if body.len() > room {

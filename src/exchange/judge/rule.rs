@@ -1,6 +1,6 @@
 //! The validation that applies to an answer, as far as its passing depends on it.
 
-use crate::policy::{Mode, Policy, Rung, Validation};
+use crate::policy::{self, Mode, Otherwise, Policy, Validation};
 
 /// Which validation of the policy applies, and whether it binds.
 #[derive(Clone, Copy, Debug)]
@@ -23,21 +23,33 @@ impl Rule {
         self.mode == Mode::Enforce && (policy.host.body_pause || self.acts(policy))
     }
 
-    /// Whether a stream's end waits for the verdict, since it may have to be an error.
-    pub(in crate::exchange) fn holds_end(self, policy: &Policy) -> bool {
-        self.mode == Mode::Enforce && self.acts(policy)
+    /// Whether a stream is held whole until it is judged.
+    pub(in crate::exchange) fn buffers(self, policy: &Policy) -> bool {
+        let rule = policy.validate.get(self.at);
+        self.holds(policy) && rule.is_some_and(|rule| rule.buffer)
     }
 
-    #[allow(dead_code)] // Until `again` asks somebody.
+    /// Whether a passing stream's end waits for the verdict, since it may have to be an error.
+    pub(in crate::exchange) fn holds_end(self, policy: &Policy) -> bool {
+        let rule = policy.validate.get(self.at);
+        let rejects = rule.is_some_and(|rule| !rule.on_invalid.passes_in_the_end());
+        self.mode == Mode::Enforce && rejects
+    }
+
     /// Whether somebody may be asked again for a better answer, so that the request is still needed.
+    #[allow(dead_code)] // Until `again` asks somebody.
     pub(in crate::exchange) fn asks(self, policy: &Policy) -> bool {
         let rule = policy.validate.get(self.at);
         self.mode == Mode::Enforce && rule.is_some_and(|rule| rule.on_invalid.asks())
     }
 
     /// Whether the answer may become another one.
-    fn acts(self, policy: &Policy) -> bool {
-        let acts = |rule: &Validation| rule.on_invalid.rungs() != [Rung::Annotate];
+    pub(in crate::exchange) fn acts(self, policy: &Policy) -> bool {
         policy.validate.get(self.at).is_some_and(acts)
     }
+}
+
+fn acts(validation: &Validation) -> bool {
+    let clamps = |rule: &policy::Rule| matches!(rule.otherwise, Otherwise::Clamp(_));
+    !validation.on_invalid.only_annotates() || validation.rules.iter().any(clamps)
 }

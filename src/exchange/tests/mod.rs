@@ -1,6 +1,7 @@
 //! The state machine, driven as a host drives it: what clients, providers, the ledger and the breakers see of it.
 
 mod admission;
+mod answers;
 mod breakers;
 mod callouts;
 mod counting;
@@ -22,6 +23,7 @@ use super::{
     Body, Call as Callout, CallAnswer, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead,
     ResponseHead, Step, Turn,
 };
+use crate::body::cache::Schemas;
 use crate::failover::Load;
 use crate::headers::Headers;
 use crate::ledger::{HashKey, Ledger};
@@ -40,6 +42,7 @@ struct Lab {
     now: Now,
     effects: Effects,
     counter: Counter,
+    schemas: Schemas,
     load: Load,
     properties: BTreeMap<String, String>,
 }
@@ -109,6 +112,7 @@ impl Lab {
             },
             effects: Effects::default(),
             counter: Counter::new(),
+            schemas: Schemas::default(),
             load: Load::default(),
             properties: BTreeMap::new(),
         }
@@ -133,6 +137,7 @@ impl Lab {
             entropy: 7,
             counter: &mut self.counter,
             load: self.load,
+            schemas: &mut self.schemas,
             effects: &mut self.effects,
         };
         run(&mut turn)
