@@ -1,6 +1,7 @@
 //! The answer as it passes: status, readers, and what of it goes on to the client.
 
 use core::time::Duration;
+use std::rc::Rc;
 
 use crate::breaker::{Failure, Outcome, Pass};
 use crate::dialect::signals::{Signals, is_rate_limit_header, signals};
@@ -8,9 +9,9 @@ use crate::dialect::{Dialect, Endpoint, JsonFacts, JsonReader, Passed, StreamOpt
 use crate::headers::Headers;
 use crate::headroom::Headroom;
 use crate::ledger::Ticket;
-use crate::policy::{Hop, Mode, OnInvalid, Policy, Tokenizer};
+use crate::policy::{Hop, Policy, Tokenizer};
 use crate::report::Record;
-use crate::report::metric::{Metric, StatusClass};
+use crate::report::metric::{Metric, Refused, StatusClass};
 use crate::report::ratelimit::quota_headers;
 use crate::report::record::milliseconds;
 use crate::store::Store;
@@ -18,10 +19,12 @@ use crate::time::Instant;
 use crate::tokens::Estimate;
 
 use super::admit::Admitted;
-use super::answer::Rule;
+use super::answer::{Form, Whole};
 use super::arrive::dropped;
 use super::blame::{self, Ending};
+use super::buffered::Buffered;
 use super::callout::Kept;
+use super::judge::{Asked, Heard, Position, Rule};
 use super::overtime::Overtime;
 use super::refuse::tightest;
 use super::relay::Spent;
@@ -95,7 +98,13 @@ pub struct Responding {
     pub(super) status: u16,
     pub(super) headroom: Option<Headroom>,
     pub(super) reader: Reader,
+    /// What is held of a stream until it is judged.
+    pub(super) buffered: Option<Box<Buffered>>,
     pub(super) rule: Option<Rule>,
+    /// What the request asked of its answer.
+    pub(super) asked: Option<Rc<Asked>>,
+    /// How far the ladder was climbed.
+    pub(super) position: Position,
     /// Answers asked for.
     pub(super) choices: u32,
     /// When it went to the provider: the client's upload is no time of the provider's.
@@ -124,10 +133,9 @@ impl Admitted {
         let status = came.status.or(head.status()).unwrap_or(502);
         turn.count(Metric::Upstream(self.hop.provider, StatusClass::of(status)));
         let found = signals(head.headers.iter(), turn.now);
-        let rule = self
-            .rule
-            .filter(|_| (200..300).contains(&status) && self.endpoint.generates());
-        let rule = rule.and_then(|at| Rule::of(&turn.gateway.policy, at));
+        let judged = (200..300).contains(&status) && self.endpoint.generates();
+        let asked = self.asked.as_ref().filter(|_| judged);
+        let rule = asked.and_then(|asked| Rule::of(&turn.gateway.policy, asked.rule));
         let reader = self.reader(&turn.gateway.policy, head, rule);
         let mut edits = self.response_edits(turn, head, &reader);
         edits.extend(came.edits);
@@ -153,7 +161,8 @@ impl Admitted {
         if head.end {
             return state.bodiless(turn, edits);
         }
-        let holds = matches!(state.reader, Reader::Held { .. }) && turn.gateway.policy.host.body_pause;
+        let waits = state.starts_buffering(turn) || matches!(state.reader, Reader::Held { .. });
+        let holds = waits && turn.gateway.policy.host.body_pause;
         let flow = if holds || listens {
             Flow::Hold
         } else {
@@ -188,7 +197,10 @@ impl Admitted {
             status,
             headroom: None,
             reader,
+            buffered: None,
             rule,
+            asked: self.asked,
+            position: self.position,
             choices: self.choices,
             sent: self.sent,
             headed: now,
@@ -241,8 +253,8 @@ impl Admitted {
             strip_usage: self.strip_usage,
             strip_notes: provider.is_some_and(|provider| provider.dialect == Dialect::Azure),
             gather: rule.map(|_| policy.bounds.response_body),
-            hold_end: rule
-                .is_some_and(|rule| rule.on_invalid == OnInvalid::Reject && rule.mode == Mode::Enforce),
+            gather_calls: self.asked.as_ref().is_some_and(|asked| asked.has_tools()),
+            hold_end: rule.is_some_and(|rule| rule.holds_end(policy) && !rule.buffers(policy)),
             line_bound: policy.bounds.sse_line,
         }
     }
@@ -334,6 +346,9 @@ impl Responding {
             Ok(ended) => return ended,
             Err(same) => same,
         };
+        if self.is_buffering() {
+            return self.buffer(turn, body);
+        }
         match &mut self.reader {
             Reader::Opaque => self.passed_on(turn, body),
             Reader::Json { reader, gathered } => {
@@ -378,8 +393,21 @@ impl Responding {
             self.unchecked(turn);
             return self.passed_on(turn, body);
         }
-        let step = self.judge_json(turn, rule, &whole);
-        (Exchange::Done(self.finish(turn, Ending::Complete)), step)
+        self.judged_json(turn, rule, whole)
+    }
+
+    fn judged_json<S: Store>(
+        self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        rule: Rule,
+        bytes: Vec<u8>,
+    ) -> (Exchange, Step) {
+        let whole = Whole {
+            heard: Heard::of_body(self.endpoint, &bytes),
+            bytes,
+            form: Form::Json,
+        };
+        self.decide(turn, rule, &whole)
     }
 
     /// The answer held, which is read like any other from here on.
@@ -440,14 +468,16 @@ impl Responding {
 
     /// The response ended in trailers: a held answer gets its verdict, but no body can be changed any more.
     pub(super) fn trailers<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
-        let step = match self.held_answer() {
-            Some((rule, whole)) => unreplaced(self.judge_json(turn, rule, &whole)),
-            None => {
-                self.unchecked(turn);
-                Step::pass()
-            }
-        };
-        (Exchange::Done(self.finish(turn, Ending::Complete)), step)
+        if let Some((rule, whole)) = self.held_answer() {
+            let (exchange, step) = self.judged_json(turn, rule, whole);
+            return unreplaced(exchange, step, "application/json");
+        }
+        if self.is_buffering() {
+            let (exchange, step) = self.end_buffering(turn);
+            return unreplaced(exchange, step, "text/event-stream");
+        }
+        self.unchecked(turn);
+        (Exchange::Done(self.finish(turn, Ending::Complete)), Step::pass())
     }
 
     /// What a JSON answer turned out to be.
@@ -489,14 +519,16 @@ fn appended(passed: Passed, body: &Body<'_>, last: &[u8]) -> Step {
 }
 
 /// Where a body would be replaced too late, a reply: with the headers gone, hosts reset the stream by it.
-fn unreplaced(step: Step) -> Step {
-    match step.body {
-        Some(body) => Step::reply(Reply {
-            status: 502,
-            headers: Vec::new(),
-            body,
-            details: "spillway_invalid_answer",
-        }),
-        None => step,
-    }
+fn unreplaced(exchange: Exchange, step: Step, kind: &'static str) -> (Exchange, Step) {
+    let Some(body) = step.body else {
+        return (exchange, step);
+    };
+    let bad = matches!(&exchange, Exchange::Done(record) if record.refused == Refused::Answer.as_str());
+    let reply = Reply {
+        status: if bad { 502 } else { 200 },
+        headers: vec![("content-type".into(), kind.into())],
+        body,
+        details: "spillway_invalid_answer",
+    };
+    (exchange, Step::reply(reply.with(&step.edits)))
 }

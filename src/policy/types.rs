@@ -8,6 +8,8 @@ use crate::body::grounding::Claims;
 use crate::body::schema::Schema;
 use crate::rule::{Clamp, Condition};
 
+use super::ladder::Ladder;
+
 /// Whether a decision binds or is only counted and reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -541,21 +543,20 @@ pub struct Validation {
     pub headers: Vec<(String, String)>,
     /// Index into [`Policy::models`] by name; any when empty.
     pub models: Vec<String>,
-    /// What the assistant's text must be.
-    pub schema: Schema,
+    /// What the assistant's text must be; what its request says when none.
+    pub schema: Option<Schema>,
+    /// Whether the arguments of tool calls must be what the request declares.
+    pub tools: bool,
+    /// What must hold across the answer's fields.
+    pub rules: Vec<Rule>,
+    /// What of the answer must stand in the request's context.
+    pub grounding: Option<Grounding>,
+    /// Whether a stream is held until it is valid.
+    pub buffer: bool,
     /// What becomes of an answer that isn't.
-    pub on_invalid: OnInvalid,
+    pub on_invalid: Ladder,
     /// Whether it binds.
     pub mode: Mode,
-}
-
-/// What becomes of an answer that fails its schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnInvalid {
-    /// 502 in the client's dialect; a stream ends with an error event.
-    Reject,
-    /// Passed on with a header that says so.
-    Annotate,
 }
 
 /// Something that must hold across the fields of an answer.

@@ -9,6 +9,7 @@ const OPTIONS: StreamOptions = StreamOptions {
     strip_usage: false,
     strip_notes: false,
     gather: Some(1 << 16),
+    gather_calls: false,
     hold_end: false,
     line_bound: 1 << 16,
 };

@@ -24,6 +24,7 @@ fn options(strip_usage: bool, hold_end: bool) -> StreamOptions {
         strip_usage,
         strip_notes: false,
         gather: Some(1000),
+        gather_calls: false,
         hold_end,
         line_bound: BOUND,
     }

@@ -217,6 +217,7 @@ fn reading(policy: &Policy) -> StreamOptions {
         strip_usage: false,
         strip_notes: false,
         gather: None,
+        gather_calls: false,
         hold_end: false,
         line_bound: policy.bounds.sse_line,
     }

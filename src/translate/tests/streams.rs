@@ -99,6 +99,7 @@ fn our_own_strict_readers_find_the_same_in_it() {
         strip_usage: false,
         strip_notes: false,
         gather: Some(1 << 16),
+        gather_calls: false,
         hold_end: false,
         line_bound: 1 << 16,
     };
