@@ -27,7 +27,8 @@ usage: ./build.sh [COMMAND]
   check            all that CI asks: formatting, clippy, every test, the module, Envoy 1.40.0 and 1.37.0
   render           envoy/*.yaml and envoy/istio/*.yaml anew, each by the command in its head, from envoy/policies/*.yaml
   oci              dist/oci, the module as an OCI layout: as an image and as an artifact, the forms that Istio takes
-  push REF [FLAGS] both to a registry with skopeo: the image as REF, the artifact as REF-artifact
+  push REF [FLAGS] to a registry with skopeo: the image as REF, the artifact as REF-artifact, the image for
+                   Kubernetes' volumes as REF-volume
   bench            what Spillway costs: CPU per request and requests per second through Envoy
   help             this text
 
@@ -309,7 +310,7 @@ oci() {
   build_module release
   rm -rf "$OCI"
   python3 packaging/oci.py "$MODULE" "$OCI" "$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)"
-  echo "  ${OCI#"$ROOT"/}: an OCI layout with the tags image and artifact"
+  echo "  ${OCI#"$ROOT"/}: an OCI layout with these tags"
 }
 
 push() {
@@ -320,7 +321,8 @@ push() {
   command -v skopeo >/dev/null || die "skopeo isn't there; it does the pushing."
   oci
   skopeo copy --all --preserve-digests "$@" "oci:$OCI:image" "docker://$reference"
-  skopeo copy --all --preserve-digests "$@" "oci:$OCI:artifact" "docker://$reference-artifact"
+  local tag
+  for tag in artifact volume; do skopeo copy --all --preserve-digests "$@" "oci:$OCI:$tag" "docker://$reference-$tag"; done
 }
 
 bench() {

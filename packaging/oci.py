@@ -3,15 +3,16 @@
 
     oci.py MODULE LAYOUT [VERSION]
 
-The layout's two tags:
+The layout's tags:
 
-  image      an image whose one layer holds `plugin.wasm`: for Istio, and for Kubernetes' image volumes, which is why it is
-             there for both architectures that nodes have
+  image      an image whose one layer holds `plugin.wasm`
   artifact   Istio's other form: two layers, one of them the module as it is
+  volume     the image for both architectures that nodes have: for Kubernetes' image volumes, which ask for their node's
 
 Istio's rules (pkg/wasm/imagefetcher.go): of an image the last layer, a `tar+gzip`, has a file `plugin.wasm`; of an
-artifact there are exactly two layers, one of the media type below. No time, no name of a machine or a user goes in; what
-could still differ is how another zlib packs.
+artifact there are exactly two layers, one of the media type below. A checksum is that of the manifest, so the image for
+Istio isn't an index, whose digest would never agree. No time, no name of a machine or a user goes in; what could still
+differ is how another zlib packs.
 """
 
 import gzip
@@ -67,7 +68,8 @@ def tarred(module):
     return out.getvalue()
 
 
-def image(layout, module, notes):
+def images(layout, module, notes):
+    """The image for each architecture, and the index of them."""
     tar = tarred(module)
     layer = layout.blob(OCI + "layer.v1.tar+gzip", gzip.compress(tar, 9, mtime=0))
     manifests = []
@@ -78,7 +80,7 @@ def image(layout, module, notes):
         platform = {"architecture": architecture, "os": "linux"}
         manifests.append(layout.manifest(described, [layer], notes, platform=platform))
     index = {"schemaVersion": 2, "mediaType": OCI + "index.v1+json", "manifests": manifests, "annotations": notes}
-    return layout.blob(OCI + "index.v1+json", encoded(index))
+    return manifests[0], layout.blob(OCI + "index.v1+json", encoded(index))
 
 
 def artifact(layout, module, notes):
@@ -92,7 +94,8 @@ def write(module, directory, version):
     notes = {"org.opencontainers.image.title": "Spillway", "org.opencontainers.image.version": version,
              "org.opencontainers.image.licenses": "Apache-2.0"}
     layout = Layout(directory)
-    tags = {"artifact": artifact(layout, module, notes), "image": image(layout, module, notes)}
+    image, volume = images(layout, module, notes)
+    tags = {"image": image, "artifact": artifact(layout, module, notes), "volume": volume}
     layout.finish(tags)
     return {tag: descriptor["digest"] for tag, descriptor in tags.items()}
 

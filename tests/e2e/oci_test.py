@@ -68,13 +68,18 @@ class Found:
 
 def fits(directory):
     found = Found(directory)
-    images, (artifact,) = found.manifests("image"), found.manifests("artifact")
-    assert [found.by_the_image_s_rule(one) == MODULE for one in images] == [True, True]
+    images, (artifact,) = found.manifests("image") + found.manifests("volume"), found.manifests("artifact")
+    assert [found.by_the_image_s_rule(one) == MODULE for one in images] == [True] * 3
     assert found.by_the_artifact_s_rule(artifact) == MODULE
     for one in images:
         config = json.loads(found.blob(one["config"]))
         unpacked = gzip.decompress(found.blob(one["layers"][0]))
         assert config["rootfs"]["diff_ids"] == ["sha256:" + hashlib.sha256(unpacked).hexdigest()]
+
+
+def test_a_digest_that_istio_checks_is_that_of_a_manifest(layout):
+    for tag in ("image", "artifact"):
+        assert "layers" in json.loads(Found(layout).blob(Found(layout).tags[tag])), "not an index"
 
 
 def test_both_forms_are_what_istio_s_agent_takes(layout):
@@ -95,7 +100,7 @@ def test_out_of_a_registry_comes_what_went_in(layout, tmp_path):
         if not shutil.which(tool):
             pytest.skip(f"{tool} isn't there, and Debian's package of it couldn't be had")
     with registry(tmp_path) as address:
-        for tag in ("image", "artifact"):
+        for tag in ("image", "artifact", "volume"):
             there, back = f"docker://{address}/spillway:{tag}", f"oci:{tmp_path / 'back'}:{tag}"
             skopeo("--dest-tls-verify=false", f"oci:{layout}:{tag}", there)
             skopeo("--src-tls-verify=false", there, back)
