@@ -146,6 +146,16 @@ impl Attempt {
         }
     }
 
+    /// The answer ends with trailers; `body` is what the host still holds of it.
+    #[must_use]
+    pub fn response_trailers<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
+        match self {
+            Self::Translating(state) if !state.holds() => (Self::Over, Step::pass()),
+            Self::Listening(_) | Self::Gathering(_) | Self::Translating(_) => self.response_body(turn, body),
+            Self::Start | Self::Preparing(_) | Self::Sent(_) | Self::Over => (self, Step::pass()),
+        }
+    }
+
     /// The attempt is over. If nothing was answered, this is where that is told.
     pub fn end<S: Store>(self, turn: &mut Turn<'_, S>, property: &dyn Fn(&[&str]) -> Option<Vec<u8>>) {
         match self {

@@ -16,6 +16,7 @@ mod router;
 mod routing;
 mod strays;
 mod streams;
+mod trailers;
 mod validation;
 
 use core::time::Duration;
