@@ -28,6 +28,12 @@ FURTHER = {"providers": {
 }}
 
 
+def provider(name, models=("gpt-4o",), **more):
+    """One more provider that speaks OpenAI's protocol, with the backup's key."""
+    return {name: {"cluster": name, "dialect": "openai", "credential": {"env": "BACKUP_API_KEY"},
+                   "models": {model: {} for model in models}, **more}}
+
+
 def steady(*providers):
     """Breakers that no test's faults open, so that every test of a lab begins alike; a 429 is still heeded."""
     return {"providers": {name: {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}} for name in providers}}

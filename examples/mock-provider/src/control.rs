@@ -132,7 +132,8 @@ impl Control {
 
     fn reset(&self) -> (u16, Value) {
         let mut state = self.state();
-        let (in_flight, held) = (state.in_flight, core::mem::take(&mut state.held));
+        let (in_flight, mut held) = (state.in_flight, core::mem::take(&mut state.held));
+        held.retain(|_, count| *count > 0);
         // Those still held must find their gate open.
         let released = held.keys().cloned().collect();
         *state = State {
