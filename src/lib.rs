@@ -22,6 +22,7 @@ pub mod date;
 pub mod dialect;
 pub mod exchange;
 pub mod failover;
+pub mod guard;
 pub mod headers;
 pub mod headroom;
 pub mod json;

@@ -130,6 +130,41 @@ pub fn event<'a>(block: &'a [u8], joined: &'a mut Vec<u8>) -> Option<Event<'a>> 
     Some(Event { name, data })
 }
 
+/// A block with other data: its first `data` field holds them, the others are left out. Everything else stays.
+#[must_use]
+pub fn with_data(block: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(block.len() + data.len());
+    let (mut rest, mut told) = (block, false);
+    while !rest.is_empty() {
+        let end = json::line_end(rest).unwrap_or(rest.len());
+        let (line, after) = rest.split_at_checked(end).unwrap_or((rest, b""));
+        let next = after
+            .strip_prefix(b"\r\n")
+            .or_else(|| after.get(1..))
+            .unwrap_or_default();
+        let bare = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+        if bare == b"data" || bare.starts_with(b"data:") {
+            if !core::mem::replace(&mut told, true) {
+                push_data(&mut out, data);
+            }
+        } else {
+            let whole = rest.len().saturating_sub(next.len());
+            out.extend_from_slice(rest.get(..whole).unwrap_or_default());
+        }
+        rest = next;
+    }
+    out
+}
+
+/// As many fields as the data have lines.
+fn push_data(out: &mut Vec<u8>, data: &[u8]) {
+    for line in data.split(|byte| *byte == b'\n') {
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(line);
+        out.push(b'\n');
+    }
+}
+
 /// The fields of a block, in order, comments left out. A byte-order mark at its start is ignored: only the first block
 /// of a stream can carry one and be understood.
 fn fields(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -168,7 +203,7 @@ impl<'a> Iterator for Lines<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Blocks, Event, content_len, event};
+    use super::{Blocks, Event, content_len, event, with_data};
 
     /// The blocks of a stream cut into pieces, as its reader must see them; the unfinished rest last.
     fn blocks(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
@@ -241,6 +276,17 @@ mod tests {
         assert_eq!(read(b": comment\n\n"), None);
         assert_eq!(read(b"datax: 1\n\n"), None);
         assert_eq!(read(b"data: a:b"), said("", "a:b"));
+    }
+
+    #[test]
+    fn other_data_take_the_place_of_all_data() {
+        let with = |block: &str| String::from_utf8(with_data(block.as_bytes(), b"x\ny")).unwrap();
+        assert_eq!(
+            with("event: e\ndata: a\nid: 1\ndata: b\n\n"),
+            "event: e\ndata: x\ndata: y\nid: 1\n\n"
+        );
+        assert_eq!(with("\u{feff}data: a\r\n\r\n"), "data: x\ndata: y\n\r\n");
+        assert_eq!(with("data:a\r: c\r\r"), "data: x\ndata: y\n: c\r\r");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::callout;
 use super::counting::Tokens;
 use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
+use super::guarding::Watching;
 use super::identify::Identified;
 use super::judge::{Asked, Outgoing, Position};
 use super::plan::{Plan, misrouted, nobody, too_long, unknown, unsupported};
@@ -54,6 +55,8 @@ pub struct Admitted {
     pub(super) asked: Option<Rc<Asked>>,
     /// How far the ladder was climbed for answers before.
     pub(super) position: Position,
+    /// What guards look for in the answer.
+    pub(super) watching: Option<Box<Watching>>,
     /// Answers asked for.
     pub(super) choices: u32,
     /// When it went to the provider.
@@ -77,7 +80,7 @@ impl Identified {
         }
         let bytes = body.whole();
         match scan(self.endpoint, &bytes) {
-            Ok(facts) => self.judge(turn, &bytes, &facts),
+            Ok(facts) => self.guarded(turn, &bytes, &facts),
             Err(error) => {
                 let refusal = Refusal::bad_request(&error.to_string(), "invalid_body");
                 self.refuse_or_pass(turn, refusal)
@@ -91,8 +94,8 @@ impl Identified {
         self.refuse_or_pass(turn, refusal)
     }
 
-    fn judge<S: Store>(
-        mut self,
+    pub(super) fn judge<S: Store>(
+        mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
         bytes: &[u8],
         facts: &RequestFacts<'_>,
@@ -349,6 +352,7 @@ impl Identified {
             kept: None,
             asked: plan.asked.clone(),
             position: Position::default(),
+            watching: self.watching,
             choices: plan.facts.choices,
             sent: turn.now.monotonic,
             record: self.record,

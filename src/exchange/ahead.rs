@@ -110,7 +110,8 @@ impl Identified {
         turn: &mut Turn<'_, S>,
         refusal: Refusal,
     ) -> (Exchange, Step) {
-        if !may_pass_uncounted(turn, refusal.reason) {
+        let passes = may_pass_uncounted(turn, refusal.reason);
+        if !passes || self.must_be_guarded(turn, refusal.reason) {
             self.give_back(turn);
             return refuse(turn, self.endpoint, self.record, refusal);
         }
@@ -154,7 +155,8 @@ fn may_pass_uncounted<S: Store>(turn: &Turn<'_, S>, reason: Refused) -> bool {
         | Refused::Never
         | Refused::Limit
         | Refused::Unavailable
-        | Refused::Answer => false,
+        | Refused::Answer
+        | Refused::Guard => false,
     }
 }
 

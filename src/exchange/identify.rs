@@ -17,6 +17,7 @@ use crate::store::Store;
 use super::ahead::Routed;
 use super::foreign::{is_protocol_header, is_stray_header};
 use super::gateway::Gateway;
+use super::guarding::{self, Watching};
 use super::refuse::{Refusal, refuse};
 use super::{Edit, Exchange, Step, Turn};
 
@@ -56,6 +57,12 @@ pub struct Identified {
     pub(super) path: String,
     /// Rules of the policy whose path and headers match.
     pub(super) rules: Vec<usize>,
+    /// Guards of the policy whose path and headers match.
+    pub(super) guards: Vec<usize>,
+    /// What they look for in the answer, once the request is looked over.
+    pub(super) watching: Option<Box<Watching>>,
+    /// The body that goes on isn't the client's.
+    pub(super) masked: bool,
     /// The client says that it tries again.
     pub(super) retry: bool,
     /// The client's `:authority`.
@@ -115,6 +122,9 @@ fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) ->
     Identified {
         endpoint: known.endpoint,
         rules: matching_rules(&turn.gateway.policy, &path, head.headers),
+        guards: guarding::matching(&turn.gateway.policy, &path, head.headers),
+        watching: None,
+        masked: false,
         path,
         retry: head
             .headers

@@ -23,6 +23,7 @@ mod counting;
 mod drill;
 mod foreign;
 mod gateway;
+mod guarding;
 mod identify;
 mod judge;
 mod overtime;

@@ -67,6 +67,17 @@ impl Refusal {
         )
     }
 
+    /// 400: something in it mustn't go on.
+    pub(super) fn guarded(message: String) -> Self {
+        Self::new(
+            Refused::Guard,
+            400,
+            ErrorKind::InvalidRequest,
+            message,
+            "guarded_request",
+        )
+    }
+
     pub(super) fn encoded(encoding: &str) -> Self {
         let message = format!("content-encoding {encoding:?} can't be read here: send the body unencoded");
         Self::new(

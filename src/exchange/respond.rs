@@ -24,6 +24,7 @@ use super::arrive::dropped;
 use super::blame::{self, Ending};
 use super::buffered::Buffered;
 use super::callout::Kept;
+use super::guarding::Watching;
 use super::judge::{Asked, Heard, Position, Rule};
 use super::overtime::Overtime;
 use super::refuse::tightest;
@@ -105,6 +106,8 @@ pub struct Responding {
     pub(super) asked: Option<Rc<Asked>>,
     /// How far the ladder was climbed.
     pub(super) position: Position,
+    /// What guards look for in it.
+    pub(super) watching: Option<Box<Watching>>,
     /// Answers asked for.
     pub(super) choices: u32,
     /// When it went to the provider: the client's upload is no time of the provider's.
@@ -137,9 +140,10 @@ impl Admitted {
         let asked = self.asked.as_ref().filter(|_| judged);
         let rule = asked.and_then(|asked| Rule::of(&turn.gateway.policy, asked.rule));
         let reader = self.reader(&turn.gateway.policy, head, rule);
+        let unguarded = self.watch_answer(turn, (&reader, (200..300).contains(&status)));
         let mut edits = self.response_edits(turn, head, &reader);
         edits.extend(came.edits);
-        let instead = self.instead(&turn.gateway.policy, head, status);
+        let instead = unguarded.or_else(|| self.instead(&turn.gateway.policy, head, status));
         let mut state = Box::new(self.responding(status, (rule, reader), turn.now.monotonic));
         state.headroom = found.headroom;
         if !state.is_good() {
@@ -161,7 +165,8 @@ impl Admitted {
         if head.end {
             return state.bodiless(turn, edits);
         }
-        let waits = state.starts_buffering(turn) || matches!(state.reader, Reader::Held { .. });
+        let guarded = state.watching.as_ref().is_some_and(|watching| watching.holds());
+        let waits = state.starts_buffering(turn) || guarded || matches!(state.reader, Reader::Held { .. });
         let holds = waits && turn.gateway.policy.host.body_pause;
         let flow = if holds || listens {
             Flow::Hold
@@ -201,6 +206,7 @@ impl Admitted {
             rule,
             asked: self.asked,
             position: self.position,
+            watching: self.watching,
             choices: self.choices,
             sent: self.sent,
             headed: now,
@@ -280,7 +286,8 @@ impl Admitted {
             Reader::Held { .. } => !policy.host.body_pause,
             Reader::Json { .. } | Reader::Opaque => false,
         };
-        if changes && head.headers.first("content-length").is_some() {
+        let guarded = self.watching.as_ref().is_some_and(|watching| watching.changes());
+        if (changes || guarded) && head.headers.first("content-length").is_some() {
             edits.push(Edit::remove("content-length"));
         }
         edits
@@ -332,8 +339,8 @@ impl Responding {
         (state, Step { edits, ..step })
     }
 
-    /// Reads what came, and changes what must be changed.
-    pub(super) fn body<S: Store>(
+    /// Reads what came, as guards let it pass, and changes what must be changed.
+    pub(super) fn read_on<S: Store>(
         mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
         body: &Body<'_>,
@@ -467,7 +474,7 @@ impl Responding {
     }
 
     /// The response ended in trailers: a held answer gets its verdict, but no body can be changed any more.
-    pub(super) fn trailers<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
+    pub(super) fn trail_on<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
         if let Some((rule, whole)) = self.held_answer() {
             let (exchange, step) = self.judged_json(turn, rule, whole);
             return unreplaced(exchange, step, "application/json");

@@ -21,7 +21,7 @@ impl Identified {
         bytes: &[u8],
     ) -> (Exchange, Step) {
         if relay::is_native(&turn.gateway.policy, plan.route) {
-            return self.relay(turn, plan, granted);
+            return self.relay(turn, plan, (granted, bytes));
         }
         if self.speaks_another(&turn.gateway.policy, plan, granted.hop) {
             return self.call(turn, plan, (granted, bytes));
@@ -36,6 +36,7 @@ impl Identified {
                 include_usage: inject,
             },
         );
+        let body = body.or_else(|| self.masked.then(|| bytes.to_vec()));
         let (body, dropped) = self.fitted(turn, granted.hop, (bytes, body));
         let mut edits = core::mem::take(&mut self.edits);
         if policy.host.body_pause {
@@ -44,10 +45,7 @@ impl Identified {
             let strays = strays.filter(|name| !foreign::is_meant_for(name, plan.route, granted.hop));
             edits.extend(strays.map(Edit::remove));
             edits.extend(self.foreign_path(policy, plan, granted.hop));
-            edits.extend(
-                body.as_ref()
-                    .map(|b| Edit::set("content-length", b.len().to_string())),
-            );
+            edits.extend(body.as_deref().map(content_length));
         } else {
             edits.clear();
         }
@@ -85,7 +83,7 @@ impl Identified {
         mut self,
         turn: &mut Turn<'_, S>,
         plan: &Plan<'_>,
-        mut granted: Granted,
+        (mut granted, bytes): (Granted, &[u8]),
     ) -> (Exchange, Step) {
         let start = relay::Start {
             hop: granted.hop,
@@ -101,8 +99,18 @@ impl Identified {
         let (relay, steering) = relay::set_out(turn, plan, start);
         let mut edits = core::mem::take(&mut self.edits);
         edits.extend(steering);
+        let body = self.masked.then(|| bytes.to_vec());
+        edits.extend(body.as_deref().map(content_length));
         let mut admitted = self.admitted(turn, plan, granted);
         admitted.relay = Some(relay);
-        (Exchange::Admitted(admitted), Step::edited(edits))
+        let step = Step {
+            body,
+            ..Step::edited(edits)
+        };
+        (Exchange::Admitted(admitted), step)
     }
+}
+
+fn content_length(body: &[u8]) -> Edit {
+    Edit::set("content-length", body.len().to_string())
 }

@@ -5,9 +5,9 @@ use super::field::{Field, Reading, Section};
 use super::names;
 use super::quantity::{self, BYTES};
 use super::types::{Anonymous, Bounds, Failover, Host, Mode, ModelRoute, OnUnreadable, Policy};
-use super::{callers, failover, limit, model, provider, validation};
+use super::{callers, failover, guard, limit, model, provider, validation};
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 17] = [
     "version",
     "mode",
     "host",
@@ -18,10 +18,12 @@ const FIELDS: [&str; 15] = [
     "models",
     "limits",
     "validate",
+    "guards",
     "tracked_keys",
     "bounds",
     "on_encoded",
     "on_oversize",
+    "on_unguarded",
     "failover",
 ];
 const UNREADABLE: [(&str, OnUnreadable); 2] =
@@ -50,6 +52,10 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         .get("validate")
         .map(|f| validation::rules(&f, &routes, r))
         .unwrap_or_default();
+    let guards = s
+        .get("guards")
+        .map(|f| guard::guards(&f, &routes, r))
+        .unwrap_or_default();
     let host = host(&s, r);
     native_fits(&s, (&common, &routes), &host, r);
     Policy {
@@ -70,12 +76,16 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         models,
         any_model,
         validate,
+        guards,
         tracked_keys: s.or("tracked_keys", 16_384, |f| f.small(r, 16..=1_048_576)),
         bounds: bounds(&s, r),
         on_encoded: s.or("on_encoded", OnUnreadable::default(), |f| {
             f.choice(r, &UNREADABLE)
         }),
         on_oversize: s.or("on_oversize", OnUnreadable::default(), |f| {
+            f.choice(r, &UNREADABLE)
+        }),
+        on_unguarded: s.or("on_unguarded", OnUnreadable::default(), |f| {
             f.choice(r, &UNREADABLE)
         }),
     }

@@ -18,6 +18,7 @@ mod environment;
 mod error;
 mod failover;
 mod field;
+mod guard;
 mod ladder;
 mod limit;
 mod model;

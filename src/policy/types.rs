@@ -3,9 +3,11 @@
 //! Built from the document by [`load`](super::load); indices between its tables are always in range.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use crate::body::grounding::Claims;
 use crate::body::schema::Schema;
+use crate::guard::{Kind, Own};
 use crate::rule::{Clamp, Condition};
 
 use super::ladder::Ladder;
@@ -43,6 +45,8 @@ pub struct Policy {
     pub limits: Vec<Limit>,
     /// Which answers must match which schema; the first rule that applies decides.
     pub validate: Vec<Validation>,
+    /// What is looked for in texts; all that apply do.
+    pub guards: Vec<Guard>,
     /// How many (limit, key) pairs the ledger tells apart; its memory is 64 B each.
     pub tracked_keys: u32,
     /// The bounds of what is buffered.
@@ -51,6 +55,8 @@ pub struct Policy {
     pub on_encoded: OnUnreadable,
     /// What becomes of a request whose body is over its bound.
     pub on_oversize: OnUnreadable,
+    /// What becomes of a request or an answer that guards can't look at and might have to change or stop.
+    pub on_unguarded: OnUnreadable,
     /// Failing over inside one request, for models that say nothing else; each [`ModelRoute`] has its own.
     pub failover: Failover,
 }
@@ -557,6 +563,75 @@ pub struct Validation {
     pub on_invalid: Ladder,
     /// Whether it binds.
     pub mode: Mode,
+}
+
+/// What is looked for in the texts of which exchanges, and what becomes of it.
+#[derive(Debug)]
+pub struct Guard {
+    /// Its name in metrics and records.
+    pub name: String,
+    /// Exact path, without query; any when none.
+    pub path: Option<String>,
+    /// Headers (lower case) that the request must carry with exactly these values.
+    pub headers: Vec<(String, String)>,
+    /// Entries of [`Policy::models`] by name; any when empty.
+    pub models: Vec<String>,
+    /// Where it looks; at least one side.
+    pub on: Vec<Side>,
+    /// What it looks for, apart from its own patterns and words.
+    pub kinds: Vec<Kind>,
+    /// Its own patterns and words.
+    pub own: Arc<Own>,
+    /// What becomes of what it finds.
+    pub action: GuardAction,
+    /// Whether it binds.
+    pub mode: Mode,
+}
+
+/// A side of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// What the client says.
+    Request,
+    /// What the model says.
+    Answer,
+}
+
+impl Side {
+    /// Its name in policies and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Answer => "answer",
+        }
+    }
+}
+
+/// What becomes of what a guard finds; the later is the stricter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GuardAction {
+    /// It is counted.
+    Detect,
+    /// A placeholder goes to the provider, and the original comes back in the answer.
+    Restore,
+    /// A placeholder takes its place.
+    Mask,
+    /// The exchange is refused, or a stream ended.
+    Block,
+}
+
+impl GuardAction {
+    /// Its name in policies and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Detect => "detect",
+            Self::Restore => "restore",
+            Self::Mask => "mask",
+            Self::Block => "block",
+        }
+    }
 }
 
 /// Something that must hold across the fields of an answer.

@@ -4,12 +4,15 @@
 //! from the policy and from fixed lists alone, so that nothing a client sends makes a new metric: hosts never free one.
 //! Names beginning with `gen_ai` follow OpenTelemetry's semantic conventions for generative AI.
 
+mod named;
+
 use serde::{Deserialize, Serialize};
 
 use crate::body::repair::Mend;
 use crate::breaker::StateName;
 use crate::dialect::Endpoint;
-use crate::policy::{Hop, Limit, Policy};
+use crate::guard;
+use crate::policy::{Hop, Limit, Policy, Side};
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +117,8 @@ pub enum Refused {
     Unavailable,
     /// An answer that broke its schema.
     Answer,
+    /// Something that a guard blocks, or that couldn't be looked at.
+    Guard,
 }
 
 /// Why a candidate was passed over.
@@ -325,6 +330,8 @@ pub enum Metric {
     Rule(usize, usize, Ruled),
     Claim(usize, Claimed),
     Mended(Mend),
+    Guard(usize, guard::Kind),
+    Unguarded(Side),
     ConfigRejected,
 }
 
@@ -358,7 +365,7 @@ impl Metric {
             Self::Uncounted => "spillway.exchange.uncounted".into(),
             Self::Refused(why) => format!("spillway.refused.reason={}", why.as_str()),
             Self::ShadowRefused(why) => format!("spillway.shadow_refused.reason={}", why.as_str()),
-            Self::Limit(limit, decision) => limit_name(policy, limit, decision),
+            Self::Limit(limit, decision) => named::limit(policy, limit, decision),
             Self::Tokens(booking) => format!("spillway.tokens.type={}", booking.as_str()),
             Self::Counted(how) => format!("spillway.prompt.counted={}", how.as_str()),
             Self::Contended => "spillway.ledger.contended".into(),
@@ -376,6 +383,8 @@ impl Metric {
                 )
             }
             Self::Mended(mend) => format!("spillway.repair.type={}", mend.as_str()),
+            Self::Guard(guard, kind) => named::guard(policy, guard, kind),
+            Self::Unguarded(side) => format!("spillway.guard.unguarded.type={}", side.as_str()),
             _ => self.provider_name(policy),
         }
     }
@@ -451,15 +460,6 @@ fn hop_segments(policy: &Policy, provider: usize, model: usize) -> String {
     format!("{}.model={}", provider_segment(policy, provider), segment(model))
 }
 
-fn limit_name(policy: &Policy, limit: LimitRef, decision: Decision) -> String {
-    let name = limit.of(policy).map_or("other", |l| l.name.as_str());
-    format!(
-        "spillway.limit.limit={}.decision={}",
-        segment(name),
-        decision.as_str()
-    )
-}
-
 fn schema_name(policy: &Policy, rule: usize, verdict: Checked) -> String {
     format!(
         "spillway.schema.rule={}.verdict={}",
@@ -508,6 +508,7 @@ words!(Counted {
 words!(Refused {
     Anonymous => "anonymous", BadRequest => "bad_request", Encoded => "encoded", Oversize => "oversize",
     Model => "model", Never => "never", Limit => "limit", Unavailable => "unavailable", Answer => "answer",
+    Guard => "guard",
 });
 words!(PassedOver {
     Dialect => "dialect", Context => "context", Open => "open", RateLimited => "rate_limited",

@@ -85,6 +85,9 @@ pub struct Record {
     /// How many of its claims stand in the request's context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grounded: Option<Claims>,
+    /// What guards found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<Found>,
     /// How it ended: `complete`, `refused`, `client_abort`, `upstream_reset`, `timeout`, `aborted`
     /// (by the proxy), `uncounted`.
     pub end: &'static str,
@@ -158,7 +161,32 @@ pub struct Tried {
     pub tokens: u64,
 }
 
+/// What a guard found: never its content.
+#[derive(Clone, Debug, Serialize)]
+pub struct Found {
+    /// The guard's name.
+    pub guard: String,
+    /// What kind of thing.
+    pub kind: &'static str,
+    /// How often.
+    pub found: u64,
+}
+
 impl Record {
+    /// Notes what a guard of the policy found.
+    pub fn found(&mut self, policy: &Policy, guard: usize, (kind, times): (crate::guard::Kind, u64)) {
+        let name = policy.guards.get(guard).map_or("", |g| g.name.as_str());
+        let same = |found: &&mut Found| found.guard == name && found.kind == kind.name();
+        match self.guards.iter_mut().find(same) {
+            Some(known) => known.found = known.found.saturating_add(times),
+            None => self.guards.push(Found {
+                guard: name.to_owned(),
+                kind: kind.name(),
+                found: times,
+            }),
+        }
+    }
+
     /// The line.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {

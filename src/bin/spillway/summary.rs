@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use serde_json::Value;
 use spillway::policy::{
-    Anonymous, CallerRule, Charge, Failover, Forced, Hop, Limit, Mode, ModelRoute, Per, Policy, Provider,
+    Anonymous, CallerRule, Charge, Failover, Forced, Guard, Hop, Limit, Mode, ModelRoute, Per, Policy, Provider,
     ProviderDialect, Reserve, Rung, Unit, Validation, Via, WhenAllOpen,
 };
 
@@ -31,6 +31,7 @@ pub(crate) fn summary(document: &Value, policy: &Policy, variables: &Variables) 
     section(&mut out, "failover", failover(policy));
     section(&mut out, "limits", policy.limits.iter().map(|l| limit(l, policy)));
     section(&mut out, "validate", policy.validate.iter().map(validation));
+    section(&mut out, "guards", policy.guards.iter().map(guard));
     section(&mut out, "notes", notes(document, policy, variables));
     out
 }
@@ -311,6 +312,21 @@ fn rung(rung: &Rung) -> String {
         Rung::Reject => "502".to_owned(),
         Rung::Annotate => "annotated".to_owned(),
     }
+}
+
+fn guard(guard: &Guard) -> String {
+    let kinds = guard.kinds.iter().map(|kind| kind.name());
+    let own = (!guard.own.is_empty()).then_some("its own patterns or words");
+    let what: Vec<&str> = kinds.chain(own).collect();
+    let sides: Vec<&str> = guard.on.iter().map(|side| side.as_str()).collect();
+    format!(
+        "{}: {} in {}: {}{}",
+        guard.name,
+        what.join(", "),
+        sides.join(" and "),
+        guard.action.as_str(),
+        shadow(guard.mode)
+    )
 }
 
 fn counted(count: usize, noun: &str) -> String {

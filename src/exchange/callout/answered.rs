@@ -168,7 +168,7 @@ impl Responding {
 impl Calling {
     /// The call that is on its way was answered, in one way or another.
     pub(in super::super) fn answered<S: Store>(
-        self: Box<Self>,
+        mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
         answer: CallAnswer,
     ) -> (Exchange, Step) {
@@ -180,6 +180,7 @@ impl Calling {
             return (Exchange::Calling(self), Step::hold());
         };
         let levels = self.kept.levels.clone();
+        let watching = self.kept.watching.take();
         let admitted = Admitted {
             endpoint: self.endpoint,
             hop: called.hop,
@@ -195,6 +196,7 @@ impl Calling {
             spent: None,
             asked: self.kept.asked.clone(),
             position: self.kept.position,
+            watching,
             kept: Some(self.kept),
             choices: self.choices,
             sent: called.sent,

@@ -45,6 +45,7 @@ impl Admitted {
             self.kept = Some(kept);
             return (Exchange::Admitted(self), Step::hold());
         }
+        kept.watching = self.watching.take();
         if let Some(pass) = self.pass {
             observe(turn, self.hop, pass, Outcome::Failure(Failure::Timeout));
         }
@@ -132,6 +133,7 @@ impl Responding {
             self.kept = Some(kept);
             return Err(self);
         }
+        kept.watching = self.watching.take();
         let outcome = outcome_of(fault);
         if let Some(pass) = self.pass.take() {
             observe(turn, self.hop, pass, outcome);

@@ -12,6 +12,7 @@ use crate::store::Store;
 use crate::time::Instant;
 
 use super::super::gateway::PROVIDERS;
+use super::super::guarding::Watching;
 use super::super::identify::Who;
 use super::super::judge::{Asked, Position};
 use super::super::plan::Plan;
@@ -62,6 +63,8 @@ pub(crate) struct Kept {
     pub(super) listening: Option<Listening>,
     /// When somebody who can't be asked now may be.
     pub(super) retry_at: Option<Instant>,
+    /// What guards look for in the answer, between attempts.
+    pub(super) watching: Option<Box<Watching>>,
     /// The last answer that a provider gave.
     pub(super) last: Option<super::answered::LastAnswer>,
 }
@@ -151,6 +154,7 @@ impl Kept {
             whole: None,
             listening: None,
             retry_at: None,
+            watching: None,
             last: None,
         });
         kept.await_first(&plan.route.failover, kept.prompt, turn.now.monotonic);

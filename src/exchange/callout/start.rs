@@ -93,6 +93,7 @@ impl Admitted {
     ) -> (Exchange, Step) {
         let estimate = self.ticket.prompt();
         let ticket = kept.part(self.ticket);
+        kept.watching = self.watching;
         kept.tried.clear();
         kept.due = None;
         let state = Box::new(Calling {

@@ -8,6 +8,7 @@ mod counting;
 mod drills;
 mod endings;
 mod failover;
+mod guards;
 mod headers_first;
 mod overtime;
 mod refusals;

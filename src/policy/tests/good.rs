@@ -5,10 +5,12 @@ use core::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::{
-    Anonymous, Attribute, Bounds, Breaker, CallerRule, Forced, Hop, Host, Ladder, Mode, OnContention,
-    OnUnreadable, Per, Policy, Price, ProviderDialect, Reserve, Rung, Tokenizer, Unit, WhenAllOpen, known,
+    Anonymous, Attribute, Bounds, Breaker, CallerRule, Forced, GuardAction, Hop, Host, Mode, OnContention,
+    Ladder, OnUnreadable, Per, Policy, Price, ProviderDialect, Reserve, Rung, Side, Tokenizer, Unit,
+    WhenAllOpen, known,
 };
 use super::{environment, least, read, with};
+use crate::guard::Kind;
 
 fn policy(place: &str, value: Value) -> Policy {
     read(&with(place, value)).unwrap()
@@ -26,7 +28,7 @@ fn the_least_policy_has_the_documented_defaults() {
         }
     );
     assert!(policy.callers.is_empty() && policy.attributes.is_empty());
-    assert!(policy.limits.is_empty() && policy.validate.is_empty());
+    assert!(policy.limits.is_empty() && policy.validate.is_empty() && policy.guards.is_empty());
     assert_eq!(policy.anonymous, Anonymous::Shared);
     assert_eq!(policy.tracked_keys, 16_384);
     let bounds = Bounds {
@@ -38,6 +40,7 @@ fn the_least_policy_has_the_documented_defaults() {
     assert_eq!(policy.bounds, bounds);
     assert_eq!(policy.on_encoded, OnUnreadable::Reject);
     assert_eq!(policy.on_oversize, OnUnreadable::Reject);
+    assert_eq!(policy.on_unguarded, OnUnreadable::Reject);
     let provider = &policy.providers[0];
     assert_eq!(
         (provider.name.as_str(), provider.cluster.as_str()),
@@ -440,6 +443,7 @@ fn the_rest_of_the_document_is_as_written() {
     document["tracked_keys"] = json!(64);
     document["on_encoded"] = json!("pass");
     document["on_oversize"] = json!("pass");
+    document["on_unguarded"] = json!("pass");
     let policy = read(&document).unwrap();
     let bounds = Bounds {
         request_body: 20 << 20,
@@ -459,7 +463,46 @@ fn the_rest_of_the_document_is_as_written() {
         }
     );
     assert_eq!(
-        (policy.on_encoded, policy.on_oversize),
-        (OnUnreadable::Pass, OnUnreadable::Pass)
+        [policy.on_encoded, policy.on_oversize, policy.on_unguarded],
+        [OnUnreadable::Pass; 3]
     );
+}
+
+#[test]
+fn a_guard_says_what_it_looks_for_where_and_what_becomes_of_it() {
+    let policy = policy(
+        "guards",
+        json!([
+            {"kinds": ["email", "api_key"], "action": "restore"},
+            {"name": "staff", "when": {"path": "/v1/messages", "header": {"X-Team": "hr"}, "model": ["gpt-4o"]}, "on": ["answer"],
+             "patterns": ["EMP[0-9]{6}"], "words": ["Project Blue"], "action": "block", "mode": "shadow"},
+            {"kinds": ["ip"], "action": "detect"},
+        ]),
+    );
+    let [restoring, staff, detecting] = policy.guards.as_slice() else {
+        panic!("three guards")
+    };
+    assert_eq!(
+        (restoring.name.as_str(), restoring.action),
+        ("guard-0", GuardAction::Restore)
+    );
+    assert_eq!(
+        (restoring.on.as_slice(), restoring.kinds.as_slice()),
+        (&[Side::Request][..], &[Kind::Email, Kind::ApiKey][..])
+    );
+    assert_eq!(
+        (staff.name.as_str(), staff.action, staff.mode),
+        ("staff", GuardAction::Block, Mode::Shadow)
+    );
+    assert_eq!(
+        (staff.path.as_deref(), staff.models.as_slice()),
+        (Some("/v1/messages"), &["gpt-4o".to_owned()][..])
+    );
+    assert_eq!(staff.headers, [("x-team".to_owned(), "hr".to_owned())]);
+    assert_eq!(
+        (staff.on.as_slice(), staff.own.is_empty()),
+        (&[Side::Answer][..], false)
+    );
+    assert_eq!(detecting.on, [Side::Request, Side::Answer]);
+    assert!(detecting.own.is_empty() && detecting.path.is_none());
 }

@@ -1,0 +1,150 @@
+//! Guards at work: on the request before anything else sees it, on the answer before its verdict.
+//!
+//! ```text
+//! request     look over, mask; what goes on is scanned anew    → 400
+//! answer      whole: held, put back, masked, then read         → 502, or an error under its status
+//!             stream: event by event (stream, event)           → an error event, and nothing after it
+//! ```
+//!
+//! The invariant: what a guard masks or blocks passes this place in no other form; what can't be looked at is refused,
+//! unless the policy lets it go.
+
+mod answer;
+mod event;
+mod path;
+mod request;
+mod spans;
+mod stream;
+mod texts;
+
+use crate::guard::{Plan, Watch};
+use crate::policy::{Guard, GuardAction, Mode, OnUnreadable, Policy, Side};
+use crate::report::Record;
+use crate::report::metric::Metric;
+use crate::store::Store;
+
+pub(super) use request::matching;
+
+use super::Turn;
+use stream::{GuardedStream, Looking};
+
+/// What the guards of an exchange look for in its answer, and what they found so far.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    watch: Watch,
+    plan: Plan,
+    phase: Phase,
+}
+
+/// The answer, as far as it has come.
+#[derive(Debug, Default)]
+enum Phase {
+    /// There is nothing to look at.
+    #[default]
+    Idle,
+    /// It is gathered.
+    Whole(Vec<u8>),
+    /// It is looked at as it passes.
+    Stream(Box<Passing>),
+    /// It was stopped: nothing of it goes on.
+    Stopped,
+}
+
+/// A stream that passes.
+#[derive(Debug)]
+struct Passing {
+    stream: GuardedStream,
+    /// How much of what the host holds was looked at.
+    taken: usize,
+    /// What goes on of that.
+    out: Vec<u8>,
+}
+
+impl Watching {
+    /// What a guarded request leaves to be done with its answer; none when that is nothing.
+    fn of(watch: Watch, plan: Option<Plan>) -> Option<Box<Self>> {
+        let plan = plan?;
+        (plan.has_rules() || watch.keeps_originals()).then(|| {
+            Box::new(Self {
+                watch,
+                plan,
+                phase: Phase::Idle,
+            })
+        })
+    }
+
+    /// Whether the answer may be changed or stopped.
+    fn binds(&self) -> bool {
+        self.plan.rules_bind() || self.watch.keeps_originals()
+    }
+
+    /// Whether the answer that comes may differ from the provider's.
+    pub(super) fn changes(&self) -> bool {
+        !matches!(self.phase, Phase::Idle) && self.binds()
+    }
+
+    /// Whether the answer is held until it is whole.
+    pub(super) fn holds(&self) -> bool {
+        matches!(self.phase, Phase::Whole(_)) && self.binds()
+    }
+
+    fn looking(&mut self, policy: &Policy) -> (Looking<'_>, &mut Phase) {
+        let lenient = self.is_lenient(policy);
+        let looking = Looking {
+            plan: &self.plan,
+            watch: &mut self.watch,
+            lenient,
+        };
+        (looking, &mut self.phase)
+    }
+
+    /// Whether what can't be looked at may go on. Nothing else depends on what is only put back.
+    fn is_lenient(&self, policy: &Policy) -> bool {
+        policy.on_unguarded == OnUnreadable::Pass || !self.plan.rules_bind()
+    }
+
+    /// Counts what was found since the last time.
+    fn note<S: Store>(&mut self, turn: &mut Turn<'_, S>, record: &mut Record) {
+        note(turn, record, &mut self.watch);
+    }
+}
+
+fn note<S: Store>(turn: &mut Turn<'_, S>, record: &mut Record, watch: &mut Watch) {
+    for (guard, kind, times) in watch.take_counts() {
+        turn.add(Metric::Guard(guard, kind), times);
+        record.found(&turn.gateway.policy, guard, (kind, times));
+    }
+}
+
+/// The guards of those that match a request's headers which concern its model.
+fn of_model<'p>(
+    policy: &'p Policy,
+    matching: &'p [usize],
+    model: &'p str,
+) -> impl Iterator<Item = (usize, &'p Guard)> {
+    let guards = matching
+        .iter()
+        .filter_map(|at| Some((*at, policy.guards.get(*at)?)));
+    guards.filter(move |(_, guard)| guard.models.is_empty() || guard.models.iter().any(|name| name == model))
+}
+
+/// Whether a guard may change or stop anything.
+fn binds(policy: &Policy, guard: &Guard) -> bool {
+    policy.mode == Mode::Enforce && guard.mode == Mode::Enforce && guard.action != GuardAction::Detect
+}
+
+/// What is told of a find: its guard, its kind and its place, never its content.
+fn told(policy: &Policy, watch: &Watch, side: Side, place: &str) -> String {
+    let who = match side {
+        Side::Request => "the request",
+        Side::Answer => "the model's answer",
+    };
+    let Some((guard, kind)) = watch.blocked() else {
+        return format!("{who} can't be looked over");
+    };
+    let name = policy.guards.get(guard).map_or("", |guard| guard.name.as_str());
+    format!(
+        "{who} holds what guard {name:?} doesn't let pass: {} at {place}",
+        kind.name()
+    )
+}
