@@ -11,7 +11,7 @@ use super::cluster;
 use super::embed::embed;
 use super::envoy::{buffer, head, plugin, size};
 use super::fill::fill;
-use super::route::{repeat, route};
+use super::route::{repeats, route};
 use super::yaml::scalar;
 use crate::endpoint::{is_public, istio};
 
@@ -126,8 +126,8 @@ fn routes(job: &Job<'_>) -> Vec<String> {
         &[("route", route(job))],
     );
     let mut patches = vec![patch_route(CHOSEN, provider)];
-    if job.is_native() {
-        let (comments, entry): (Vec<_>, Vec<_>) = repeat(job)
+    for repeat in repeats(job).into_iter().rev() {
+        let (comments, entry): (Vec<_>, Vec<_>) = repeat
             .lines()
             .map(|line| line.to_owned() + "\n")
             .partition(|line| line.starts_with('#'));
