@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use crate::breaker::{Pass, StateName};
-use crate::failover::Times;
+use crate::failover::{Times, waits_name};
 use crate::policy::{Charge, Failover, Hop, Mode, ModelRoute, Policy, Via};
 use crate::report::metric::{GaveUp, Metric, StatusClass};
 use crate::report::record::{Tried as Line, milliseconds};
@@ -68,7 +68,7 @@ pub(super) fn set_out<S: Store>(
     let attempts = attempts(rules, plan, hops.len());
     let patience = Patience::of(plan, &start, attempts);
     let places: Vec<Place> = hops.iter().filter_map(|hop| Place::of(policy, *hop)).collect();
-    let mut edits = cluster_edits(&places);
+    let mut edits = cluster_edits(&places, rules);
     edits.extend(router_edits(rules, attempts));
     edits.extend(patience.edits());
     let relay = Relay {
@@ -123,11 +123,11 @@ fn attempts(rules: &Failover, plan: &Plan<'_>, candidates: usize) -> u32 {
 }
 
 /// The composite cluster that tries these providers in this order.
-fn cluster_edits(places: &[Place]) -> Vec<Edit> {
+fn cluster_edits(places: &[Place], rules: &Failover) -> Vec<Edit> {
     let mut edits = vec![Edit::set("x-spillway-cluster", composite(places))];
     if places.len() == 1 {
         // The same provider again: that route waits in between, where a move to another needn't.
-        edits.push(Edit::set("x-spillway-repeats", "true"));
+        edits.push(Edit::set("x-spillway-repeats", waits_name(rules)));
     }
     edits
 }

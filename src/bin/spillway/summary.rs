@@ -6,7 +6,7 @@ use core::time::Duration;
 use serde_json::Value;
 use spillway::policy::{
     Anonymous, CallerRule, Charge, Failover, Forced, Guard, Hop, Limit, Mode, ModelRoute, Per, Policy, Provider,
-    ProviderDialect, Reserve, Rung, Unit, Validation, Via, WhenAllOpen,
+    ProviderDialect, ProviderModel, Reserve, Rung, Unit, Validation, Via, WhenAllOpen,
 };
 
 use crate::variables::Variables;
@@ -100,9 +100,15 @@ fn attributes(policy: &Policy) -> impl Iterator<Item = String> {
 fn providers<'p>(document: &'p Value, policy: &'p Policy) -> impl Iterator<Item = String> + 'p {
     policy.providers.iter().flat_map(move |provider| {
         let mut lines = vec![provider_line(document, provider)];
+        lines.extend(provider.models.iter().filter_map(refusals));
         lines.extend(provider.limits.iter().map(|l| format!("  grants {}", rate(l))));
         lines
     })
+}
+
+fn refusals(model: &ProviderModel) -> Option<String> {
+    let refused = !model.refuses.is_empty();
+    refused.then(|| format!("  {} refuses {}", model.name, model.refuses.join(", ")))
 }
 
 fn provider_line(document: &Value, provider: &Provider) -> String {
@@ -351,7 +357,7 @@ fn notes(document: &Value, policy: &Policy, variables: &Variables) -> Vec<String
         .models
         .iter()
         .chain(&policy.any_model)
-        .filter(|route| mixes_dialects(route, policy));
+        .filter(|route| route.failover.via == Via::None && mixes_dialects(route, policy));
     notes.extend(mixed.map(|route| {
         format!(
             "{}: its chain mixes dialects; a request only goes to providers of its own",
@@ -437,7 +443,7 @@ mod tests {
     #[test]
     fn drills_are_shown_whoever_sends_again() {
         let text = r#"{"version": 1, "host": {"body_pause": true}, "failover": {"drill": "5 %"},
-            "providers": {"p": {"cluster": "p", "dialect": "openai", "models": {"m": {}}}},
+            "providers": {"p": {"cluster": "p", "dialect": "openai", "models": {"m": {"refuses": ["seed", "stop"]}}}},
             "models": {"m": {"chain": ["p/m"]}, "*": {"chain": ["p/m"], "failover": {"via": "callout"}}}}"#;
         let variables = Variables::default();
         let Ok(Read { document, policy }) = read("a.json", text, &variables) else {
@@ -447,6 +453,7 @@ mod tests {
         for part in [
             "failover   none; drill: 5 % go as if the first were down",
             "charged: every attempt; drill: 5 % go",
+            "m refuses seed, stop",
         ] {
             assert!(summary.contains(part), "{part}\n{summary}");
         }

@@ -4,7 +4,7 @@ use super::Job;
 use super::cluster::clusters;
 use super::embed::embed;
 use super::fill::fill;
-use super::route::{LEAST_IDLE, idle, repeat, route, seconds};
+use super::route::{LEAST_IDLE, idle, repeats, route, seconds};
 use super::yaml::scalar;
 
 /// The whole file.
@@ -27,7 +27,7 @@ pub(super) fn bootstrap(job: &Job<'_>) -> String {
             ("silence", silence(job).to_owned()),
             ("idle", seconds(idle(job.policy))),
             ("plugin", plugin(job, &embedded.block)),
-            ("repeat", repeat(job)),
+            ("repeat", repeats(job).concat()),
             ("route", route(job)),
             ("clusters", clusters(job, |_| true).join("\n")),
             ("stats", STATS.to_owned()),

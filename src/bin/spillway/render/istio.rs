@@ -12,7 +12,7 @@ use super::embed::embed;
 use super::envoy::{STATS, buffer, head, plugin, size};
 use super::fill::fill;
 use super::mesh::Place;
-use super::route::{repeat, route};
+use super::route::{repeats, route};
 use super::virtual_host;
 use super::yaml::scalar;
 use crate::endpoint::{is_public, istio};
@@ -178,8 +178,8 @@ fn routes(job: &Job<'_>) -> Vec<String> {
     let places = [("strip", strip.clone()), ("route", route(job))];
     let provider = fill(include_str!("templates/istio-route.yaml"), &places);
     let mut patches = vec![patch_route(job, CHOSEN, provider)];
-    if job.is_native() {
-        let (comments, entry): (Vec<_>, Vec<_>) = repeat(job)
+    for repeat in repeats(job).into_iter().rev() {
+        let (comments, entry): (Vec<_>, Vec<_>) = repeat
             .lines()
             .map(|line| line.to_owned() + "\n")
             .partition(|line| line.starts_with('#'));

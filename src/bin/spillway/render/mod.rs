@@ -120,7 +120,6 @@ impl Job<'_> {
     /// What is legal and still worth a look.
     fn notes(&self) -> Vec<String> {
         let mut notes = cluster::guesses(self);
-        notes.extend(route::notes(self.policy));
         if self.options.priority {
             notes.extend(route::crashes(self.policy));
         }

@@ -62,6 +62,12 @@ fn envoy(options: &str, policy: &str) -> Value {
     let rendered = render(&format!("spillway render p.yaml --envoy {options}"), policy).unwrap();
     assert!(!rendered.text.contains("${"), "{}", rendered.text);
     let config = source::yaml(&rendered.text).unwrap_or_else(|told| panic!("{told}\n{}", rendered.text));
+    assert_eq!(found(&config, policy), Vec::<String>::new());
+    config
+}
+
+/// Where a configuration disagrees with a policy.
+fn found(config: &Value, policy: &str) -> Vec<String> {
     let mut variables = Variables::default();
     variables.assume();
     let read = source::read("p.yaml", policy, &variables).unwrap_or_else(|told| panic!("{told}"));
@@ -69,9 +75,8 @@ fn envoy(options: &str, policy: &str) -> Value {
         name: "p.yaml",
         read: &read,
     };
-    let findings = disagreements(&config, Some(&held), &variables).unwrap();
-    assert_eq!(findings, []);
-    config
+    let findings = disagreements(config, Some(&held), &variables).unwrap();
+    findings.iter().map(ToString::to_string).collect()
 }
 
 fn istio(options: &str, policy: &str) -> Vec<Value> {
@@ -204,16 +209,38 @@ fn the_policy_s_numbers_stand_where_the_router_reads_them() {
 }
 
 #[test]
-fn waits_that_differ_between_models_are_noted() {
+fn waits_that_differ_between_models_have_a_route_each() {
     let policy = LOCAL.replace(
         "{chain: [c/m], failover: {via: none}}",
-        "{chain: [c/m], failover: {backoff: {base: 2s}}}",
+        "{chain: [c/m], failover: {backoff: {base: 2s}, retry_after_max: 3s}}",
     );
-    let notes = notes("--envoy --endpoint c=http://c", &policy);
-    assert_eq!(notes.len(), 1);
+    let config = envoy("--endpoint c=http://c", &policy);
+    let place = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes";
+    let routes = config.pointer(place).unwrap();
+    let of = |at: usize| {
+        let retry = &routes[at]["route"]["retry_policy"];
+        (
+            routes[at]["name"].as_str().unwrap().to_owned(),
+            routes[at]["match"]["headers"][1].clone(),
+            retry["retry_back_off"]["base_interval"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        )
+    };
+    let own = json!({"name": "x-spillway-repeats", "string_match": {"exact": "2000-10000-3000"}});
+    let common = json!({"name": "x-spillway-repeats", "present_match": true});
+    assert_eq!(of(0), ("repeat-2000-10000-3000".to_owned(), own, "2s".to_owned()));
+    assert_eq!(of(1), ("repeat".to_owned(), common, "0.25s".to_owned()));
+    assert_eq!(routes[2]["name"], "provider");
+    let mut wrong = config.clone();
+    let base = format!("{place}/0/route/retry_policy/retry_back_off/base_interval");
+    *wrong.pointer_mut(&base).unwrap() = json!("0.25s");
+    let findings = found(&wrong, &policy);
+    assert_eq!(findings.len(), 1, "{findings:?}");
     assert!(
-        notes[0].starts_with("n: Envoy's route has one backoff"),
-        "{notes:?}"
+        findings[0].contains("isn't the policy's failover.backoff"),
+        "{findings:?}"
     );
 }
 
@@ -250,7 +277,13 @@ fn what_cannot_be_rendered_is_refused_in_words() {
         foreign.contains("provider a: its cluster must be one of Istio's, such as outbound|80||a.internal"),
         "{foreign}"
     );
-    assert!(refusal("--envoy --priority", &examples()[0]).contains("no model has failover.via: native"));
+    assert!(
+        refusal(
+            "--envoy --priority",
+            include_str!("../../../../examples/policies/minimal.yaml")
+        )
+        .contains("no model has failover.via: native")
+    );
     assert!(refusal("--envoy --endpoint d=http://d", LOCAL).contains("there is no provider \"d\""));
     assert!(refusal("--envoy", "version: 2").starts_with("p.yaml: refused\nversion: is 2 (allowed: 1)"));
 }
