@@ -91,8 +91,12 @@ impl Admitted {
         self.relay?;
         let named = policy.models.iter().find(|route| route.name == self.record.model);
         let rules = &named.or(policy.any_model.as_ref())?.failover;
+        let listed = rules.on.statuses.binary_search(&status).is_ok();
+        if status < 500 && !listed {
+            return None;
+        }
         let routers = head.details() != b"via_upstream";
-        let failed = routers && status >= 500 || rules.on.statuses.binary_search(&status).is_ok();
+        let failed = routers && status >= 500 || listed;
         match (&rules.exhausted, routers) {
             (Some(answer), _) if failed => Some(exhausted(answer)),
             (None, true) if failed => Some(unanswered(self.endpoint, status)),

@@ -71,9 +71,10 @@ pub(super) fn set_out<S: Store>(
     let mut edits = cluster_edits(&places, rules);
     edits.extend(router_edits(rules, attempts));
     edits.extend(patience.edits());
+    let asks_usage = plan.facts.stream && plan.facts.include_usage != Some(true);
     let relay = Relay {
         attempts,
-        asks_usage: plan.facts.stream && plan.facts.include_usage != Some(true),
+        asks_usage,
         first: start.hop.provider,
         charge: rules.charge,
         overtime: Overtime::within(patience.all, turn.now.monotonic),
@@ -84,6 +85,7 @@ pub(super) fn set_out<S: Store>(
         model: plan.route.name.clone(),
         asked: plan.facts.model.clone().into_owned(),
         stream: plan.facts.stream,
+        asks_usage,
         headers: start.headers,
         places,
         attempts,
@@ -221,7 +223,15 @@ impl Relay {
             let tried = Tried::of(&property(&["filter_state", &key])?)?;
             Some((tried.place.hop(policy)?, tried))
         };
-        (1..=self.attempts.min(MOST_ATTEMPTS)).filter_map(read).collect()
+        let mut tried: Vec<(Hop, Tried)> = Vec::new();
+        for number in 1..=self.attempts.min(MOST_ATTEMPTS) {
+            tried.extend(read(number));
+            if tried.last().is_some_and(|(_, last)| last.gave_up.is_none()) {
+                // Nobody is asked after who answered.
+                break;
+            }
+        }
+        tried
     }
 
     /// Who was being asked when the client went, after `known` attempts that told what became of them.

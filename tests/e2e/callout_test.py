@@ -311,7 +311,8 @@ def test_an_outage_is_not_amplified_beyond_the_retry_budget(full):
 def test_200_at_once_while_a_provider_dies_and_comes_back(start):
     """No client sees it; nothing leaks; what is charged is what all attempts used."""
     limits = [{"name": "budget", "per": ["caller"], "tokens": "10M/day", "reserve": "max"}]
-    lab = start(POLICY, {"validate": [], "limits": limits, "providers": {"openai": {"breaker": {
+    unhurried = {"timeouts": {"first_token": {"base": "30s"}}}
+    lab = start(POLICY, {"validate": [], "limits": limits, "failover": unhurried, "providers": {"openai": {"breaker": {
         "force": None, "consecutive": 5, "open": "1s"}}}})
     with dying(lab.openai, [{"status": 503}], 0.7):
         answers = at_once(200, lambda n: [lab.client().chat(stream=n % 2 == 0, max_tokens=50) for _ in range(5)])

@@ -52,7 +52,7 @@ def start_once(tmp_path_factory):
     opened, labs = [], {}
 
     def begin(*patches, **more):
-        key = json.dumps([patches, more], sort_keys=True)
+        key = json.dumps([patches, more], sort_keys=True, default=repr)
         if key not in labs:
             opened.append(sound(Lab(tmp_path_factory.mktemp("lab"), *patches, **more)))
             labs[key] = opened[-1].__enter__()

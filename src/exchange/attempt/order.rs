@@ -75,6 +75,9 @@ pub struct Order {
     pub asked: String,
     /// Whether the client wants a stream.
     pub stream: bool,
+    /// Whether a provider that wants to be asked for a stream's usage is to be asked: the client didn't.
+    #[serde(default = "cautious")]
+    pub asks_usage: bool,
     /// The client's headers that belong to its protocol (`anthropic-beta`, say): for providers that speak it too.
     pub headers: Vec<(String, String)>,
     /// The candidates, best first.
@@ -87,6 +90,11 @@ pub struct Order {
     pub prompt: u64,
     /// Milliseconds that the router gives each attempt; 0 for no bound.
     pub patience_ms: u64,
+}
+
+/// An order that doesn't say so has every body looked at.
+fn cautious() -> bool {
+    true
 }
 
 impl Order {

@@ -32,7 +32,11 @@ pub(super) fn begin<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>) ->
     let Some(mut going) = going else {
         return (Attempt::Over, Step::reply(misplaced()));
     };
-    going.edits = going.edits(turn.gateway, head);
+    let edits = going.edits(turn.gateway, head);
+    if going.sends_as_it_is(&turn.gateway.policy) {
+        return (Attempt::Sent(Box::new(going)), Step::edited(edits));
+    }
+    going.edits = edits;
     (Attempt::Preparing(Box::new(going)), Step::hold())
 }
 
@@ -112,6 +116,22 @@ impl Going {
         policy.providers.get(self.hop.provider)
     }
 
+    /// Whether the client's body is this provider's already, so that nobody has to read it once more. Later attempts are
+    /// looked at: one before may have left the length of another body.
+    fn sends_as_it_is(&self, policy: &Policy) -> bool {
+        let renamed = self.place.model != self.order.asked;
+        let takes_all = self.model(policy).is_some_and(|model| model.refuses.is_empty());
+        self.number == 1 && self.pair.is_none() && takes_all && !renamed && !self.injects_usage(policy)
+    }
+
+    fn injects_usage(&self, policy: &Policy) -> bool {
+        let speaks = matches!(self.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
+        let wanted = self
+            .provider(policy)
+            .is_some_and(|provider| provider.include_usage);
+        speaks && wanted && self.order.asks_usage
+    }
+
     /// Writes the client's body as this provider wants it.
     pub(super) fn body<S: Store>(
         mut self: Box<Self>,
@@ -154,12 +174,10 @@ impl Going {
 
     /// The body in this provider's words; none when it is the client's own.
     fn written(&mut self, policy: &Policy, bytes: &[u8]) -> Option<Vec<u8>> {
-        let provider = self.provider(policy)?;
         let facts = scan(self.endpoint, bytes).ok()?;
-        let speaks = matches!(self.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
         let edits = Edits {
             model: Some(self.place.model.as_str()),
-            include_usage: provider.include_usage && speaks,
+            include_usage: self.injects_usage(policy),
         };
         let body = rewrite(bytes, &facts, edits);
         let sent = body.as_deref().unwrap_or(bytes);

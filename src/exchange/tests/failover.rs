@@ -294,6 +294,23 @@ fn a_client_that_goes_between_attempts_pays_for_what_was_sent() {
     );
 }
 
+#[test]
+fn a_body_that_is_the_first_provider_s_already_is_not_waited_for() {
+    let asks = json!({"stream": true, "stream_options": {"include_usage": true}});
+    let other = json!({"models": {"gpt-4o": {"chain": ["openai/gpt-4o-mini", "backup/gpt-4o"]}}});
+    for (changes, fields, waits) in [
+        (json!({}), json!({}), false),
+        (json!({}), json!({"stream": true}), true),
+        (json!({}), asks, false),
+        (other, json!({}), true),
+    ] {
+        let mut lab = native(changes);
+        let call = lab.send(&chat(fields.clone()));
+        share(&mut lab);
+        assert_eq!(waits_for_the_body(&mut lab, &call, "openai"), waits, "{fields}");
+    }
+}
+
 /// A client that goes after the first attempt was given up, when the router has begun so many.
 fn gone(why: Does<'_>, begun: u64) -> (Lab, Value) {
     let mut lab = native(json!({}));

@@ -87,6 +87,23 @@ pub(super) fn attempt(lab: &mut Lab, call: &mut Call, number: u32, at: (&str, &D
     }
 }
 
+/// Whether the first attempt waits for the body.
+pub(super) fn waits_for_the_body(lab: &mut Lab, call: &Call, provider: &str) -> bool {
+    let metadata = "xds.upstream_host_metadata.filter_metadata.spillway.provider";
+    set(lab, &[(metadata, provider)]);
+    let read: Headers = call.headers.iter().cloned().collect();
+    let properties = lab.properties.clone();
+    let property = |path: &[&str]| properties.get(&path.join(".")).map(|value| value.clone().into());
+    let head = RequestHead {
+        headers: &read,
+        end: false,
+        property: &property,
+    };
+    let mut one = Attempt::Start;
+    let step = turned(lab, &mut one, |one, turn| one.request_headers(turn, &head));
+    step.flow == Flow::Hold
+}
+
 pub(super) fn turned(
     lab: &mut Lab,
     one: &mut Attempt,
