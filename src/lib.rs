@@ -26,6 +26,7 @@ pub mod guard;
 pub mod headers;
 pub mod headroom;
 pub mod json;
+pub mod layout;
 pub mod ledger;
 pub mod policy;
 pub mod report;

@@ -49,7 +49,7 @@ impl Identity {
         let record = record(provider);
         Self {
             record,
-            key: format!("spillway/b/{record:016x}"),
+            key: format!("spillway/b{}/{record:016x}", codec::VERSION),
         }
     }
 }

@@ -3,8 +3,8 @@
 //! All numbers are LEB128, since nearly all are small: an idle model costs one byte, a busy one about fifty.
 //! Its invariant: a record that this version didn't write, or that was cut, reads as empty and never traps.
 
-/// The layout's version; a record with another one reads as empty.
-const VERSION: u8 = 1;
+/// The layout's version, part of a record's name too; a record with another one reads as empty.
+pub(super) const VERSION: u8 = 1;
 
 /// Writes numbers.
 #[derive(Debug, Default)]

@@ -34,6 +34,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+/// The version of the records' layout.
+pub const LAYOUT: u8 = codec::VERSION;
+
 pub use self::breakers::{Breakers, Identity};
 pub use self::outcome::{Cause, Failure, Latency, Outcome};
 pub use self::state::Observation;

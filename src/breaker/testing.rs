@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use super::*;
-use crate::policy::{Breaker, CountWhen, Provider, ProviderDialect, ProviderModel, Tokenizer};
+use crate::policy::{Accepted, Breaker, CountWhen, Provider, ProviderDialect, ProviderModel, Tokenizer};
 use crate::store::{Cas, MemoryStore, Store, StoreError};
 
 pub(super) fn rules() -> Breaker {
@@ -36,6 +36,8 @@ pub(super) fn provider(breaker: Breaker) -> Provider {
         tokenizer: Tokenizer::Estimate,
         context: None,
         price: None,
+        refuses: Vec::new(),
+        accepts: Accepted::default(),
     };
     Provider {
         name: "openai".to_owned(),

@@ -12,8 +12,17 @@ pub(super) fn event(tally: &mut Tally, members: &Members<'_>) -> Result<Kind, Fa
     if tally.progress.finished && !finished {
         return Ok(Kind::End);
     }
+    if is_note(members) {
+        return Ok(Kind::Note);
+    }
     let bare = !is_nothing(members.usage) && !members.has_error() && is_empty(members.choices)?;
     Ok(if bare { Kind::UsageOnly } else { Kind::Plain })
+}
+
+/// Azure's verdicts of a content filter come in events that call themselves nothing: one without choices before the answer,
+/// others without a delta after it (<https://learn.microsoft.com/azure/ai-services/openai/concepts/content-streaming>).
+fn is_note(members: &Members<'_>) -> bool {
+    members.object == b"\"\"" && is_nothing(members.usage) && !members.has_error()
 }
 
 /// Reads the span of a `choices` array.

@@ -44,6 +44,8 @@ pub(super) enum Kind {
     End,
     /// It carries usage and no choices.
     UsageOnly,
+    /// It tells something about the answer and is no part of it: clients of the protocol don't know such events.
+    Note,
 }
 
 /// The spans of the outermost members that any protocol gives a meaning; empty when absent.
@@ -51,6 +53,7 @@ pub(super) enum Kind {
 pub(super) struct Members<'d> {
     /// The content of the `type` string.
     pub(super) kind: &'d [u8],
+    pub(super) object: &'d [u8],
     pub(super) model: &'d [u8],
     pub(super) usage: &'d [u8],
     pub(super) error: &'d [u8],
@@ -95,6 +98,7 @@ impl<'d> Members<'d> {
     fn place(&mut self, name: &[u8]) -> Option<&mut &'d [u8]> {
         Some(match name {
             b"type" => &mut self.kind,
+            b"object" => &mut self.object,
             b"model" => &mut self.model,
             b"usage" => &mut self.usage,
             b"error" => &mut self.error,

@@ -5,12 +5,14 @@
 //! broken streams are worded in the client's own protocol ([`error_body`], [`error_event`]). All of it is linear in its
 //! input and bounded in memory, whatever a client or a provider sends.
 
+mod amend;
 mod answer;
 mod calls;
 mod chat;
 mod choice;
 mod error;
 mod event;
+mod fitted;
 mod gemini;
 mod image;
 mod json_reader;
@@ -30,10 +32,12 @@ mod wanted;
 mod tests;
 
 pub use crate::policy::ProviderDialect as Dialect;
+pub use amend::{Amendment, amended, amended_events};
 pub use answer::{Answer, answer};
 pub use calls::{Call, Calls};
 pub use error::{ErrorKind, error_body, error_event};
 pub use event::Progress;
+pub use fitted::{Fitted, fitted};
 pub use json_reader::{JsonFacts, JsonReader};
 pub use request::{RequestFacts, scan};
 pub use rewrite::{Edits, rewrite};

@@ -6,6 +6,7 @@
 
 use super::Endpoint;
 use super::answer::Answer;
+use super::calls::{Call, Calls};
 use super::event::{Kind, Progress, Tally};
 use crate::body::sse::{self, Blocks};
 use crate::policy::Tokenizer;
@@ -16,8 +17,12 @@ use crate::tokens::Running;
 pub struct StreamOptions {
     /// Drop the extra chunk with usage and no choices, which the client didn't ask for. Never a chunk with choices.
     pub strip_usage: bool,
+    /// Drop events that Azure adds and clients of OpenAI's protocol don't know: they take `choices[0].delta` for granted.
+    pub strip_notes: bool,
     /// Gather the assistant's text, up to this many bytes.
     pub gather: Option<usize>,
+    /// Gather the tools called, with their arguments, up to as many bytes as of text.
+    pub gather_calls: bool,
     /// Hold the first event that ends the answer and all after it, until [`StreamReader::take_held`] or
     /// [`StreamReader::fail`].
     pub hold_end: bool,
@@ -51,6 +56,7 @@ pub struct StreamReader {
     /// The stream ended within an event, and that went out.
     ragged: bool,
     joined: Vec<u8>,
+    calls: Option<Calls>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +101,10 @@ impl StreamReader {
             last: Fate::Pass,
             ragged: false,
             joined: Vec::new(),
+            calls: options
+                .gather
+                .filter(|_| options.gather_calls)
+                .map(|bound| Calls::new(endpoint, bound)),
         }
     }
 
@@ -180,9 +190,19 @@ impl StreamReader {
         self.tally.notes.clone().answer()
     }
 
+    /// The tools called, as far as the stream has come; none when they weren't gathered, or there was more than the bound.
+    #[must_use]
+    pub fn calls(&self) -> Option<Vec<Call>> {
+        self.calls
+            .clone()
+            .filter(|_| !self.tally.progress.oversize)?
+            .finish()
+    }
+
     /// Whether what goes out may differ from what comes in.
     fn edits(&self) -> bool {
-        self.options.strip_usage || self.options.hold_end || self.holding == Holding::Failed
+        let strips = self.options.strip_usage || self.options.strip_notes;
+        strips || self.options.hold_end || self.holding == Holding::Failed
     }
 
     /// The rest of a block has come, its empty line included.
@@ -259,13 +279,24 @@ impl StreamReader {
 
     fn read(&mut self, block: &[u8]) -> Fate {
         let kind = match sse::event(block, &mut self.joined) {
-            Some(event) => self.tally.event(event.name, event.data),
+            Some(event) => {
+                if let Some(calls) = &mut self.calls {
+                    // What can't be read says nothing, to the tally neither.
+                    let _ = calls.event(event.data);
+                }
+                self.tally.event(event.name, event.data)
+            }
             None => Kind::Plain,
         };
         if kind == Kind::End && self.options.hold_end && self.holding == Holding::No {
             self.holding = Holding::Yes;
         }
-        if kind == Kind::UsageOnly && self.options.strip_usage {
+        let drops = match kind {
+            Kind::UsageOnly => self.options.strip_usage,
+            Kind::Note => self.options.strip_notes,
+            Kind::Plain | Kind::End => false,
+        };
+        if drops {
             return Fate::Drop;
         }
         self.unread_fate()

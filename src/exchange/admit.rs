@@ -1,7 +1,9 @@
 //! From the body to a ticket: read, estimate, choose a candidate, set its tokens aside.
 
+use std::rc::Rc;
+
 use crate::breaker::{Outcome, Pass};
-use crate::dialect::{Edits, Endpoint, RequestFacts, rewrite, scan};
+use crate::dialect::{Endpoint, RequestFacts, scan};
 use crate::ledger::{Admission, Level, Request, Ticket};
 use crate::policy::{Hop, ModelRoute};
 use crate::report::Record;
@@ -12,18 +14,19 @@ use crate::store::Store;
 use crate::time::Instant;
 use crate::tokens::Estimate;
 
-use super::ahead::{Routed, route_edits};
+use super::ahead::Routed;
 use super::callout;
 use super::counting::Tokens;
 use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::guarding::Watching;
 use super::identify::Identified;
-use super::plan::{Plan, misrouted, nobody, too_long, unknown};
+use super::judge::{Asked, Position};
+use super::plan::{Plan, misrouted, nobody, too_long, unknown, unsupported};
 use super::refuse::{Refusal, refuse, sourced, wait_until};
 use super::relay::{self, Relay, Spent};
 use super::settle::{note_transition, observe};
-use super::{Body, Edit, Exchange, Flow, Step, Turn};
+use super::{Body, Exchange, Step, Turn};
 
 /// Sent to a provider, its tokens set aside.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct Admitted {
     pub(super) levels: Vec<(LimitRef, Level)>,
     /// The estimate of the prompt that its bill may teach something.
     pub(super) guess: Option<Estimate>,
+    /// What of the request its provider refuses, and wasn't sent.
+    pub(super) dropped: Vec<&'static str>,
     /// The client didn't ask for the usage chunk that we asked for.
     pub(super) strip_usage: bool,
     /// It goes by the host's router, which may try several candidates.
@@ -46,8 +51,10 @@ pub struct Admitted {
     pub(super) spent: Option<Box<Spent>>,
     /// What is needed to send it again by a callout, where the policy wants that.
     pub(super) kept: Option<Box<callout::Kept>>,
-    /// The rule that the answer must meet.
-    pub(super) rule: Option<usize>,
+    /// What the request asks of its answer, beyond a good status.
+    pub(super) asked: Option<Rc<Asked>>,
+    /// How far the ladder was climbed for answers before.
+    pub(super) position: Position,
     /// What guards look for in the answer.
     pub(super) watching: Option<Box<Watching>>,
     /// Answers asked for.
@@ -109,12 +116,16 @@ impl Identified {
             plan.foreign = foreign::unjudged(&gateway.policy, route, self.endpoint, facts.stream);
             plan.unjudged = Some(bytes);
         }
+        plan.refusing = foreign::refusing(&gateway.policy, route, (self.endpoint, bytes));
         let tokens = plan.tokens(turn, None);
         self.note_tokens(tokens);
         let granted = self.admit(turn, &plan);
         turn.count(Metric::Counted(self.record.counted.unwrap_or_default()));
         match granted {
-            Ok(granted) => self.send(turn, &plan, granted, bytes),
+            Ok(granted) => {
+                plan.ask(turn, &self.rules, (self.endpoint, bytes));
+                self.send(turn, &plan, granted, bytes)
+            }
             Err(refusal) => refuse(turn, self.endpoint, self.record, refusal),
         }
     }
@@ -133,13 +144,16 @@ impl Identified {
         plan: &Plan<'_>,
         route: &ModelRoute,
     ) -> Result<Granted, Refusal> {
+        if let Some(granted) = self.drilled(turn, plan, route) {
+            return Ok(granted);
+        }
         let mut search = turn.gateway.search(route, plan.need(self.endpoint));
         let granted = self.admit_first(turn, plan, &mut search);
         note_passed(turn, &search, &mut self.record);
         granted
     }
 
-    fn admit_first<S: Store>(
+    pub(super) fn admit_first<S: Store>(
         &mut self,
         turn: &mut Turn<'_, S>,
         plan: &Plan<'_>,
@@ -162,6 +176,7 @@ impl Identified {
                     ticket,
                     levels,
                     prompt,
+                    drilled: None,
                 });
             }
             observe(turn, found.hop, found.pass, Outcome::Neutral);
@@ -189,6 +204,10 @@ impl Identified {
             let message = misrouted(&turn.gateway.policy, &self.record.model);
             return Err(Refusal::unknown_model(message));
         };
+        if plan.refusing.contains(&hop) && !turn.in_shadow() {
+            routed.give_back(turn);
+            return Err(unsupported(&plan.route.name));
+        }
         if hop != routed.hop {
             return self.admit_other(turn, plan, (hop, routed));
         }
@@ -201,6 +220,7 @@ impl Identified {
                     ticket,
                     levels,
                     prompt,
+                    drilled: None,
                 });
             }
             Booked::ProviderFull(retry_at) => Refusal::unavailable(wait_until(Some(retry_at), turn.now)),
@@ -304,80 +324,6 @@ impl Identified {
         }
     }
 
-    fn send<S: Store>(
-        mut self,
-        turn: &mut Turn<'_, S>,
-        plan: &Plan<'_>,
-        granted: Granted,
-        bytes: &[u8],
-    ) -> (Exchange, Step) {
-        if relay::is_native(&turn.gateway.policy, plan.route) {
-            return self.relay(turn, plan, (granted, bytes));
-        }
-        if self.speaks_another(&turn.gateway.policy, plan, granted.hop) {
-            return self.call(turn, plan, (granted, bytes));
-        }
-        let policy = &turn.gateway.policy;
-        let inject = plan.injects_usage(policy, granted.hop, self.endpoint);
-        let body = rewrite(
-            bytes,
-            plan.facts,
-            Edits {
-                model: plan.renamed(policy, granted.hop),
-                include_usage: inject,
-            },
-        );
-        let body = body.or_else(|| self.masked.then(|| bytes.to_vec()));
-        let mut edits = core::mem::take(&mut self.edits);
-        if policy.host.body_pause {
-            edits.extend(route_edits(policy, granted.hop, &self.path));
-            edits.extend(self.foreign_path(policy, plan, granted.hop));
-            edits.extend(body.as_deref().map(content_length));
-        } else {
-            edits.clear();
-        }
-        let kept = self.keep(turn, plan, (&granted, bytes));
-        if policy.host.body_pause {
-            edits.extend(kept.as_ref().and_then(|kept| kept.timeout_edit(turn)));
-        }
-        let mut admitted = self.admitted(turn, plan, granted);
-        admitted.kept = kept;
-        admitted.strip_usage = inject && plan.facts.include_usage != Some(true);
-        let flow = Flow::Continue;
-        (Exchange::Admitted(admitted), Step { edits, body, flow })
-    }
-
-    /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.
-    fn relay<S: Store>(
-        mut self,
-        turn: &mut Turn<'_, S>,
-        plan: &Plan<'_>,
-        (mut granted, bytes): (Granted, &[u8]),
-    ) -> (Exchange, Step) {
-        let start = relay::Start {
-            hop: granted.hop,
-            pass: granted.pass.take(),
-            need: plan.need(self.endpoint),
-            prompt: granted.ticket.prompt(),
-            path: &self.path,
-            authority: &self.authority,
-            headers: core::mem::take(&mut self.protocol_headers),
-            deadline: self.patience(plan),
-        };
-        let (relay, steering) = relay::set_out(turn, plan, start);
-        let mut edits = core::mem::take(&mut self.edits);
-        edits.extend(steering);
-        let body = self.masked.then(|| bytes.to_vec());
-        edits.extend(body.as_deref().map(content_length));
-        let mut admitted = self.admitted(turn, plan, granted);
-        admitted.relay = Some(relay);
-        let step = Step {
-            body,
-            ..Step::edited(edits)
-        };
-        (Exchange::Admitted(admitted), step)
-    }
-
     pub(super) fn admitted<S: Store>(
         self,
         turn: &Turn<'_, S>,
@@ -393,11 +339,13 @@ impl Identified {
             ticket: granted.ticket,
             levels: granted.levels,
             guess: plan.guess(granted.prompt),
+            dropped: Vec::new(),
             strip_usage: false,
             relay: None,
             spent: None,
             kept: None,
-            rule: plan.rule(&turn.gateway.policy, &self.rules),
+            asked: plan.asked.clone(),
+            position: Position::default(),
             watching: self.watching,
             choices: plan.facts.choices,
             sent: turn.now.monotonic,
@@ -425,10 +373,6 @@ impl Identified {
     }
 }
 
-fn content_length(body: &[u8]) -> Edit {
-    Edit::set("content-length", body.len().to_string())
-}
-
 /// A candidate that takes the request, with what was set aside for it.
 pub(super) struct Granted {
     pub(super) hop: Hop,
@@ -437,6 +381,8 @@ pub(super) struct Granted {
     pub(super) ticket: Ticket,
     pub(super) levels: Vec<(LimitRef, Level)>,
     pub(super) prompt: Tokens,
+    /// The candidate that a drill passed over for it.
+    pub(super) drilled: Option<Hop>,
 }
 
 enum Booked {

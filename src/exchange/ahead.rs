@@ -8,6 +8,7 @@ use crate::route::Need;
 use crate::store::Store;
 
 use super::admit::{note_chosen, note_passed, note_turned};
+use super::foreign::ACCOUNTS;
 use super::identify::Identified;
 use super::plan::{nobody, unroutable};
 use super::refuse::{Refusal, refuse};
@@ -38,6 +39,7 @@ impl Routed {
             dialect: state.endpoint.dialect(),
             foreign: &[],
             too_long: &[],
+            refusing: &[],
         };
         let mut search = gateway.search(route, need);
         let found = search.next(turn.store, turn.now.monotonic, turn.entropy);
@@ -84,7 +86,7 @@ impl Identified {
         match Routed::by_headers(turn, &mut self) {
             Err(refusal) => refuse(turn, self.endpoint, self.record, refusal),
             Ok(routed) => {
-                let mut edits = self.edits_towards(turn, routed.hop);
+                let mut edits = self.edits_towards(turn, &routed);
                 // The body may be changed after these headers have gone.
                 edits.push(Edit::remove("content-length"));
                 self.routed = Some(routed);
@@ -93,9 +95,12 @@ impl Identified {
         }
     }
 
-    fn edits_towards<S: Store>(&mut self, turn: &Turn<'_, S>, hop: Hop) -> Vec<Edit> {
+    fn edits_towards<S: Store>(&mut self, turn: &Turn<'_, S>, routed: &Routed) -> Vec<Edit> {
         let mut edits = core::mem::take(&mut self.edits);
-        edits.extend(route_edits(&turn.gateway.policy, hop, &self.path));
+        edits.extend(route_edits(&turn.gateway.policy, routed.hop, &self.path));
+        if routed.fallback {
+            edits.extend(ACCOUNTS.map(Edit::remove));
+        }
         edits
     }
 
@@ -113,7 +118,7 @@ impl Identified {
         let routed = match self.routed.take() {
             Some(routed) => Ok((routed, Vec::new())),
             None => Routed::by_headers(turn, &mut self).map(|routed| {
-                let edits = self.edits_towards(turn, routed.hop);
+                let edits = self.edits_towards(turn, &routed);
                 (routed, edits)
             }),
         };

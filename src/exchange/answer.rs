@@ -1,157 +1,212 @@
 //! The verdict on an answer, and what becomes of the answer by it.
 //!
 //! A model that refuses, is filtered, is cut by its length or answers several times said nothing against the schema:
-//! these have verdicts of their own and pass. What claims to be an answer and isn't one is rejected or annotated.
+//! these have verdicts of their own and pass. What claims to be an answer and isn't one goes the way of its ladder.
 
 use std::borrow::Cow;
 
-use crate::body::schema::{Verdict, Violation};
-use crate::dialect::{Answer, ErrorKind, answer, error_body, error_event};
-use crate::policy::{Mode, OnInvalid, Policy};
+use crate::dialect::{Amendment, ErrorKind, amended, amended_events, error_body, error_event};
+use crate::policy::Mode;
 use crate::report::metric::{Checked, Metric, Refused};
 use crate::store::Store;
 
+use super::blame::Ending;
+use super::callout::again;
+use super::judge::{Case, Heard, Judged, Rule, Then, judge};
 use super::respond::{Reader, Responding};
 use super::settle::is_cut;
 use super::step::Reply;
-use super::{Edit, Step, Turn};
+use super::{Edit, Exchange, Step, Turn};
 
 /// The header that carries the verdict.
 const VERDICT: &str = "x-spillway-validation";
 
 /// What a client is told of a stream that stopped.
-const CUT: &str = "the provider's stream ended before its answer did";
+pub(super) const CUT: &str = "the provider's stream ended before its answer did";
 
-/// A rule that applies to this answer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rule {
-    at: usize,
-    pub(super) on_invalid: OnInvalid,
-    pub(super) mode: Mode,
+/// An answer of which nothing has gone out.
+pub(super) struct Whole {
+    pub(super) heard: Heard,
+    /// Its body, or its events as they would go out.
+    pub(super) bytes: Vec<u8>,
+    pub(super) form: Form,
 }
 
-impl Rule {
-    /// The policy's rule, with the policy's own mode taken in.
-    pub(super) fn of(policy: &Policy, at: usize) -> Option<Self> {
-        let rule = policy.validate.get(at)?;
-        let shadow = policy.mode == Mode::Shadow || rule.mode == Mode::Shadow;
-        let mode = if shadow { Mode::Shadow } else { Mode::Enforce };
-        Some(Self {
-            at,
-            on_invalid: rule.on_invalid,
-            mode,
-        })
-    }
-
-    /// Whether the answer must wait for the verdict: to be replaced, or to have a header set that has not gone yet.
-    pub(super) fn holds(self, policy: &Policy) -> bool {
-        let header = policy.host.body_pause && self.on_invalid == OnInvalid::Annotate;
-        self.mode == Mode::Enforce && (self.on_invalid == OnInvalid::Reject || header)
-    }
-
-    fn rejects(self, verdict: Checked) -> bool {
-        let bad = matches!(verdict, Checked::Invalid | Checked::NotJson | Checked::Empty);
-        bad && self.on_invalid == OnInvalid::Reject && self.mode == Mode::Enforce
-    }
-}
-
-/// A verdict with what it objects to.
-struct Finding {
-    verdict: Checked,
-    violations: Vec<Violation>,
-}
-
-impl Finding {
-    fn plain(verdict: Checked) -> Self {
-        Self {
-            verdict,
-            violations: Vec::new(),
+impl Whole {
+    /// Its body, if it has one that can be read again.
+    fn body(&self) -> &[u8] {
+        match self.form {
+            Form::Json => &self.bytes,
+            Form::Events | Form::Edited => b"",
         }
     }
-
-    fn of(policy: &Policy, rule: Rule, said: &Answer) -> Self {
-        match said {
-            Answer::Text(text) => Self::of_text(policy, rule, text),
-            Answer::Refused => Self::plain(Checked::Refusal),
-            Answer::Filtered => Self::plain(Checked::Filtered),
-            Answer::Cut => Self::plain(Checked::Truncated),
-            Answer::Empty => Self::plain(Checked::Empty),
-            Answer::Many(_) => Self::plain(Checked::Several),
-            Answer::ToolCalls => Self::plain(Checked::ToolCalls),
-            Answer::NotJson => Self::plain(Checked::NotJson),
-            Answer::Error | Answer::TooLong => Self::plain(Checked::Unchecked),
-        }
-    }
-
-    fn of_text(policy: &Policy, rule: Rule, text: &str) -> Self {
-        let Some(found) = policy.validate.get(rule.at) else {
-            return Self::plain(Checked::Unchecked);
-        };
-        match found.schema.check(text) {
-            Verdict::Valid => Self::plain(Checked::Valid),
-            Verdict::NotJson => Self::plain(Checked::NotJson),
-            Verdict::Invalid(violations) => Self {
-                verdict: Checked::Invalid,
-                violations,
-            },
-        }
-    }
-
-    /// What the client is told: paths and keywords, never content.
-    fn message(&self, policy: &Policy, rule: Rule) -> String {
-        let name = policy.validate.get(rule.at).map_or("", |r| r.name.as_str());
-        let what = match self.verdict {
-            Checked::NotJson => "it isn't JSON".to_owned(),
-            Checked::Empty => "it is empty".to_owned(),
-            _ => self
-                .violations
-                .iter()
-                .map(describe)
-                .collect::<Vec<_>>()
-                .join(", "),
-        };
-        format!("the model's answer breaks schema {name:?}: {what}")
-    }
 }
 
-fn describe(violation: &Violation) -> String {
-    let path = if violation.path.is_empty() {
-        "(root)"
-    } else {
-        &violation.path
-    };
-    format!("{path} ({})", violation.keyword)
+/// How an answer is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As the host holds it.
+    Json,
+    /// Events, as the host holds them.
+    Events,
+    /// Events that differ from those that the host holds.
+    Edited,
 }
 
 impl Responding {
-    /// Judges a whole JSON answer that the host holds.
-    pub(super) fn judge_json<S: Store>(&mut self, turn: &mut Turn<'_, S>, rule: Rule, body: &[u8]) -> Step {
-        let finding = Finding::of(&turn.gateway.policy, rule, &answer(self.endpoint, body));
-        self.note(turn, rule, finding.verdict);
-        let policy = &turn.gateway.policy;
-        if !rule.rejects(finding.verdict) {
-            let edits = if policy.host.body_pause {
-                vec![Edit::set(VERDICT, finding.verdict.as_str())]
-            } else {
-                vec![]
+    /// Judges a JSON answer that is all there.
+    pub(super) fn judged_json<S: Store>(
+        self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        rule: Rule,
+        bytes: Vec<u8>,
+    ) -> (Exchange, Step) {
+        let whole = Whole {
+            heard: Heard::of_body(self.endpoint, &bytes),
+            bytes,
+            form: Form::Json,
+        };
+        self.decide(turn, rule, &whole)
+    }
+
+    /// Judges an answer that is all there, and does what its ladder says.
+    pub(super) fn decide<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        rule: Rule,
+        whole: &Whole,
+    ) -> (Exchange, Step) {
+        loop {
+            let Some(judged) = self.judge(turn, rule, &whole.heard) else {
+                return (Exchange::Done(self.finish(turn, Ending::Complete)), Step::pass());
             };
-            return Step::edited(edits);
+            if let Then::Ask(to, complaint, otherwise) = &judged.then {
+                self = match again(self, turn, (complaint, whole.body()), *to) {
+                    Ok(next) => {
+                        turn.count_verdict(rule, &judged);
+                        return next;
+                    }
+                    Err(same) => same,
+                };
+                self.position = *otherwise;
+                continue;
+            }
+            let step = self.settle_on(turn, rule, (judged, whole));
+            return (Exchange::Done(self.finish(turn, Ending::Complete)), step);
         }
+    }
+
+    /// Does what nobody else needs to be asked for.
+    fn settle_on<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        rule: Rule,
+        (mut judged, whole): (Judged, &Whole),
+    ) -> Step {
+        let then = core::mem::replace(&mut judged.then, Then::Pass);
+        let (step, message) = match then {
+            Then::Pass | Then::Ask(..) => (Some(self.passed(turn, judged.verdict, whole)), String::new()),
+            Then::Instead(amendment, message) => {
+                let new = self.amended(&amendment, whole);
+                (new.map(|new| self.instead_of(turn, judged.verdict, new)), message)
+            }
+            Then::Reject(message) => (None, message),
+        };
+        if let Some(step) = step {
+            self.note(turn, rule, &judged);
+            return step;
+        }
+        if judged.verdict == Some(Checked::Defaulted) || judged.verdict == Some(Checked::Repaired) {
+            judged.verdict = Some(Checked::Invalid);
+        }
+        self.note(turn, rule, &judged);
+        self.rejected(turn, judged.verdict, (&message, whole))
+    }
+
+    pub(super) fn judge<S: Store>(
+        &self,
+        turn: &mut Turn<'_, S>,
+        rule: Rule,
+        heard: &Heard,
+    ) -> Option<Judged> {
+        let gone = matches!(self.reader, Reader::Stream(_)) && !self.is_buffering();
+        let case = Case {
+            policy: &turn.gateway.policy,
+            rule,
+            asked: self.asked.as_deref()?,
+            position: self.position,
+            gone,
+        };
+        Some(judge(&case, turn.schemas, heard))
+    }
+
+    /// Whether headers can still be set.
+    fn has_head<S: Store>(&self, turn: &Turn<'_, S>) -> bool {
+        turn.gateway.policy.host.body_pause || self.kept.as_ref().is_some_and(|kept| kept.calls())
+    }
+
+    fn told<S: Store>(&self, turn: &Turn<'_, S>, verdict: Option<Checked>) -> Vec<Edit> {
+        let word = verdict.filter(|_| self.has_head(turn)).map(word);
+        word.map(|word| Edit::set(VERDICT, word)).into_iter().collect()
+    }
+
+    /// It goes on as it is, with its verdict where there is still room for one.
+    fn passed<S: Store>(&self, turn: &Turn<'_, S>, verdict: Option<Checked>, whole: &Whole) -> Step {
+        let cut = self.progress().is_some_and(is_cut) && self.is_good() && !turn.in_shadow();
+        let mut body = (whole.form == Form::Edited || cut).then(|| whole.bytes.clone());
+        if let (Some(events), true) = (&mut body, cut) {
+            end_event(events);
+            events.extend(error_event(self.endpoint, ErrorKind::Unavailable, CUT));
+        }
+        Step {
+            body,
+            ..Step::edited(self.told(turn, verdict))
+        }
+    }
+
+    fn amended(&self, amendment: &Amendment, whole: &Whole) -> Option<Vec<u8>> {
+        match whole.form {
+            Form::Json => amended(self.endpoint, &whole.bytes, amendment),
+            Form::Events | Form::Edited => amended_events(self.endpoint, &whole.bytes, amendment),
+        }
+    }
+
+    fn instead_of<S: Store>(&self, turn: &Turn<'_, S>, verdict: Option<Checked>, new: Vec<u8>) -> Step {
+        let mut edits = self.told(turn, verdict);
+        if turn.gateway.policy.host.body_pause {
+            edits.push(Edit::remove("content-length"));
+        }
+        Step {
+            body: Some(new),
+            ..Step::edited(edits)
+        }
+    }
+
+    fn rejected<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        verdict: Option<Checked>,
+        (message, whole): (&str, &Whole),
+    ) -> Step {
         self.refuse_answer(turn);
-        let message = finding.message(policy, rule);
+        let streams = whole.form != Form::Json && !turn.gateway.policy.host.body_pause;
+        if streams {
+            return Step::replaced(error_event(self.endpoint, ErrorKind::BadAnswer, message));
+        }
         let body = error_body(
             self.endpoint.dialect(),
             ErrorKind::BadAnswer,
-            &message,
+            message,
             "invalid_answer",
         );
-        if !policy.host.body_pause {
-            return Step::replaced(body);
+        if !turn.gateway.policy.host.body_pause {
+            return Step {
+                body: Some(body),
+                ..Step::edited(self.told(turn, verdict))
+            };
         }
-        let headers = [
-            ("content-type", "application/json"),
-            (VERDICT, finding.verdict.as_str()),
-        ];
+        let word = verdict.map_or("invalid", word);
+        let headers = [("content-type", "application/json"), (VERDICT, word)];
         let headers = headers
             .map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value)))
             .to_vec();
@@ -183,14 +238,13 @@ impl Responding {
             return None;
         };
         let cut = is_cut(reader.progress()) && self.is_good();
-        let said = self.rule.map(|rule| (rule, reader.answer()));
-        let policy = &turn.gateway.policy;
-        let judged = said.map(|(rule, said)| (rule, Finding::of(policy, rule, &said)));
-        if let Some((rule, finding)) = judged {
-            self.note(turn, rule, finding.verdict);
-            if rule.rejects(finding.verdict) {
+        let heard = self.rule.map(|rule| (rule, Heard::of_stream(reader)));
+        let judged = heard.and_then(|(rule, heard)| Some((rule, self.judge(turn, rule, &heard)?)));
+        if let Some((rule, judged)) = judged {
+            self.note(turn, rule, &judged);
+            if let (Then::Reject(message), Mode::Enforce) = (judged.then, rule.mode) {
                 self.refuse_answer(turn);
-                return Some((ErrorKind::BadAnswer, finding.message(policy, rule)));
+                return Some((ErrorKind::BadAnswer, message));
             }
         }
         let told = cut && !turn.in_shadow();
@@ -205,7 +259,7 @@ impl Responding {
     }
 
     /// Drops what is kept back; answers whether an event may follow what went out.
-    fn fail(&mut self) -> bool {
+    pub(super) fn fail(&mut self) -> bool {
         match &mut self.reader {
             Reader::Stream(reader) => {
                 reader.fail();
@@ -228,21 +282,68 @@ impl Responding {
         let (Some(rule), Some(body)) = (self.rule, gathered.take()) else {
             return;
         };
-        let finding = Finding::of(&turn.gateway.policy, rule, &answer(self.endpoint, &body));
-        self.note(turn, rule, finding.verdict);
+        let heard = Heard::of_body(self.endpoint, &body);
+        if let Some(judged) = self.judge(turn, rule, &heard) {
+            self.note(turn, rule, &judged);
+        }
     }
 
     /// An answer that its rule never got to see.
     pub(super) fn unchecked<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
         if let Some(rule) = self.rule {
-            self.note(turn, rule, Checked::Unchecked);
+            self.note(turn, rule, &Judged::unchecked());
         }
     }
 
-    fn note<S: Store>(&mut self, turn: &mut Turn<'_, S>, rule: Rule, verdict: Checked) {
-        if self.record.validation.is_empty() {
-            self.record.validation = verdict.as_str();
-            turn.count(Metric::Schema(rule.at, verdict));
-        }
+    fn note<S: Store>(&mut self, turn: &mut Turn<'_, S>, rule: Rule, judged: &Judged) {
+        let Some(verdict) = judged.verdict.filter(|_| self.record.validation.is_empty()) else {
+            return;
+        };
+        self.record.validation = verdict.as_str();
+        self.record.mended = judged.notes.mends.to_string();
+        self.record.rules_broken = judged.notes.broken(&turn.gateway.policy, rule);
+        self.record.grounded = judged.notes.grounded.map(Into::into);
+        turn.count_verdict(rule, judged);
     }
+}
+
+/// What the header says of a verdict: an answer that the policy stands in for is as invalid as it was.
+fn word(verdict: Checked) -> &'static str {
+    match verdict {
+        Checked::Defaulted => Checked::Invalid.as_str(),
+        Checked::Valid
+        | Checked::Invalid
+        | Checked::NotJson
+        | Checked::Refusal
+        | Checked::Filtered
+        | Checked::Truncated
+        | Checked::Empty
+        | Checked::Several
+        | Checked::ToolCalls
+        | Checked::Unchecked
+        | Checked::Repaired
+        | Checked::Retried => verdict.as_str(),
+    }
+}
+
+/// Ends the event that a stream was cut off in.
+fn end_event(events: &mut Vec<u8>) {
+    if !events.is_empty() && !events.ends_with(b"\n\n") {
+        events.extend_from_slice(b"\n\n");
+    }
+}
+
+/// Where a body would be replaced too late, a reply: with the headers gone, hosts reset the stream by it.
+pub(super) fn unreplaced(exchange: Exchange, step: Step, kind: &'static str) -> (Exchange, Step) {
+    let Some(body) = step.body else {
+        return (exchange, step);
+    };
+    let bad = matches!(&exchange, Exchange::Done(record) if record.refused == Refused::Answer.as_str());
+    let reply = Reply {
+        status: if bad { 502 } else { 200 },
+        headers: vec![("content-type".into(), kind.into())],
+        body,
+        details: "spillway_invalid_answer",
+    };
+    (exchange, Step::reply(reply.with(&step.edits)))
 }

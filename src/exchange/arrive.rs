@@ -6,9 +6,8 @@ use crate::policy::{Exhausted, Policy};
 use crate::store::Store;
 
 use super::admit::Admitted;
-use super::attempt::Tried;
 use super::foreign::Pair;
-use super::relay::{Arrived, Spent};
+use super::relay::{Arrived, Relay, Spent, UnderWay};
 use super::respond::ResponseHead;
 use super::{Edit, Reply, Turn};
 
@@ -31,7 +30,8 @@ impl Admitted {
             self.sent = tried.began();
             self.record.provider.clone_from(&tried.place.provider);
             self.strip_usage = self.was_asked_for_usage(&turn.gateway.policy);
-            edits.extend(dropped(tried));
+            let names: Vec<&str> = tried.dropped.iter().map(String::as_str).collect();
+            edits.extend(dropped(&names));
         }
         self.take_note(turn, &found);
         let status = found.status;
@@ -45,9 +45,29 @@ impl Admitted {
         turn: &mut Turn<'_, S>,
         property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
     ) {
-        if let Some(relay) = self.relay {
-            let tried = relay.tried(&turn.gateway.policy, property);
-            self.take_note(turn, &Arrived { tried, status: None });
+        let Some(relay) = self.relay else {
+            return;
+        };
+        let policy = &turn.gateway.policy;
+        let tried = relay.tried(policy, property);
+        let under_way = Relay::under_way(policy, property, tried.len());
+        let found = Arrived { tried, status: None };
+        if let UnderWay::At(hop, place) = &under_way {
+            self.hop = *hop;
+            self.record.provider.clone_from(&place.provider);
+        }
+        self.take_note(turn, &found);
+        match under_way {
+            UnderWay::At(_, place) if !found.tried.is_empty() => {
+                let line = found.cut_off(place, self.ticket.prompt(), turn.now.monotonic);
+                self.record.attempts.push(line);
+            }
+            UnderWay::Nobody => {
+                if let Some(spent) = &mut self.spent {
+                    spent.idle = true;
+                }
+            }
+            UnderWay::At(..) | UnderWay::Unknown => {}
         }
     }
 
@@ -71,8 +91,12 @@ impl Admitted {
         self.relay?;
         let named = policy.models.iter().find(|route| route.name == self.record.model);
         let rules = &named.or(policy.any_model.as_ref())?.failover;
+        let listed = rules.on.statuses.binary_search(&status).is_ok();
+        if status < 500 && !listed {
+            return None;
+        }
         let routers = head.details() != b"via_upstream";
-        let failed = routers && status >= 500 || rules.on.statuses.binary_search(&status).is_ok();
+        let failed = routers && status >= 500 || listed;
         match (&rules.exhausted, routers) {
             (Some(answer), _) if failed => Some(exhausted(answer)),
             (None, true) if failed => Some(unanswered(self.endpoint, status)),
@@ -89,9 +113,9 @@ pub(super) struct Came {
     pub(super) edits: Vec<Edit>,
 }
 
-fn dropped(tried: &Tried) -> Option<Edit> {
-    let names = tried.dropped.join(", ");
-    (!names.is_empty()).then(|| Edit::set(DROPPED, names))
+/// Names what was left out of a request.
+pub(super) fn dropped(names: &[&str]) -> Option<Edit> {
+    (!names.is_empty()).then(|| Edit::set(DROPPED, names.join(", ")))
 }
 
 /// The policy's own last answer.

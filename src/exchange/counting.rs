@@ -5,7 +5,7 @@
 //! takes to decide; and always if the policy says so. Texts without a public tokenizer, or longer than the policy's
 //! bound, stay estimated.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 
 use crate::ledger::{Certainty, Demand};
 use crate::policy::{CountWhen, Policy, ProviderModel, Tokenizer};
@@ -20,6 +20,9 @@ pub(super) struct Counting<'a> {
     /// Longer texts aren't counted.
     most_bytes: usize,
     known: [Cell<Option<Texts>>; 3],
+    /// What stands around the texts, for each model that was asked about: they live in the policy, so that an address is
+    /// as good as a name.
+    around: RefCell<Vec<(*const ProviderModel, u64)>>,
 }
 
 /// What is known of the texts alone.
@@ -92,6 +95,7 @@ impl<'a> Counting<'a> {
             bytes: bytes.fold(0, usize::saturating_add),
             most_bytes: policy.bounds.exact_count,
             known: [const { Cell::new(None) }; 3],
+            around: RefCell::default(),
         }
     }
 
@@ -102,7 +106,7 @@ impl<'a> Counting<'a> {
             return false;
         };
         let (_, most) = tokens::bounds(self.bytes);
-        let most = tokens::around(self.prompt, model).saturating_add(most);
+        let most = self.around(model).saturating_add(most);
         most > context && self.whole(model, self.known(model.tokenizer)).at_least() > context
     }
 
@@ -130,12 +134,25 @@ impl<'a> Counting<'a> {
         Tokens {
             prompt: Estimate {
                 text: texts.tokens,
-                around: tokens::around(self.prompt, model),
+                around: self.around(model),
             },
             certainty: texts.certainty,
             tokenizer: model.tokenizer,
             how: texts.how,
         }
+    }
+
+    /// Computed once a model: it is a walk over all messages, tools and images.
+    fn around(&self, model: &ProviderModel) -> u64 {
+        let known = |(other, _): &&(*const ProviderModel, u64)| core::ptr::eq(*other, model);
+        if let Some((_, around)) = self.around.borrow().iter().find(known) {
+            return *around;
+        }
+        let around = tokens::around(self.prompt, model);
+        self.around
+            .borrow_mut()
+            .push((core::ptr::from_ref(model), around));
+        around
     }
 
     fn known(&self, tokenizer: Tokenizer) -> Texts {

@@ -1,5 +1,6 @@
 //! What all exchanges of a worker share, and what one callback works with.
 
+use crate::body::cache::Schemas;
 use crate::breaker::{self, Breakers, Scope, Transition};
 use crate::failover::Load;
 use crate::ledger::{self, Claim, Ledger};
@@ -36,8 +37,15 @@ pub struct Gateway {
     deadlines: Vec<String>,
 }
 
-/// Credentials of both dialects: whatever of them a client sends stops here.
-const CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
+/// Credentials of all dialects, and a browser's: whatever of them a client sends stops here.
+const CREDENTIALS: [&str; 6] = [
+    "api-key",
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-api-key",
+    "x-goog-api-key",
+];
 
 /// What a callback leaves behind for the shell: counted, or to be tried again by the tick.
 #[derive(Debug, Default)]
@@ -103,6 +111,8 @@ pub struct Turn<'a, S: Store> {
     pub counter: &'a mut Counter,
     /// What this worker has under way.
     pub load: Load,
+    /// Schemas that came with requests, of all exchanges of the worker.
+    pub schemas: &'a mut Schemas,
     /// Where effects go.
     pub effects: &'a mut Effects,
 }

@@ -15,7 +15,7 @@ use crate::report::record::outside_name;
 use crate::store::Store;
 
 use super::ahead::Routed;
-use super::foreign::is_protocol_header;
+use super::foreign::{is_protocol_header, is_stray_header};
 use super::gateway::Gateway;
 use super::guarding::{self, Watching};
 use super::refuse::{Refusal, refuse};
@@ -131,10 +131,10 @@ fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) ->
             .first("x-stainless-retry-count")
             .is_some_and(|count| count != b"0"),
         authority: authority(turn.gateway, head.headers),
-        protocol_headers: protocol_headers(turn.gateway, head.headers),
+        protocol_headers: protocol_headers(turn.gateway, known.endpoint, head.headers),
         deadlines: deadlines(turn.gateway, head.headers),
         asked: model_header(&turn.gateway.policy, head.headers),
-        edits: outgoing_edits(turn.gateway, head.headers),
+        edits: outgoing_edits(turn.gateway, known.endpoint, head.headers),
         routed: None,
         who: known.who,
         record,
@@ -216,13 +216,22 @@ fn authority(gateway: &Gateway, headers: &Headers) -> String {
     String::from_utf8_lossy(authority.unwrap_or_default()).into_owned()
 }
 
-fn protocol_headers(gateway: &Gateway, headers: &Headers) -> Vec<(String, String)> {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let own = headers.iter().filter(|(name, _)| is_protocol_header(name));
-    let own = own
-        .take_while(|_| gateway.is_native() || gateway.calls_out())
-        .take(MOST_PROTOCOL_HEADERS);
-    own.map(|(name, value)| (text(name), text(value))).collect()
+/// The client's headers of its protocol, each name once: an attempt sets what it is given.
+fn protocol_headers(gateway: &Gateway, endpoint: Endpoint, headers: &Headers) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    if !(gateway.is_native() || gateway.calls_out()) {
+        return found;
+    }
+    let is_own = |name: &[u8]| is_protocol_header(name) && !is_stray_header(name, endpoint.dialect());
+    let own = headers.iter().filter(|(name, _)| is_own(name));
+    for (name, value) in own.take(MOST_PROTOCOL_HEADERS) {
+        let [name, value] = [name, value].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        match found.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = format!("{known},{value}"),
+            None => found.push((name, value)),
+        }
+    }
+    found
 }
 
 /// How long the client waits; what is no whole number of milliseconds says nothing.
@@ -331,9 +340,13 @@ fn matching_rules(policy: &Policy, path: &str, headers: &Headers) -> Vec<usize> 
 }
 
 /// What must change before anything goes to a provider: identities out, our own headers out, no compression.
-fn outgoing_edits(gateway: &Gateway, headers: &Headers) -> Vec<Edit> {
-    let stops =
-        |name: &[u8]| name.starts_with(OURS) || gateway.is_identity(name) || gateway.is_steering(name);
+fn outgoing_edits(gateway: &Gateway, endpoint: Endpoint, headers: &Headers) -> Vec<Edit> {
+    let stops = |name: &[u8]| {
+        name.starts_with(OURS)
+            || gateway.is_identity(name)
+            || gateway.is_steering(name)
+            || is_stray_header(name, endpoint.dialect())
+    };
     let mut edits: Vec<Edit> = headers
         .iter()
         .filter(|(name, _)| stops(name))

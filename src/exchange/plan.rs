@@ -1,5 +1,7 @@
 //! What a request asks for and where it may go, once its body is read; and what it is told when that is nowhere.
 
+use std::rc::Rc;
+
 use crate::dialect::{Endpoint, RequestFacts};
 use crate::ledger::{self, Demand};
 use crate::policy::{Hop, Mode, ModelRoute, Policy, ProviderModel, Validation};
@@ -10,9 +12,11 @@ use crate::time::Now;
 use crate::tokens::Estimate;
 
 use super::Turn;
+use super::callout;
 use super::counting::{Counting, Tokens};
 use super::foreign;
 use super::gateway::Claims;
+use super::judge::{Asked, Outgoing};
 use super::refuse::{Refusal, wait_until};
 
 /// What is asked for, and where it may go.
@@ -24,8 +28,12 @@ pub(super) struct Plan<'a> {
     too_long: Vec<Hop>,
     /// Candidates of another dialect that can have it translated.
     pub(super) foreign: Vec<Hop>,
+    /// Candidates that refuse something that the request has.
+    pub(super) refusing: Vec<Hop>,
     /// The body to judge those by when one is found; none if they are judged.
     pub(super) unjudged: Option<&'a [u8]>,
+    /// What is asked of the answer, beyond a good status.
+    pub(super) asked: Option<Rc<Asked>>,
 }
 
 impl<'a> Plan<'a> {
@@ -60,7 +68,9 @@ impl<'a> Plan<'a> {
             counting: Counting::new(policy, &facts.prompt),
             too_long: Vec::new(),
             foreign: Vec::new(),
+            refusing: Vec::new(),
             unjudged: None,
+            asked: None,
         }
     }
 
@@ -85,6 +95,7 @@ impl<'a> Plan<'a> {
             dialect: endpoint.dialect(),
             foreign: &self.foreign,
             too_long: &self.too_long,
+            refusing: &self.refusing,
         }
     }
 
@@ -131,8 +142,26 @@ impl<'a> Plan<'a> {
         wanted && speaks && self.facts.stream && self.facts.include_usage != Some(true)
     }
 
-    /// The rule of those that match the request's headers which its answer must meet.
-    pub(super) fn rule(&self, policy: &Policy, rules: &[usize]) -> Option<usize> {
+    /// Remembers what the answer must meet, by the first validation that applies of those that match the headers.
+    pub(super) fn ask<S: Store>(
+        &mut self,
+        turn: &Turn<'_, S>,
+        rules: &[usize],
+        (endpoint, body): (Endpoint, &[u8]),
+    ) {
+        let policy = &turn.gateway.policy;
+        let rule = self.rule(policy, rules);
+        let request = Outgoing {
+            endpoint,
+            facts: self.facts,
+            body,
+            room: callout::room(turn.load),
+        };
+        let asked = rule.and_then(|rule| Asked::of(policy, rule, request));
+        self.asked = asked.map(Rc::new);
+    }
+
+    fn rule(&self, policy: &Policy, rules: &[usize]) -> Option<usize> {
         let named = |model: &String| *model == self.route.name;
         let applies = |rule: &Validation| rule.models.is_empty() || rule.models.iter().any(named);
         let applies = |at: &usize| policy.validate.get(*at).is_some_and(applies);
@@ -155,7 +184,15 @@ pub(super) fn nobody(search: &Search<'_>, name: &str, tokens: u64, now: Now) -> 
     if search.all(PassedOver::Dialect) {
         return Refusal::unknown_model(format!("model {name:?} isn't served by this API"));
     }
-    let unfit = |why: &PassedOver| matches!(why, PassedOver::Dialect | PassedOver::Context);
+    if search.all_of(&[PassedOver::Dialect, PassedOver::Refuses]) {
+        return unsupported(name);
+    }
+    let unfit = |why: &PassedOver| {
+        matches!(
+            why,
+            PassedOver::Dialect | PassedOver::Context | PassedOver::Refuses
+        )
+    };
     if search.passed.iter().all(|(_, why)| unfit(why)) {
         return too_long_for_all(tokens, name);
     }
@@ -166,6 +203,14 @@ fn too_long_for_all(tokens: u64, name: &str) -> Refusal {
     Refusal::never(format!(
         "the prompt's about {tokens} tokens are more than any context of model {name:?} holds"
     ))
+}
+
+/// A candidate takes the model's requests, but not with all that this one has.
+pub(super) fn unsupported(name: &str) -> Refusal {
+    let message = format!(
+        "no provider of model {name:?} takes all that this request asks for; see the policy's refuses"
+    );
+    Refusal::bad_request(&message, "unsupported_parameter")
 }
 
 /// Over what a limit of the caller's can ever admit.

@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use crate::breaker::{Pass, StateName};
-use crate::failover::Times;
+use crate::failover::{Times, waits_name};
 use crate::policy::{Charge, Failover, Hop, Mode, ModelRoute, Policy, Via};
 use crate::report::metric::{GaveUp, Metric, StatusClass};
 use crate::report::record::{Tried as Line, milliseconds};
@@ -14,7 +14,8 @@ use crate::route::Need;
 use crate::store::Store;
 use crate::time::Instant;
 
-use super::attempt::{MOST_ATTEMPTS, ORDER, OWN_STATUS, Order, Place, RETRY, Tried, tried_key};
+use super::attempt::{MOST_ATTEMPTS, ORDER, OWN_STATUS, Order, Place, RETRY, Tried, begun, tried_key};
+use super::overtime::Overtime;
 use super::plan::Plan;
 use super::{Edit, ResponseHead, Turn};
 
@@ -29,6 +30,8 @@ pub(super) struct Relay {
     first: usize,
     /// Whose tokens are charged.
     charge: Charge,
+    /// Until when a stream may go on.
+    pub(super) overtime: Overtime,
 }
 
 /// Where an exchange goes first, and all that is known of it.
@@ -44,6 +47,8 @@ pub(super) struct Start<'a> {
     pub(super) headers: Vec<(String, String)>,
     /// How long the client waits.
     pub(super) deadline: Option<Duration>,
+    /// The candidate that a drill passed over.
+    pub(super) drilled: Option<Hop>,
 }
 
 /// Whether the router fails over for this model.
@@ -63,14 +68,16 @@ pub(super) fn set_out<S: Store>(
     let attempts = attempts(rules, plan, hops.len());
     let patience = Patience::of(plan, &start, attempts);
     let places: Vec<Place> = hops.iter().filter_map(|hop| Place::of(policy, *hop)).collect();
-    let mut edits = cluster_edits(&places);
+    let mut edits = cluster_edits(&places, rules);
     edits.extend(router_edits(rules, attempts));
     edits.extend(patience.edits());
+    let asks_usage = plan.facts.stream && plan.facts.include_usage != Some(true);
     let relay = Relay {
         attempts,
-        asks_usage: plan.facts.stream && plan.facts.include_usage != Some(true),
+        asks_usage,
         first: start.hop.provider,
         charge: rules.charge,
+        overtime: Overtime::within(patience.all, turn.now.monotonic),
     };
     let order = Order {
         path: start.path.to_owned(),
@@ -78,6 +85,7 @@ pub(super) fn set_out<S: Store>(
         model: plan.route.name.clone(),
         asked: plan.facts.model.clone().into_owned(),
         stream: plan.facts.stream,
+        asks_usage,
         headers: start.headers,
         places,
         attempts,
@@ -90,14 +98,15 @@ pub(super) fn set_out<S: Store>(
     (relay, edits)
 }
 
-/// The first candidate, and those that would be let go after it.
+/// The first candidate, and those that would be let go after it. A drill is over with the first failure: next is the one
+/// that it passed over.
 fn candidates<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: &Start<'_>) -> Vec<Hop> {
     let mut hops = vec![start.hop];
     // What lives at one provider stays there.
     if !plan.facts.pinned {
         let search = turn.gateway.search(plan.route, start.need);
         let others = search.standby(start.hop, turn.store, turn.now.monotonic);
-        hops.extend(others.into_iter().filter(|hop| {
+        hops.extend(start.drilled.into_iter().chain(others).filter(|hop| {
             let tokens = plan.tokens(turn, Some(*hop));
             !plan.is_too_long(turn, *hop, tokens)
         }));
@@ -116,11 +125,11 @@ fn attempts(rules: &Failover, plan: &Plan<'_>, candidates: usize) -> u32 {
 }
 
 /// The composite cluster that tries these providers in this order.
-fn cluster_edits(places: &[Place]) -> Vec<Edit> {
+fn cluster_edits(places: &[Place], rules: &Failover) -> Vec<Edit> {
     let mut edits = vec![Edit::set("x-spillway-cluster", composite(places))];
     if places.len() == 1 {
         // The same provider again: that route waits in between, where a move to another needn't.
-        edits.push(Edit::set("x-spillway-repeats", "true"));
+        edits.push(Edit::set("x-spillway-repeats", waits_name(rules)));
     }
     edits
 }
@@ -214,8 +223,47 @@ impl Relay {
             let tried = Tried::of(&property(&["filter_state", &key])?)?;
             Some((tried.place.hop(policy)?, tried))
         };
-        (1..=self.attempts.min(MOST_ATTEMPTS)).filter_map(read).collect()
+        let mut tried: Vec<(Hop, Tried)> = Vec::new();
+        for number in 1..=self.attempts.min(MOST_ATTEMPTS) {
+            tried.extend(read(number));
+            if tried.last().is_some_and(|(_, last)| last.gave_up.is_none()) {
+                // Nobody is asked after who answered.
+                break;
+            }
+        }
+        tried
     }
+
+    /// Who was being asked when the client went, after `known` attempts that told what became of them.
+    pub(super) fn under_way(
+        policy: &Policy,
+        property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
+        known: usize,
+    ) -> UnderWay {
+        let Some(begun) = begun(property).and_then(|begun| usize::try_from(begun).ok()) else {
+            return UnderWay::Unknown;
+        };
+        if begun <= known {
+            return UnderWay::Nobody;
+        }
+        let key = format!("wasm.{ORDER}");
+        let order = property(&["filter_state", &key]).and_then(|bytes| Order::of(&bytes));
+        let places = order.map(|order| order.places).unwrap_or_default();
+        let place = places.get(begun - 1).or(places.first());
+        let asked = place.and_then(|place| Some((place.hop(policy)?, place.clone())));
+        asked.map_or(UnderWay::Unknown, |(hop, place)| UnderWay::At(hop, place))
+    }
+}
+
+/// Where an exchange was when its client went.
+#[derive(Debug)]
+pub(super) enum UnderWay {
+    /// The host doesn't tell.
+    Unknown,
+    /// Between two attempts.
+    Nobody,
+    /// In an attempt there.
+    At(Hop, Place),
 }
 
 impl Arrived {
@@ -223,6 +271,23 @@ impl Arrived {
     pub(super) fn answering(&self) -> Option<&(Hop, Tried)> {
         let last = self.tried.last()?;
         (last.1.gave_up.is_none() || self.status.is_some()).then_some(last)
+    }
+
+    /// The record's line of the attempt that the client didn't wait for; it began when the one before was over.
+    pub(super) fn cut_off(&self, place: Place, prompt: u64, now: Instant) -> Line {
+        let last = self.tried.last().map(|(_, tried)| tried);
+        let lasted = last.map_or(0, |last| {
+            milliseconds(now.since(last.began())).saturating_sub(last.ms)
+        });
+        Line {
+            provider: place.provider,
+            model: place.model,
+            status: None,
+            gave_up: "",
+            ms: lasted,
+            wait_ms: None,
+            tokens: prompt,
+        }
     }
 
     /// Counts the attempts that were given up, and keeps all for the record.
@@ -287,6 +352,8 @@ pub(super) struct Spent {
     /// The attempts that were given up: at whom, and how many tokens it is thought to have read.
     lost: Vec<(usize, u64)>,
     charge: Charge,
+    /// None of them was the exchange's last: the client went between two attempts.
+    pub(super) idle: bool,
 }
 
 impl Spent {
@@ -300,6 +367,7 @@ impl Spent {
                 first: relay.first,
                 lost,
                 charge: relay.charge,
+                idle: false,
             })
         })
     }
@@ -317,7 +385,8 @@ impl Spent {
 
     /// What one provider was sent: requests and tokens, the answer's among them if it gave it.
     pub(super) fn at(&self, provider: usize, answer: (usize, u64)) -> (u64, u64) {
-        let all = self.lost.iter().copied().chain([answer]);
+        let last = Some(answer).filter(|_| !self.idle);
+        let all = self.lost.iter().copied().chain(last);
         let here = all.filter(|(at, _)| *at == provider);
         here.fold((0, 0), |(requests, tokens): (u64, u64), (_, more)| {
             (requests.saturating_add(1), tokens.saturating_add(more))

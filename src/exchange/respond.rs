@@ -1,14 +1,15 @@
 //! The answer as it passes: status, readers, and what of it goes on to the client.
 
 use core::time::Duration;
+use std::rc::Rc;
 
 use crate::breaker::{Failure, Outcome, Pass};
 use crate::dialect::signals::{Signals, is_rate_limit_header, signals};
-use crate::dialect::{Endpoint, JsonFacts, JsonReader, Passed, StreamOptions, StreamReader};
+use crate::dialect::{Dialect, Endpoint, JsonFacts, JsonReader, Passed, StreamOptions, StreamReader};
 use crate::headers::Headers;
 use crate::headroom::Headroom;
 use crate::ledger::Ticket;
-use crate::policy::{Hop, Mode, OnInvalid, Policy, Tokenizer};
+use crate::policy::{Hop, Policy, Tokenizer};
 use crate::report::Record;
 use crate::report::metric::{Metric, StatusClass};
 use crate::report::ratelimit::quota_headers;
@@ -18,14 +19,18 @@ use crate::time::Instant;
 use crate::tokens::Estimate;
 
 use super::admit::Admitted;
-use super::answer::Rule;
+use super::answer::unreplaced;
+use super::arrive::dropped;
 use super::blame::{self, Ending};
+use super::buffered::Buffered;
 use super::callout::Kept;
 use super::guarding::Watching;
+use super::judge::{Asked, Position, Rule};
+use super::overtime::Overtime;
 use super::refuse::tightest;
 use super::relay::Spent;
 use super::settle::observe;
-use super::{Body, Edit, Exchange, Flow, Reply, Step, Turn};
+use super::{Body, Edit, Exchange, Flow, Step, Turn};
 
 /// The response's headers, and why it came to be.
 pub struct ResponseHead<'a> {
@@ -94,7 +99,13 @@ pub struct Responding {
     pub(super) status: u16,
     pub(super) headroom: Option<Headroom>,
     pub(super) reader: Reader,
+    /// What is held of a stream until it is judged.
+    pub(super) buffered: Option<Box<Buffered>>,
     pub(super) rule: Option<Rule>,
+    /// What the request asked of its answer.
+    pub(super) asked: Option<Rc<Asked>>,
+    /// How far the ladder was climbed.
+    pub(super) position: Position,
     /// What guards look for in it.
     pub(super) watching: Option<Box<Watching>>,
     /// Answers asked for.
@@ -103,6 +114,8 @@ pub struct Responding {
     pub(super) sent: Instant,
     /// When the answer's headers came.
     pub(super) headed: Instant,
+    /// Until when a stream may go on.
+    pub(super) overtime: Overtime,
     /// Something of the answer's body came.
     pub(super) seen: bool,
     pub(super) first_token: Option<Duration>,
@@ -123,10 +136,9 @@ impl Admitted {
         let status = came.status.or(head.status()).unwrap_or(502);
         turn.count(Metric::Upstream(self.hop.provider, StatusClass::of(status)));
         let found = signals(head.headers.iter(), turn.now);
-        let rule = self
-            .rule
-            .filter(|_| (200..300).contains(&status) && self.endpoint.generates());
-        let rule = rule.and_then(|at| Rule::of(&turn.gateway.policy, at));
+        let judged = (200..300).contains(&status) && self.endpoint.generates();
+        let asked = self.asked.as_ref().filter(|_| judged);
+        let rule = asked.and_then(|asked| Rule::of(&turn.gateway.policy, asked.rule));
         let reader = self.reader(&turn.gateway.policy, head, rule);
         let unguarded = self.watch_answer(turn, (&reader, (200..300).contains(&status)));
         let mut edits = self.response_edits(turn, head, &reader);
@@ -154,8 +166,8 @@ impl Admitted {
             return state.bodiless(turn, edits);
         }
         let guarded = state.watching.as_ref().is_some_and(|watching| watching.holds());
-        let held = guarded || matches!(state.reader, Reader::Held { .. });
-        let holds = held && turn.gateway.policy.host.body_pause;
+        let waits = state.starts_buffering(turn) || guarded || matches!(state.reader, Reader::Held { .. });
+        let holds = waits && turn.gateway.policy.host.body_pause;
         let flow = if holds || listens {
             Flow::Hold
         } else {
@@ -172,9 +184,11 @@ impl Admitted {
     }
 
     fn responding(self, status: u16, (rule, reader): (Option<Rule>, Reader), now: Instant) -> Responding {
+        let overtime = self.overtime();
         let mut record = self.record;
         record.status = Some(status);
         Responding {
+            overtime,
             endpoint: self.endpoint,
             hop: self.hop,
             fallback: self.fallback,
@@ -188,7 +202,10 @@ impl Admitted {
             status,
             headroom: None,
             reader,
+            buffered: None,
             rule,
+            asked: self.asked,
+            position: self.position,
             watching: self.watching,
             choices: self.choices,
             sent: self.sent,
@@ -237,11 +254,13 @@ impl Admitted {
     }
 
     fn stream_options(&self, policy: &Policy, rule: Option<Rule>) -> StreamOptions {
+        let provider = policy.providers.get(self.hop.provider);
         StreamOptions {
             strip_usage: self.strip_usage,
+            strip_notes: provider.is_some_and(|provider| provider.dialect == Dialect::Azure),
             gather: rule.map(|_| policy.bounds.response_body),
-            hold_end: rule
-                .is_some_and(|rule| rule.on_invalid == OnInvalid::Reject && rule.mode == Mode::Enforce),
+            gather_calls: self.asked.as_ref().is_some_and(|asked| asked.has_tools()),
+            hold_end: rule.is_some_and(|rule| rule.holds_end(policy) && !rule.buffers(policy)),
             line_bound: policy.bounds.sse_line,
         }
     }
@@ -259,6 +278,9 @@ impl Admitted {
         if let Some(provider) = policy.providers.get(self.hop.provider) {
             edits.push(Edit::set("x-spillway-provider", provider.name.clone()));
         }
+        edits.extend(dropped(&self.dropped));
+        let drill = (!self.record.drill.is_empty()).then(|| self.record.drill.clone());
+        edits.extend(drill.map(|provider| Edit::set("x-spillway-drill", provider)));
         let changes = match reader {
             Reader::Stream(_) => true,
             Reader::Held { .. } => !policy.host.body_pause,
@@ -327,6 +349,13 @@ impl Responding {
         if self.is_listening() {
             return self.listen(turn, body);
         }
+        self = match self.end_late(turn, body) {
+            Ok(ended) => return ended,
+            Err(same) => same,
+        };
+        if self.is_buffering() {
+            return self.buffer(turn, body);
+        }
         match &mut self.reader {
             Reader::Opaque => self.passed_on(turn, body),
             Reader::Json { reader, gathered } => {
@@ -371,8 +400,7 @@ impl Responding {
             self.unchecked(turn);
             return self.passed_on(turn, body);
         }
-        let step = self.judge_json(turn, rule, &whole);
-        (Exchange::Done(self.finish(turn, Ending::Complete)), step)
+        self.judged_json(turn, rule, whole)
     }
 
     /// The answer held, which is read like any other from here on.
@@ -433,14 +461,16 @@ impl Responding {
 
     /// The response ended in trailers: a held answer gets its verdict, but no body can be changed any more.
     pub(super) fn trail_on<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
-        let step = match self.held_answer() {
-            Some((rule, whole)) => unreplaced(self.judge_json(turn, rule, &whole)),
-            None => {
-                self.unchecked(turn);
-                Step::pass()
-            }
-        };
-        (Exchange::Done(self.finish(turn, Ending::Complete)), step)
+        if let Some((rule, whole)) = self.held_answer() {
+            let (exchange, step) = self.judged_json(turn, rule, whole);
+            return unreplaced(exchange, step, "application/json");
+        }
+        if self.is_buffering() {
+            let (exchange, step) = self.end_buffering(turn);
+            return unreplaced(exchange, step, "text/event-stream");
+        }
+        self.unchecked(turn);
+        (Exchange::Done(self.finish(turn, Ending::Complete)), Step::pass())
     }
 
     /// What a JSON answer turned out to be.
@@ -479,17 +509,4 @@ fn appended(passed: Passed, body: &Body<'_>, last: &[u8]) -> Step {
     };
     bytes.extend_from_slice(last);
     Step::replaced(bytes)
-}
-
-/// Where a body would be replaced too late, a reply: with the headers gone, hosts reset the stream by it.
-fn unreplaced(step: Step) -> Step {
-    match step.body {
-        Some(body) => Step::reply(Reply {
-            status: 502,
-            headers: Vec::new(),
-            body,
-            details: "spillway_invalid_answer",
-        }),
-        None => step,
-    }
 }

@@ -17,6 +17,7 @@ use super::admit::Admitted;
 use super::blame::Ending;
 use super::callout::{Before, Kept};
 use super::gateway::{Change, PROVIDERS};
+use super::overtime::Overtime;
 use super::relay::Spent;
 use super::respond::{Reader, Responding};
 
@@ -82,7 +83,8 @@ impl Admitted {
         if let Some(pass) = self.pass {
             observe(turn, self.hop, pass, outcome);
         }
-        let cost = Cost::estimated(self.ticket.prompt(), 0);
+        let idle = self.spent.as_ref().is_some_and(|spent| spent.idle);
+        let cost = Cost::estimated(if idle { 0 } else { self.ticket.prompt() }, 0);
         let bill = Bill {
             cost,
             lesson: Lesson::default(),
@@ -104,10 +106,10 @@ impl Responding {
         turn: &mut Turn<'_, S>,
         ending: Ending,
     ) -> Box<Record> {
-        let ending = if ending == Ending::Complete {
-            Ending::UpstreamReset
-        } else {
-            ending
+        let ending = match (self.overtime, ending) {
+            (Overtime::Told, _) => Ending::Timeout,
+            (_, Ending::Complete) => Ending::UpstreamReset,
+            (_, ending) => ending,
         };
         self.unchecked(turn);
         self.finish(turn, ending)

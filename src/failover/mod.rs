@@ -12,4 +12,4 @@ mod wait;
 pub use budget::{Load, acquire, publish};
 pub use fault::Fault;
 pub use timeouts::Times;
-pub use wait::{backoff, wait_to_repeat};
+pub use wait::{backoff, wait_to_repeat, waits_name};

@@ -16,7 +16,16 @@ pub fn backoff(backoff: Backoff, repeat: u32, entropy: u64) -> Duration {
     Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX))
 }
 
-/// The same, with what the provider asked for honoured. None when that is longer than the policy waits.
+/// The name of the waits that a section asks for: `250-10000-5000`, the back-off's base and maximum and the longest wait
+/// that a provider may ask for, in milliseconds. By it the host's router knows which of its routes has them.
+#[must_use]
+pub fn waits_name(rules: &Failover) -> String {
+    let spans = [rules.backoff.base, rules.backoff.max, rules.retry_after_max];
+    let [base, max, asked] = spans.map(|span| span.as_millis());
+    format!("{base}-{max}-{asked}")
+}
+
+/// [`backoff`], with what the provider asked for honoured. None when that is longer than the policy waits.
 #[must_use]
 pub fn wait_to_repeat(
     rules: &Failover,

@@ -72,9 +72,9 @@ pub struct Key {
     pub(super) fingerprint: u64,
 }
 
-/// The store's name of a page.
+/// The store's name of a page. Its layout is part of it, see [`crate::layout`].
 pub(super) fn page_name(page: u32) -> String {
-    format!("spillway/p/{page:04}")
+    format!("spillway/p{}/{page:04}", super::LAYOUT)
 }
 
 #[cfg(test)]

@@ -36,6 +36,9 @@ pub use ticket::{Admission, Groups, Level, Never, Pending, Refusal, Ticket};
 
 use crate::policy::Limit;
 
+/// The version of the records' layout.
+pub const LAYOUT: u16 = page::VERSION;
+
 /// How often a write is tried before the limit's `on_contention` decides.
 const TRIES: u32 = 16;
 /// Pages hold twice as many entries as there are keys to be told apart, so that few fill up by chance.

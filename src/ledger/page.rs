@@ -34,8 +34,8 @@ pub(super) const ENTRIES: usize = 16;
 const PAGE: usize = ENTRY * ENTRIES;
 /// Marks a record as a page of ours.
 const MARK: u32 = u32::from_le_bytes(*b"splw");
-/// The layout of this file.
-const VERSION: u16 = 2;
+/// The layout of this file. A change of it makes records of another name.
+pub(super) const VERSION: u16 = 2;
 const NOTHING: u16 = 0;
 const HABIT: u16 = 1;
 /// The refund counter's width.

@@ -118,16 +118,14 @@ fn native_fits(
     host: &Host,
     r: &mut Reading<'_>,
 ) {
-    failover::fits_host(
-        &format!("{}.via", section.path_of("failover")),
-        common.via,
-        host.body_pause,
-        r,
-    );
+    if host.body_pause {
+        return;
+    }
+    failover::fits_host(&section.path_of("failover"), common, None, r);
     let models = section.path_of("models");
-    for route in routes.iter().filter(|route| route.failover.via != common.via) {
-        let path = format!("{}.failover.via", member(&models, &route.name));
-        failover::fits_host(&path, route.failover.via, host.body_pause, r);
+    for route in routes {
+        let path = format!("{}.failover", member(&models, &route.name));
+        failover::fits_host(&path, &route.failover, Some(common), r);
     }
 }
 

@@ -27,6 +27,7 @@ impl Default for Failover {
             timeouts: Timeouts::default(),
             deadline_header: None,
             exhausted: None,
+            drill: 0.0,
         }
     }
 }
@@ -62,7 +63,7 @@ impl Default for Timeouts {
     }
 }
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "via",
     "attempts",
     "retry_on",
@@ -74,6 +75,7 @@ const FIELDS: [&str; 11] = [
     "timeouts",
     "deadline_header",
     "exhausted",
+    "drill",
 ];
 const VIA: [(&str, Via); 3] = [
     ("none", Via::None),
@@ -118,16 +120,25 @@ pub(super) fn failover(field: &Field<'_>, base: &Failover, r: &mut Reading<'_>) 
             Some(f) => exhausted(&f, r),
             None => base.exhausted.clone(),
         },
+        drill: s.or("drill", base.drill, |f| f.share(r)),
     }
 }
 
-/// Notes a way that the host's settings don't allow.
-pub(super) fn fits_host(path: &str, via: Via, body_pause: bool, r: &mut Reading<'_>) {
-    if via == Via::Native && !body_pause {
+/// Notes what needs a host that holds headers, in the section at `path` on one that doesn't; what was told of the section
+/// it is laid over is `told` already.
+pub(super) fn fits_host(path: &str, own: &Failover, told: Option<&Failover>, r: &mut Reading<'_>) {
+    if own.via == Via::Native && told.is_none_or(|told| told.via != own.via) {
         r.refuse(
-            path,
+            &format!("{path}.via"),
             "is native, which needs the body before anything goes out",
             "none, callout; or native with host.body_pause: true",
+        );
+    }
+    if own.drill > 0.0 && told.is_none_or(|told| told.drill < own.drill) {
+        r.refuse(
+            &format!("{path}.drill"),
+            "needs the body before anything goes out: what lives at one provider isn't moved",
+            "0; or a share with host.body_pause: true",
         );
     }
 }

@@ -158,6 +158,22 @@ impl<'v> Field<'v> {
         }
     }
 
+    /// A share of a whole: a number from 0 to 1, or a percentage as text. Answers the number.
+    pub(super) fn share(&self, r: &mut Reading<'_>) -> Option<f64> {
+        const SHARE: &str = "a share, such as 5 % or 0.05";
+        let holds = |share: &f64| (0.0..=1.0).contains(share);
+        if !self.value.is_string() {
+            return self.number(r, SHARE, |share| holds(&share));
+        }
+        self.parsed(r, SHARE, |text| {
+            let share = match text.strip_suffix('%') {
+                Some(percent) => decimal(percent.trim_end())? / 100.0,
+                None => decimal(text)?,
+            };
+            Some(share).filter(holds)
+        })
+    }
+
     /// A span of time in the range.
     pub(super) fn duration(&self, r: &mut Reading<'_>, range: RangeInclusive<Duration>) -> Option<Duration> {
         let allowed = format!(
@@ -263,7 +279,11 @@ impl<'v> Section<'v> {
 
 /// A fraction written as text: what Envoy's YAML reader makes of one on its way into a `google.protobuf.Struct`.
 fn fraction(value: &Value) -> Option<f64> {
-    let text = value.as_str()?;
+    decimal(value.as_str()?)
+}
+
+/// Digits with at most one point, and nothing else.
+fn decimal(text: &str) -> Option<f64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     text.parse().ok().filter(|_| plain)
 }

@@ -19,15 +19,12 @@ mod error;
 mod failover;
 mod field;
 mod guard;
+mod ladder;
 mod limit;
 mod model;
 mod names;
 mod provider;
 mod quantity;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "`validate` reads it once the exchange judges by it")
-)]
 mod rule;
 mod secret;
 mod source;
@@ -44,6 +41,7 @@ use serde_json::Value;
 pub use callers::{digest, known};
 pub use environment::{Environment, ProcessEnvironment};
 pub use error::{PolicyError, Problem};
+pub use ladder::{Ladder, Rung};
 pub use types::*;
 
 /// The policy of a JSON document; secrets come from `environment`.

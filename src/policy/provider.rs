@@ -6,7 +6,9 @@ use super::field::{Field, Reading, Section};
 use super::limit;
 use super::names::{self, MODEL, PLAIN};
 use super::secret;
-use super::types::{Breaker, CountWhen, Price, Provider, ProviderDialect, ProviderModel, Tokenizer};
+use super::types::{
+    Accepted, Breaker, CountWhen, Price, Provider, ProviderDialect, ProviderModel, Tokenizer,
+};
 use crate::tokens::exact::Encoding;
 
 /// The providers, in the order of their names.
@@ -73,7 +75,9 @@ fn provider(name: &str, field: &Field<'_>, r: &mut Reading<'_>) -> Provider {
             .get("credential")
             .and_then(|f| secret::credential(&f, dialect, r)),
         include_usage: s.or("include_usage", true, |f| f.flag(r)),
-        models: models.map(|f| provider_models(&f, r)).unwrap_or_default(),
+        models: models
+            .map(|f| provider_models(&f, dialect, r))
+            .unwrap_or_default(),
         breaker: s.get("breaker").map_or_else(Breaker::default, |f| breaker(&f, r)),
         limits: s
             .get("limits")
@@ -115,14 +119,14 @@ fn path_prefix(text: &str) -> Option<String> {
     fits.then(|| text.trim_end_matches('/').to_owned())
 }
 
-fn provider_models(field: &Field<'_>, r: &mut Reading<'_>) -> Vec<ProviderModel> {
+fn provider_models(field: &Field<'_>, dialect: ProviderDialect, r: &mut Reading<'_>) -> Vec<ProviderModel> {
     let entries = field.entries(r, "a map of the models it serves");
     if entries.is_empty() && field.tree().is_object() {
         field.refuse(r, "is empty", "at least one model");
     }
     entries
         .iter()
-        .map(|(name, field)| provider_model(name, field, r))
+        .map(|(name, field)| provider_model((name, field), dialect, r))
         .collect()
 }
 
@@ -159,11 +163,18 @@ fn counting(field: &Field<'_>, tokenizer: Tokenizer, r: &mut Reading<'_>) -> Opt
     Some(counting)
 }
 
-fn provider_model(name: &str, field: &Field<'_>, r: &mut Reading<'_>) -> ProviderModel {
+fn provider_model(
+    (name, field): (&str, &Field<'_>),
+    dialect: ProviderDialect,
+    r: &mut Reading<'_>,
+) -> ProviderModel {
     if !names::is_model(name) {
         field.refuse(r, format!("{} can't be a model's name", quote(name)), MODEL);
     }
-    let s = field.section(r, &["tokenizer", "count", "context", "price"]);
+    let s = field.section(
+        r,
+        &["tokenizer", "count", "context", "price", "refuses", "accepts"],
+    );
     let tokenizer = s.or("tokenizer", Tokenizer::default(), |f| f.choice(r, &TOKENIZERS));
     ProviderModel {
         name: name.to_owned(),
@@ -171,7 +182,81 @@ fn provider_model(name: &str, field: &Field<'_>, r: &mut Reading<'_>) -> Provide
         count: s.or("count", CountWhen::default(), |f| counting(&f, tokenizer, r)),
         context: s.get("context").and_then(|f| f.whole(r, 1..=1_000_000_000)),
         price: s.get("price").and_then(|f| price(&f, r)),
+        refuses: s
+            .get("refuses")
+            .map(|f| refuses(&f, dialect, r))
+            .unwrap_or_default(),
+        accepts: s
+            .get("accepts")
+            .map(|f| accepts(&f, dialect, r))
+            .unwrap_or_default(),
     }
+}
+
+/// What models are known to refuse.
+const REFUSABLE: [&str; 18] = [
+    "temperature",
+    "top_p",
+    "top_p_with_temperature",
+    "top_k",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "seed",
+    "stop",
+    "parallel_tool_calls",
+    "reasoning_effort",
+    "verbosity",
+    "service_tier",
+    "thinking",
+    "max_tokens",
+    "max_completion_tokens",
+];
+
+fn refuses(field: &Field<'_>, dialect: ProviderDialect, r: &mut Reading<'_>) -> Vec<&'static str> {
+    let words = REFUSABLE.map(|word| (word, word));
+    let items = field.items(r, &format!("a list of {}", list(&REFUSABLE)));
+    let named: Vec<&str> = items.iter().filter_map(|item| item.choice(r, &words)).collect();
+    let bounds = named.iter().filter(|word| word.starts_with("max_")).count();
+    match dialect {
+        ProviderDialect::Anthropic | ProviderDialect::Gemini if bounds > 0 => {
+            field.refuse(
+                r,
+                "has a bound on the output that has one name there",
+                "neither max_ name",
+            );
+        }
+        ProviderDialect::OpenAi | ProviderDialect::Azure if bounds > 1 => {
+            field.refuse(
+                r,
+                "leaves no name for a bound on the output",
+                "one of the two max_ names",
+            );
+        }
+        ProviderDialect::OpenAi
+        | ProviderDialect::Anthropic
+        | ProviderDialect::Gemini
+        | ProviderDialect::Azure => {}
+    }
+    named
+}
+
+fn accepts(field: &Field<'_>, dialect: ProviderDialect, r: &mut Reading<'_>) -> Accepted {
+    let mut accepted = Accepted::default();
+    let words: &[(&str, bool)] = match dialect {
+        ProviderDialect::Anthropic => &[("effort", false), ("schema", true)],
+        ProviderDialect::OpenAi | ProviderDialect::Gemini | ProviderDialect::Azure => &[("effort", false)],
+    };
+    for item in field.items(r, "a list of effort; of anthropic's models also schema") {
+        match item.choice(r, words) {
+            Some(true) => accepted.schema = true,
+            Some(false) => accepted.effort = true,
+            None => {}
+        }
+    }
+    accepted
 }
 
 fn price(field: &Field<'_>, r: &mut Reading<'_>) -> Option<Price> {

@@ -10,6 +10,8 @@ use crate::body::schema::Schema;
 use crate::guard::{Kind, Own};
 use crate::rule::{Clamp, Condition};
 
+use super::ladder::Ladder;
+
 /// Whether a decision binds or is only counted and reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -203,6 +205,19 @@ pub struct ProviderModel {
     pub context: Option<u64>,
     /// US$ per million tokens.
     pub price: Option<Price>,
+    /// What of a request it refuses, though its protocol has it; words of the policy reference.
+    pub refuses: Vec<&'static str>,
+    /// What it takes of a translated request, though not all models of its protocol do.
+    pub accepts: Accepted,
+}
+
+/// What some models of a protocol take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// An effort of reasoning.
+    pub effort: bool,
+    /// Of Anthropic's: a JSON schema for the output, and strict tools.
+    pub schema: bool,
 }
 
 /// Whose tokens a model's are.
@@ -339,6 +354,8 @@ pub struct Failover {
     pub deadline_header: Option<String>,
     /// The answer when every attempt failed; the last provider's own when none.
     pub exhausted: Option<Exhausted>,
+    /// Drills: the share of requests, 0–1, that go as if the chain's first candidate were down.
+    pub drill: f64,
 }
 
 /// Who sends a request again.
@@ -532,21 +549,20 @@ pub struct Validation {
     pub headers: Vec<(String, String)>,
     /// Index into [`Policy::models`] by name; any when empty.
     pub models: Vec<String>,
-    /// What the assistant's text must be.
-    pub schema: Schema,
+    /// What the assistant's text must be; what its request says when none.
+    pub schema: Option<Schema>,
+    /// Whether the arguments of tool calls must be what the request declares.
+    pub tools: bool,
+    /// What must hold across the answer's fields.
+    pub rules: Vec<Rule>,
+    /// What of the answer must stand in the request's context.
+    pub grounding: Option<Grounding>,
+    /// Whether a stream is held until it is valid.
+    pub buffer: bool,
     /// What becomes of an answer that isn't.
-    pub on_invalid: OnInvalid,
+    pub on_invalid: Ladder,
     /// Whether it binds.
     pub mode: Mode,
-}
-
-/// What becomes of an answer that fails its schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnInvalid {
-    /// 502 in the client's dialect; a stream ends with an error event.
-    Reject,
-    /// Passed on with a header that says so.
-    Annotate,
 }
 
 /// What is looked for in the texts of which exchanges, and what becomes of it.

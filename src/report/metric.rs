@@ -8,10 +8,15 @@ mod named;
 
 use serde::{Deserialize, Serialize};
 
+use crate::body::repair::Mend;
 use crate::breaker::StateName;
 use crate::dialect::Endpoint;
 use crate::guard;
 use crate::policy::{Hop, Limit, Policy, Side};
+
+use super::words::words;
+
+pub use super::checked::{Checked, Claimed, Ruled};
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +140,21 @@ pub enum PassedOver {
     Forced,
     /// Its own limit in the policy is used up.
     Limit,
+    /// It refuses something that the request has, and mustn't be sent it without.
+    Refuses,
+    /// It is well: a drill goes as if it were down.
+    Drill,
+}
+
+/// What became of a drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Drilled {
+    /// The request went to another candidate.
+    Moved,
+    /// Nobody else could take it: it went as ever.
+    Stayed,
+    /// It would have been, and the policy only watches.
+    Shadow,
 }
 
 /// Why an attempt was given up.
@@ -192,31 +212,6 @@ pub enum Unmoved {
     Nobody,
 }
 
-/// The verdict on an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Checked {
-    /// It matches.
-    Valid,
-    /// It is JSON, and doesn't match.
-    Invalid,
-    /// It isn't JSON.
-    NotJson,
-    /// The model refused.
-    Refusal,
-    /// The provider's content filter stopped it.
-    Filtered,
-    /// Cut by its length.
-    Truncated,
-    /// Nothing in it.
-    Empty,
-    /// Several choices.
-    Several,
-    /// Tool calls, no text.
-    ToolCalls,
-    /// Too long, encoded or broken off: not checked.
-    Unchecked,
-}
-
 /// A status, as coarse as an alert needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StatusClass {
@@ -267,6 +262,7 @@ pub enum Metric {
     Upstream(usize, StatusClass),
     Connect(usize),
     PassedOver(usize, PassedOver),
+    Drill(usize, Drilled),
     GaveUp(usize, GaveUp),
     Callout(usize),
     Unmoved(Unmoved),
@@ -282,6 +278,9 @@ pub enum Metric {
     StreamAborted(usize, Aborted),
     StreamError(usize),
     Schema(usize, Checked),
+    Rule(usize, usize, Ruled),
+    Claim(usize, Claimed),
+    Mended(Mend),
     Guard(usize, guard::Kind),
     Unguarded(Side),
     ConfigRejected,
@@ -326,6 +325,15 @@ impl Metric {
             Self::Unmoved(why) => format!("spillway.failover.unmoved.reason={}", why.as_str()),
             Self::ConfigRejected => "spillway.config.rejected".into(),
             Self::Schema(rule, verdict) => schema_name(policy, rule, verdict),
+            Self::Rule(validation, rule, ruled) => rule_name(policy, (validation, rule), ruled),
+            Self::Claim(validation, claimed) => {
+                format!(
+                    "spillway.grounding.rule={}.verdict={}",
+                    validation_segment(policy, validation),
+                    claimed.as_str()
+                )
+            }
+            Self::Mended(mend) => format!("spillway.repair.type={}", mend.as_str()),
             Self::Guard(guard, kind) => named::guard(policy, guard, kind),
             Self::Unguarded(side) => format!("spillway.guard.unguarded.type={}", side.as_str()),
             _ => self.provider_name(policy),
@@ -353,6 +361,7 @@ impl Metric {
             Self::Upstream(p, class) => format!("{}.status={}", one("spillway.upstream", p), class.as_str()),
             Self::Connect(p) => one("spillway.upstream.connect_failure", p),
             Self::PassedOver(p, why) => format!("{}.reason={}", one("spillway.fallback", p), why.as_str()),
+            Self::Drill(p, how) => format!("{}.decision={}", one("spillway.drill", p), how.as_str()),
             Self::GaveUp(p, why) => format!("{}.reason={}", one("spillway.fallback", p), why.as_str()),
             Self::Callout(p) => one("spillway.failover.callout", p),
             Self::FallbackTokens(p) => one("spillway.fallback.tokens", p),
@@ -403,24 +412,27 @@ fn hop_segments(policy: &Policy, provider: usize, model: usize) -> String {
 }
 
 fn schema_name(policy: &Policy, rule: usize, verdict: Checked) -> String {
-    let name = policy.validate.get(rule).map_or("other", |v| v.name.as_str());
     format!(
         "spillway.schema.rule={}.verdict={}",
-        segment(name),
+        validation_segment(policy, rule),
         verdict.as_str()
     )
 }
 
-macro_rules! words {
-    ($type:ty { $($variant:ident => $word:literal),* $(,)? }) => {
-        impl $type {
-            /// The word for it in metrics and records.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
-        }
-    };
+fn validation_segment(policy: &Policy, validation: usize) -> String {
+    let found = policy.validate.get(validation);
+    segment(found.map_or("other", |v| v.name.as_str()))
+}
+
+/// Rules are named within their validation: `orders-discount`.
+fn rule_name(policy: &Policy, (validation, rule): (usize, usize), ruled: Ruled) -> String {
+    let found = policy.validate.get(validation).and_then(|v| v.rules.get(rule));
+    format!(
+        "spillway.rule.rule={}-{}.verdict={}",
+        validation_segment(policy, validation),
+        segment(found.map_or("other", |r| r.name.as_str())),
+        ruled.as_str()
+    )
 }
 
 words!(Decision { Allowed => "allowed", Denied => "denied", Shadow => "shadow" });
@@ -439,16 +451,12 @@ words!(Refused {
 });
 words!(PassedOver {
     Dialect => "dialect", Context => "context", Open => "open", RateLimited => "rate_limited",
-    Forced => "forced_open", Limit => "limit",
+    Forced => "forced_open", Limit => "limit", Drill => "drill", Refuses => "refuses",
 });
+words!(Drilled { Moved => "moved", Stayed => "stayed", Shadow => "shadow" });
 words!(Unmoved {
     Pinned => "pinned", TooLarge => "too_large", Attempts => "attempts", Deadline => "deadline", Wait => "wait",
     Budget => "budget", Nobody => "nobody",
-});
-words!(Checked {
-    Valid => "valid", Invalid => "invalid", NotJson => "not_json", Refusal => "refusal", Filtered => "filtered",
-    Truncated => "truncated", Empty => "empty", Several => "several", ToolCalls => "tool_calls",
-    Unchecked => "unchecked",
 });
 words!(StatusClass { Good => "2xx", RateLimited => "429", Client => "4xx", Server => "5xx" });
 words!(Aborted { Client => "client", Upstream => "upstream", Timeout => "timeout", Host => "host" });

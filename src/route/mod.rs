@@ -18,6 +18,8 @@ pub struct Need<'n> {
     pub foreign: &'n [Hop],
     /// Candidates whose context the prompt exceeds.
     pub too_long: &'n [Hop],
+    /// Candidates that refuse something that the request has.
+    pub refusing: &'n [Hop],
 }
 
 /// A candidate that may go.
@@ -47,6 +49,8 @@ pub struct Search<'p> {
     pub earliest: Option<Instant>,
     least_bad: Option<(usize, Hop, Instant)>,
     without: Vec<Hop>,
+    /// Nobody goes whose breaker says no, whatever the route says.
+    strict: bool,
 }
 
 impl<'p> Search<'p> {
@@ -68,6 +72,7 @@ impl<'p> Search<'p> {
             earliest: None,
             least_bad: None,
             without: Vec::new(),
+            strict: false,
         }
     }
 
@@ -76,6 +81,21 @@ impl<'p> Search<'p> {
     pub fn without(mut self, hops: &[Hop]) -> Self {
         self.without.extend_from_slice(hops);
         self
+    }
+
+    /// As if this one were down: left out, and nobody is asked against a breaker's word instead.
+    #[must_use]
+    pub fn drilling(self, hop: Hop) -> Self {
+        Self {
+            strict: true,
+            ..self.without(&[hop])
+        }
+    }
+
+    /// Whether a candidate could have the request, and might go now. Nothing is noted and no lease is taken.
+    pub fn is_well<S: Store>(&self, hop: Hop, store: &S, now: Instant) -> bool {
+        let breakers = self.breakers(hop);
+        self.unfit(hop).is_none() && breakers.is_some_and(|b| may_go(&b, hop, store, now))
     }
 
     /// The next candidate that may go.
@@ -122,12 +142,10 @@ impl<'p> Search<'p> {
     /// The candidates after `hop` that might go now. Nothing is noted and no lease is taken: they may never be asked.
     pub fn standby<S: Store>(&self, hop: Hop, store: &S, now: Instant) -> Vec<Hop> {
         let after = self.route.chain.iter().skip_while(|other| **other != hop).skip(1);
-        let fit = after.copied().filter(|other| self.unfit(*other).is_none());
-        fit.filter(|other| {
-            self.breakers(*other)
-                .is_some_and(|b| may_go(&b, *other, store, now))
-        })
-        .collect()
+        after
+            .copied()
+            .filter(|other| self.is_well(*other, store, now))
+            .collect()
     }
 
     /// Notes that a candidate found was not taken, and when it may be asked again, if ever.
@@ -139,13 +157,22 @@ impl<'p> Search<'p> {
     /// Whether every candidate fell for this reason.
     #[must_use]
     pub fn all(&self, why: PassedOver) -> bool {
-        !self.passed.is_empty() && self.passed.iter().all(|(_, found)| *found == why)
+        self.all_of(&[why])
+    }
+
+    /// Whether every candidate fell for one of these reasons.
+    #[must_use]
+    pub fn all_of(&self, reasons: &[PassedOver]) -> bool {
+        !self.passed.is_empty() && self.passed.iter().all(|(_, found)| reasons.contains(found))
     }
 
     fn unfit(&self, hop: Hop) -> Option<PassedOver> {
         let provider = self.policy.providers.get(hop.provider)?;
         if provider.dialect != self.need.dialect && !self.need.foreign.contains(&hop) {
             return Some(PassedOver::Dialect);
+        }
+        if self.need.refusing.contains(&hop) {
+            return Some(PassedOver::Refuses);
         }
         self.need.too_long.contains(&hop).then_some(PassedOver::Context)
     }
@@ -163,7 +190,7 @@ impl<'p> Search<'p> {
     }
 
     fn least_bad(&mut self) -> Option<Found> {
-        if self.route.when_all_open == WhenAllOpen::Reject {
+        if self.strict || self.route.when_all_open == WhenAllOpen::Reject {
             return None;
         }
         let (place, hop, _) = self.least_bad.take()?;

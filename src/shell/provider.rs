@@ -14,6 +14,9 @@ use super::step::{Target, apply, property};
 use super::store::SharedData;
 use super::worker::Worker;
 
+/// More than any buffer has, and less than would overflow a host's arithmetic.
+const WHOLE: usize = 1 << 30;
+
 /// The context of one attempt.
 pub(super) struct Upstream {
     /// None when the policy was refused: then nothing is touched.
@@ -138,5 +141,28 @@ impl HttpContext for Upstream {
             read: None,
         };
         apply(step, &target, Some((Buffer::ResponseBody, size)))
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        if self.attempt.is_over() {
+            return Action::Continue;
+        }
+        // The host says no size here; what it holds it shows as a whole.
+        let held = host::read_buffer(Buffer::ResponseBody, 0, WHOLE).unwrap_or_default();
+        let read = |start: usize, max: usize| {
+            let rest = held.get(start..).unwrap_or_default();
+            rest.get(..max).unwrap_or(rest).to_vec()
+        };
+        let body = Body {
+            size: held.len(),
+            end: true,
+            read: &read,
+        };
+        let step = self.step(|attempt, turn| attempt.response_trailers(turn, &body));
+        let target = Target {
+            map: Map::Response,
+            read: None,
+        };
+        apply(step, &target, Some((Buffer::ResponseBody, WHOLE)))
     }
 }

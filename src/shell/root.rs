@@ -6,6 +6,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use crate::exchange::Gateway;
+use crate::layout::{self, Before};
 use crate::ledger::{HashKey, Ledger};
 use crate::policy::{self, Environment, Policy};
 
@@ -64,6 +65,7 @@ impl Root {
         host::log(Level::Info, &format!("spillway: {}", summary(&policy)));
         let seed = host::random();
         let key = hash_key(seed).map_err(|error| format!("the shared store failed: {error:?}"))?;
+        announce(layout::take_over(&SharedData));
         let ledger = Ledger::new(key, policy.tracked_keys);
         let worker = Rc::new(Worker::new(Gateway::new(policy, ledger), seed));
         let period = worker.tick_period();
@@ -76,6 +78,19 @@ fn hash_key(seed: [u8; 16]) -> Result<HashKey, crate::store::StoreError> {
     match Variables.variable(HASH_KEY).filter(|key| !key.is_empty()) {
         Some(key) => Ok(HashKey::from_text(&key)),
         None => HashKey::shared(&SharedData, seed),
+    }
+}
+
+/// Says what becomes of the records of the module that was here before. A store that fails is told of elsewhere.
+fn announce(before: Result<Before, crate::store::StoreError>) {
+    if let Ok(Before::Other(theirs)) = before {
+        let ours = layout::ours();
+        let line = format!(
+            "spillway: the store's records were of layout ({theirs}); this module's, ({ours}), start clean where they differ"
+        );
+        host::log(Level::Warn, &line);
+        let id = host::define_metric(MetricType::Counter, "spillway.store.started_clean");
+        let _ = id.and_then(|id| host::add_to_metric(id, 1));
     }
 }
 

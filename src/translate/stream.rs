@@ -116,6 +116,15 @@ impl StreamTranslator {
         matches!(self.state, State::Closed)
     }
 
+    /// Whether the stream may end here though nothing says so: its protocol knows no last event.
+    #[must_use]
+    pub fn may_be_over(&self) -> bool {
+        match &self.state {
+            State::Open(talk) => talk.listener.ends_silently(),
+            State::Same | State::Closed => false,
+        }
+    }
+
     /// Some providers leave out the empty line after the last event.
     fn tail_is_whole(&mut self) -> bool {
         let event = sse::event(&self.tail, &mut self.joined);

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab.process import ROOT  # noqa: E402
 
 import payloads  # noqa: E402
-from proxies import VARIANTS, Proxy  # noqa: E402
+from proxies import FAILOVER_VARIANTS, VARIANTS, Proxy  # noqa: E402
 
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 #: Envoy has this core for itself; everybody else the others (the same when there is only one).
@@ -46,13 +46,14 @@ def tool(name):
 
 
 class Upstream:
-    """The provider: answers as fast as it can."""
+    """The provider: answers as fast as it can; with `status`, another one than 200."""
 
-    def __init__(self, directory):
-        files = [directory / "answer.json", directory / "answer.sse"]
-        files[0].write_text(payloads.answer())
+    def __init__(self, directory, *status):
+        files = [directory / f"{name}{'-'.join(status)}" for name in ("json", "sse")]
+        # An error has no body: over HTTP/1.1 Envoy gives the connection up with an answer that it doesn't read to its end.
+        files[0].write_text("" if status else payloads.answer())
         files[1].write_text(payloads.stream())
-        self.child = subprocess.Popen([tool("bench-upstream"), *map(str, files)], stdout=subprocess.PIPE, text=True,
+        self.child = subprocess.Popen([tool("bench-upstream"), *map(str, files), *status], stdout=subprocess.PIPE, text=True,
                                       preexec_fn=lambda: os.sched_setaffinity(0, OTHER_CORES))
         self.port = int(self.child.stdout.readline())
 
@@ -111,6 +112,9 @@ def summary(runs):
         row["added_us"] = statistics.median(a["cpu_us"] - b["cpu_us"] for a, b in zip(own, runs["plain"]))
         row["spread"] = spread([run["cpu_us"] for run in own])
         result[name] = row
+    for name, without in AGAINST.items():
+        if name in runs:
+            result[name]["over"] = compared(runs[name], runs[without])
     if "before" in runs:
         ratios = [a["cpu_us"] / b["cpu_us"] for a, b in zip(runs["spillway"], runs["before"])]
         result["spillway"]["against"] = statistics.median(ratios)
@@ -118,6 +122,16 @@ def summary(runs):
         floor = result["empty"]["added_us"]
         row["times_empty"] = row["added_us"] / floor if floor > 0 else None
     return result
+
+
+#: What failing over is compared with, run by run.
+AGAINST = {"callout": "spillway", "native": "spillway", "moved": "native"}
+
+
+def compared(own, others):
+    """Medians over the rounds: the ratio of the CPU times, and what is added in microseconds."""
+    pairs = [(a["cpu_us"], b["cpu_us"]) for a, b in zip(own, others)]
+    return {"ratio": statistics.median(a / b for a, b in pairs), "added_us": statistics.median(a - b for a, b in pairs)}
 
 
 def spread(values):
@@ -154,14 +168,27 @@ def table(report):
                          f"{rate}{row['p50_us'] / 1e3:8.2f}{row['p99_us'] / 1e3:8.2f}")
         if against := payload["summary"].get("spillway", {}).get("against"):
             lines.append(f"  against the module before: {against:.3f} of its CPU")
-        calls = payload["host_calls"].get("spillway")
-        if calls:
-            names = (f"{name.removeprefix('proxy_')} {count}" for name, count in calls.items())
-            lines += wrapped(f"  {sum(calls.values())} host calls a request: " + ", ".join(names))
+        lines += failing_over(payload["summary"])
+        for variant in ("spillway", "native", "moved"):
+            if calls := payload["host_calls"].get(variant):
+                names = (f"{name.removeprefix('proxy_')} {count}" for name, count in calls.items())
+                said = "" if variant == "spillway" else f", {variant}"
+                lines += wrapped(f"  {sum(calls.values())} host calls a request{said}: " + ", ".join(names))
     lines += ["", "CPU: of the whole Envoy process per request, user and system. Added: over no filter. × empty: what the filter",
               "adds, in multiples of what an empty wasm filter adds. Resident memory: "
               + ", ".join(f"{name} {size >> 20} MiB" for name, size in report["rss"].items()) + "."]
     return "\n".join(lines)
+
+
+#: What each comparison says.
+SAYS = {"callout": "failover.via callout, no failover needed: {ratio:.3f} of the CPU without the section ({added_us:+.0f} µs)",
+        "native": "failover.via native, no failover needed: {ratio:.3f} of the CPU without the section, {added_us:+.0f} µs for the attempt",
+        "moved": "each attempt that failed before it: {added_us:+.0f} µs"}
+
+
+def failing_over(summary):
+    """What failing over costs, compared run by run."""
+    return ["  " + text.format(**summary[name]["over"]) for name, text in SAYS.items() if "over" in summary.get(name, {})]
 
 
 def wrapped(text):
@@ -174,6 +201,7 @@ def options():
     parser.add_argument("--rounds", type=int, help="rounds per payload (default 13; 3 with --quick)")
     parser.add_argument("--seconds", type=float, help="mean length of a run (default 2.5; 0.7 with --quick)")
     parser.add_argument("--payload", action="append", choices=payloads.NAMES, help="only this one (may be repeated)")
+    parser.add_argument("--failover", action="store_true", help="what failing over costs, by callouts and by Envoy's router")
     parser.add_argument("--floor", action="store_true", help="only plain and empty, without Spillway")
     parser.add_argument("--against", type=Path, help="another build of the module, to be compared with in the same rounds")
     given = parser.parse_args()
@@ -187,12 +215,15 @@ def main():
     show("building the empty filter and the load generator")
     empty = build()
     modules = {"empty": empty} | ({"before": given.against.resolve()} if given.against else {})
-    names = VARIANTS[:2] if given.floor else [name for name in VARIANTS if name != "before" or given.against]
+    names = FAILOVER_VARIANTS if given.failover else VARIANTS
+    names = names[:2] if given.floor else [name for name in names if name != "before" or given.against]
     report = {"date": datetime.date.today().isoformat(), "machine": machine(), "rounds": given.rounds,
               "load_before": os.getloadavg()[0], "payloads": {}}
-    with tempfile.TemporaryDirectory() as directory, Upstream(Path(directory)) as upstream:
+    with (tempfile.TemporaryDirectory() as directory, Upstream(Path(directory)) as upstream,
+          Upstream(Path(directory), "503 Unavailable") as failing):
         directory = Path(directory)
-        proxies = [Proxy(name, upstream.port, modules, directory, ENVOY_CORE) for name in names]
+        ports = {"openai": upstream.port, "anthropic": upstream.port, "other": failing.port}
+        proxies = [Proxy(name, ports, modules, directory, ENVOY_CORE) for name in names]
         try:
             report["envoy"] = proxies[0].version()
             for payload in payloads.all_of(given.payload or payloads.NAMES, directory):

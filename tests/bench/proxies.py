@@ -1,5 +1,6 @@
 """The Envoys of the bench: `envoy/standalone.yaml` without its filter, with an empty one, as it is, with every prompt
-counted exactly, and with another build of the module."""
+counted exactly, and with another build of the module; and what failing over costs, by callouts and by Envoy's router
+(`envoy/failover.yaml`)."""
 
 import collections
 import copy
@@ -8,12 +9,18 @@ import re
 import time
 from pathlib import Path
 
-from lab.config import manager, render, wasm_plugin
+from lab.config import manager, merged, render, wasm_plugin
 from lab.proxy import Envoy
 
 from payloads import SCHEMA
 
 VARIANTS = ("plain", "empty", "spillway", "exact", "before")
+#: The policy without failing over, with it where nothing fails, and with a first provider that always does.
+FAILOVER_VARIANTS = ("plain", "empty", "spillway", "callout", "native", "moved")
+CHAINS = {"callout": ["openai/gpt-4o", "other/gpt-4o"], "native": ["openai/gpt-4o", "other/gpt-4o"],
+          "moved": ["other/gpt-4o", "openai/gpt-4o"]}
+#: Never asked but in `moved`, and then it fails; its breaker must not learn from that.
+OTHER = {"cluster": "other", "dialect": "openai", "models": {"gpt-4o": {"tokenizer": "o200k"}}, "breaker": {"force": "closed"}}
 #: Three limits on different keys that never refuse, validation, and all that is on by default: breaker, headers, record,
 #: metrics.
 POLICY = {
@@ -30,12 +37,12 @@ POLICY = {
 class Proxy:
     """One of them, on one core."""
 
-    def __init__(self, name, upstream, modules, directory, core):
+    def __init__(self, name, ports, modules, directory, core):
         self.name = name
         directory = Path(directory) / name
         directory.mkdir()
-        config = _configured(name, render("standalone.yaml", {"openai": upstream, "anthropic": upstream}, directory, POLICY),
-                             modules)
+        file = "failover.yaml" if name in ("native", "moved") else "standalone.yaml"
+        config = _configured(name, render(file, ports, directory, merged(POLICY, _failing_over(name))), modules)
         self.envoy = Envoy(config, directory, concurrency=1)
         self.port = self.envoy.port
         # As in production; the laboratory has it louder.
@@ -68,6 +75,13 @@ class Proxy:
     def decisions(self):
         """Spillway's own counters: what it did while it was measured."""
         return {name: value for name, value in self.envoy.stats("spillway|gen_ai").items() if value}
+
+
+def _failing_over(name):
+    if name not in CHAINS:
+        return {}
+    via = "callout" if name == "callout" else "native"
+    return {"failover": {"via": via}, "providers": {"other": OTHER}, "models": {"gpt-4o": {"chain": CHAINS[name]}}}
 
 
 def _configured(name, config, modules):

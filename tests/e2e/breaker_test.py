@@ -210,16 +210,16 @@ def test_stragglers_from_before_change_nothing(chained):
     assert half_open_burst(chain, "probe") == 3, "four good old answers didn't close it"
 
 
-def test_a_429_with_retry_after_7_holds_for_7_seconds(chained):
+def test_a_429_with_retry_after_3_holds_for_3_seconds(chained):
     chain = chained("limited")
-    chain.primary.faults(status=429, retry_after=7, k=1, n=1_000_000)
+    chain.primary.faults(status=429, retry_after=3, k=1, n=1_000_000)
     assert chain.chat().status == 429
     began = time.monotonic()
     while chain.primary.arrived() == 1:
         assert chain.chat().status == 200
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 6
         time.sleep(0.1)
-    assert 6.9 <= time.monotonic() - began <= 8
+    assert 2.9 <= time.monotonic() - began <= 4
 
 
 def test_when_all_are_open_the_client_is_told_when_to_come_back(chained):
@@ -237,10 +237,10 @@ def test_an_operator_can_force_it_open(chained):
     assert chain.arrived() == (0, 1)
 
 
-def test_answers_of_40_seconds_arrive_whole(chained):
+def test_answers_that_take_longer_than_envoy_s_15_seconds_arrive_whole(chained):
     chain = chained("long")
-    asks = [{"x-mock-events": "41", "x-mock-gap-ms": "1000"}, {"x-mock-delay-first-ms": "40000"}]
-    stream, whole = at_once(2, lambda n: chain.chat(asks[n], timeout=90, stream=n == 0))
-    assert stream.events()[-1] == "[DONE]" and 40 <= stream.seconds < 60
-    assert len(stream.events()) >= 41
-    assert whole.status == 200 and whole.json()["choices"] and 40 <= whole.seconds < 60
+    asks = [{"x-mock-events": "17", "x-mock-gap-ms": "1000"}, {"x-mock-delay-first-ms": "17000"}]
+    stream, whole = at_once(2, lambda n: chain.chat(asks[n], timeout=60, stream=n == 0))
+    assert stream.events()[-1] == "[DONE]" and 17 <= stream.seconds < 40
+    assert len(stream.events()) >= 17
+    assert whole.status == 200 and whole.json()["choices"] and 17 <= whole.seconds < 40

@@ -1,53 +1,68 @@
 """Failing over inside one request by callouts: Envoy as it is set up without a provider role, whole and streamed."""
 
 import json
-import threading
 import time
 
 import openai
 import pytest
 
-from lab import BACKUP, caller_key
-from lab.config import SECRETS
+from lab import BACKUP, caller_key, calm, charged, dying, provider
+from lab.config import SECRETS, merged
 
 from conftest import FULL, HEADERS_FIRST, at_once
 
 TURN = [{"role": "user", "content": "How deep is the water?"}]
-CALM = {"breaker": {"force": "closed"}}
-#: Two providers of gpt-4o, one of gpt-4o-mini; breakers stay out of the way.
-POLICY = {
-    **BACKUP,
-    "models": {"gpt-4o": {"chain": ["openai/gpt-4o", "backup/gpt-4o"]},
-               "gpt-4o-mini": {"chain": ["openai/gpt-4o-mini"]}},
-    "providers": {"openai": CALM, "anthropic": CALM, "backup": {**BACKUP["providers"]["backup"], **CALM}},
-    "limits": [],
-    "failover": {"via": "callout", "backoff": {"base": "100ms", "max": "200ms"},
-                 "timeouts": {"first_token": {"base": "500ms", "per_1k_prompt": "0s"}}},
+
+
+#: Whose breakers remember what a test did to them have a test of their own.
+PROVIDERS = {
+    **provider("dead", breaker={"force": "closed"}),
+    **provider("limited", models=("short", "long")),
+    **provider("tripping", breaker={"consecutive": 2, "min_requests": 1_000_000, "open": "60s"}),
 }
+MOCKS = ("openai", "anthropic", "backup", *PROVIDERS)
+PAIR = ["openai/gpt-4o", "backup/gpt-4o"]
+SHORT = {"base": "500ms", "per_1k_prompt": "0s"}
+STATIC = {"status": 200, "body": {"choices": [{"message": {"role": "assistant", "content": "later"}}]}}
+#: Two providers of gpt-4o, one of gpt-4o-mini; breakers stay out of the way.
+POLICY = merged({**BACKUP, **calm("openai", "anthropic", "backup")}, {
+    "providers": {**BACKUP["providers"], **PROVIDERS},
+    "models": {"gpt-4o": {"chain": PAIR}, "gpt-4o-mini": {"chain": ["openai/gpt-4o-mini"]},
+               "hasty": {"chain": PAIR, "failover": {"timeouts": {
+                   "first_token": SHORT, "whole": {**SHORT, "per_1k_output": "0s"}}}},
+               "dead": {"chain": ["dead/gpt-4o", "backup/gpt-4o"]}, "dead-alone": {"chain": ["dead/gpt-4o"]},
+               "tripping": {"chain": ["tripping/gpt-4o", "backup/gpt-4o"]},
+               "static": {"chain": PAIR, "failover": {"exhausted": STATIC}},
+               **{f"limited-{name}": {"chain": [f"limited/{name}"]} for name in ("short", "long")}},
+    "limits": [],
+    "validate": [{"name": "s", "when": {"header": {"x-check": "yes"}}, "schema": {"type": "object", "required": ["id"]},
+                  "on_invalid": ["reject"]}],
+    "failover": {"via": "callout", "backoff": {"base": "100ms", "max": "200ms"}, "deadline_header": "x-deadline-ms",
+                 "timeouts": {"first_token": SHORT}},
+})
 WHOLE_AND_STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
 
 @pytest.fixture(scope="module", params=[FULL, HEADERS_FIRST], ids=["full", "headers-first"])
 def shared(request, start_once):
-    return start_once(POLICY, file=request.param)
+    return begun(start_once, request.param)
 
 
 @pytest.fixture(scope="module")
 def full_once(start_once):
-    return start_once(POLICY)
+    return begun(start_once, FULL)
+
+
+def begun(start_once, file):
+    lab = start_once(POLICY, file=file, providers=MOCKS)
+    lab.mocks["dead"].stop()
+    return lab
 
 
 def ready(lab):
     lab.reset()
-    for mock in lab.mocks.values():
-        mock.faults()
     lab.envoy.skip_records()
     return lab
-
-
-@pytest.fixture
-def lab(shared):
-    return ready(shared)
 
 
 @pytest.fixture
@@ -60,18 +75,12 @@ def sdk(lab, model="gpt-4o"):
                          default_headers={"x-model": model})
 
 
-def said(lab, stream, **fields):
+def said(lab, stream, model="gpt-4o", **fields):
     """What the SDK makes of an answer."""
-    answer = sdk(lab).chat.completions.create(model="gpt-4o", messages=TURN, stream=stream, **fields)
+    answer = sdk(lab, model).chat.completions.create(model=model, messages=TURN, stream=stream, **fields)
     if not stream:
         return answer.choices[0].message.content
     return "".join(chunk.choices[0].delta.content or "" for chunk in answer)
-
-
-def charged(record):
-    """The tokens of all attempts."""
-    answer = {"tokens": record["actual"]["input"] + record["actual"]["output"]}
-    return sum(attempt["tokens"] for attempt in record.get("attempts", [answer]))
 
 
 def attempts(lab):
@@ -79,11 +88,11 @@ def attempts(lab):
     return line["spillway"].get("attempts", [])
 
 
-def moved(lab, stream, why):
+def moved(lab, stream, why, model="gpt-4o", first_asked="openai"):
     """The SDK gets a normal answer of the second provider, the record says why."""
-    assert said(lab, stream).startswith("Water")
+    assert said(lab, stream, model).startswith("Water")
     first, second = attempts(lab)
-    assert (first["provider"], first["gave_up"]) == ("openai", why)
+    assert (first["provider"], first["gave_up"]) == (first_asked, why)
     assert (second["provider"], second["status"]) == ("backup", 200) and second["tokens"] > 0
     assert lab.backup.arrived() == 1
     return first
@@ -107,12 +116,10 @@ def test_a_provider_that_breaks_the_connection_moves_on(lab, stream):
 
 
 @WHOLE_AND_STREAMED
-def test_a_provider_that_says_nothing_in_time_moves_on(start, stream):
-    timeouts = {name: {"base": "500ms", "per_1k_prompt": "0s"} for name in ("first_token", "whole")}
-    lab = start(POLICY, {"failover": {"timeouts": {**timeouts, "whole": {**timeouts["whole"], "per_1k_output": "0s"}}}})
-    lab.openai.faults(delay_headers_ms=5_000)
+def test_a_provider_that_says_nothing_in_time_moves_on(full, stream):
+    full.openai.faults(delay_headers_ms=3_000)
     began = time.monotonic()
-    first = moved(lab, stream, "timeout")
+    first = moved(full, stream, "timeout", "hasty")
     assert first["tokens"] > 0, "the prompt may have been read"
     assert 0.4 < time.monotonic() - began < 2
 
@@ -150,10 +157,8 @@ def test_a_good_stream_is_not_held_any_further_than_its_first_token(full):
 
 
 @WHOLE_AND_STREAMED
-def test_a_provider_that_is_not_there_moves_on(start, stream):
-    lab = start(POLICY)
-    lab.openai.stop()
-    moved(lab, stream, "connect")
+def test_a_provider_that_is_not_there_moves_on(full, stream):
+    moved(full, stream, "connect", "dead", "dead")
 
 
 def test_no_provider_sees_anothers_credential_or_the_callers(lab):
@@ -183,15 +188,15 @@ def test_the_only_candidate_is_asked_again_after_a_short_wait(lab):
     assert (first["status"], second["status"], first["provider"]) == (503, 200, "openai")
 
 
-def test_a_429_with_a_short_retry_after_is_waited_for_and_a_long_one_is_not(start):
-    lab = start(POLICY, {"providers": {"openai": {"breaker": None}}})
-    lab.openai.faults(status=429, retry_after=1, k=1, n=1_000)
+def test_a_429_with_a_short_retry_after_is_waited_for_and_a_long_one_is_not(full):
+    limited = full.mocks["limited"]
+    limited.faults(status=429, retry_after=1, k=1, n=1_000)
     began = time.monotonic()
-    assert lab.client().chat(model="gpt-4o-mini").status == 200
+    assert full.client().chat(model="limited-short").status == 200
     assert 0.95 <= time.monotonic() - began < 2
-    lab.openai.faults(status=429, retry_after=30)
+    limited.faults(status=429, retry_after=30)
     began = time.monotonic()
-    refused = lab.client().chat(model="gpt-4o-mini")
+    refused = full.client().chat(model="limited-long")
     assert refused.status == 429 and refused.headers["retry-after"] == "30" and time.monotonic() - began < 0.5
 
 
@@ -204,24 +209,19 @@ def test_when_everybody_fails_the_last_ones_own_answer_comes_through(lab):
     assert [attempt["status"] for attempt in attempts(lab)] == [500, 529]
 
 
-def test_when_nobody_is_there_the_error_is_clear(start):
-    lab = start(POLICY)
-    lab.openai.stop()
-    lab.backup.stop()
+def test_when_nobody_is_there_the_error_is_clear(full):
     with pytest.raises(openai.InternalServerError) as refused:
-        said(lab, False)
+        said(full, False, "dead-alone")
     assert refused.value.status_code == 503 and "provider" in str(refused.value)
     assert int(refused.value.response.headers["retry-after"]) >= 1
 
 
 @WHOLE_AND_STREAMED
-def test_the_policys_static_answer_ends_the_chain(start, stream):
-    static = {"status": 200, "body": {"choices": [{"message": {"role": "assistant", "content": "later"}}]}}
-    lab = start(POLICY, {"failover": {"exhausted": static}})
-    for mock in (lab.openai, lab.backup):
+def test_the_policys_static_answer_ends_the_chain(full, stream):
+    for mock in (full.openai, full.backup):
         mock.faults(status=500)
-    answer = lab.client().chat(stream=stream)
-    assert answer.status == 200 and answer.json() == static["body"]
+    answer = full.client().chat(model="static", stream=stream)
+    assert answer.status == 200 and answer.json() == STATIC["body"]
     assert answer.headers["x-spillway-exhausted"] == "true"
 
 
@@ -240,12 +240,11 @@ def test_a_request_that_is_refused_for_itself_is_not_sent_again(full):
     assert full.backup.arrived() == 0
 
 
-def test_the_clients_deadline_bounds_it_all(start):
-    lab = start(POLICY, {"failover": {"deadline_header": "x-deadline-ms"}})
-    lab.openai.faults(status=500)
-    lab.backup.faults(delay_headers_ms=5_000)
+def test_the_clients_deadline_bounds_it_all(full):
+    full.openai.faults(status=500)
+    full.backup.faults(delay_headers_ms=3_000)
     began = time.monotonic()
-    answer = lab.client().chat(headers={"x-deadline-ms": "700"})
+    answer = full.client().chat(headers={"x-deadline-ms": "700"})
     assert answer.status == 503 and 0.5 < time.monotonic() - began < 1.5
 
 
@@ -269,28 +268,28 @@ def test_a_client_that_hangs_up_during_a_call_leaves_nothing_behind(full):
     assert sum(active.values()) == 0
 
 
-def test_an_answer_that_came_by_a_call_is_validated(start):
-    rule = {"name": "s", "schema": {"type": "object", "required": ["id"]}, "on_invalid": ["reject"]}
-    lab = start(POLICY, {"validate": [rule]})
-    lab.openai.faults(status=500)
-    lab.backup.faults(content="no json")
-    answer = lab.client().chat()
+def test_an_answer_that_came_by_a_call_is_validated(full):
+    full.openai.faults(status=500)
+    full.backup.faults(content="no json")
+    answer = full.client().chat(headers={"x-check": "yes"})
     assert answer.status == 502 and answer.headers["x-spillway-validation"] == "not_json"
-    lab.backup.faults(content='{"id": 1}')
-    assert lab.client().chat().headers["x-spillway-validation"] == "valid"
+    full.backup.faults(content='{"id": 1}')
+    assert full.client().chat(headers={"x-check": "yes"}).headers["x-spillway-validation"] == "valid"
 
 
-def test_metrics_and_breakers_hear_of_each_attempt(start):
-    lab = start(POLICY, {"providers": {"openai": {"breaker": {"force": None, "consecutive": 2}}}})
-    lab.openai.faults(status=500)
-    assert [lab.client().chat().status for _ in range(4)] == [200] * 4
-    assert (lab.openai.arrived(), lab.backup.arrived()) == (2, 4), "from then on it isn't asked first"
-    assert lab.envoy.metric("spillway_fallback", provider="openai", reason="status") == 2
-    assert lab.envoy.metric("spillway_failover_callout", provider="backup") == 2
+def test_metrics_and_breakers_hear_of_each_attempt(full):
+    tripping = full.mocks["tripping"]
+    tripping.faults(status=500)
+    before = full.envoy.metric("spillway_failover_callout", provider="backup")
+    assert [full.client().chat(model="tripping").status for _ in range(4)] == [200] * 4
+    assert (tripping.arrived(), full.backup.arrived()) == (2, 4), "from then on it isn't asked first"
+    assert full.envoy.metric("spillway_fallback", provider="tripping", reason="status") == 2
+    assert full.envoy.metric("spillway_failover_callout", provider="backup") == before + 2
 
 
-def test_an_outage_is_not_amplified_beyond_the_retry_budget(start):
-    lab = start(POLICY)
+def test_an_outage_is_not_amplified_beyond_the_retry_budget(full):
+    lab = full
+    before = lab.envoy.metric("spillway_failover_unmoved", reason="budget")
     lab.openai.faults(status=503, hold="all")
 
     def ask(number):
@@ -306,40 +305,26 @@ def test_an_outage_is_not_amplified_beyond_the_retry_budget(start):
     assert set(at_once(201, ask)) == {503}
     repeats = lab.openai.arrived() - 200
     assert 20 <= repeats <= 2 * 40, "two each for at most a fifth of 200"
-    assert lab.envoy.metric("spillway_failover_unmoved", reason="budget") >= 160
+    assert lab.envoy.metric("spillway_failover_unmoved", reason="budget") >= before + 160
 
 
 def test_200_at_once_while_a_provider_dies_and_comes_back(start):
     """No client sees it; nothing leaks; what is charged is what all attempts used."""
     limits = [{"name": "budget", "per": ["caller"], "tokens": "10M/day", "reserve": "max"}]
-    lab = start(POLICY, {"limits": limits, "providers": {"openai": {"breaker": {
+    unhurried = {"timeouts": {"first_token": {"base": "30s"}}}
+    lab = start(POLICY, {"validate": [], "limits": limits, "failover": unhurried, "providers": {"openai": {"breaker": {
         "force": None, "consecutive": 5, "open": "1s"}}}})
-    stop = threading.Event()
-
-    def die():
-        while not stop.is_set():
-            lab.openai.faults(status=503)
-            stop.wait(0.7)
-            lab.openai.faults()
-            stop.wait(0.7)
-
-    killer = threading.Thread(target=die)
-    killer.start()
-    try:
+    with dying(lab.openai, [{"status": 503}], 0.7):
         answers = at_once(200, lambda n: [lab.client().chat(stream=n % 2 == 0, max_tokens=50) for _ in range(5)])
-    finally:
-        stop.set()
-        killer.join()
     flat = [answer for group in answers for answer in group]
     assert {answer.status for answer in flat} == {200}
     assert not any(answer.broken for answer in flat)
     records = [line["spillway"] for line in lab.envoy.records(1000, patience=20)]
     moved_on = [record for record in records if record.get("attempts")]
     assert moved_on, "the provider never failed anybody"
-    total = sum(charged(record) for record in records)
+    total = charged(records)
     last = lab.client().chat(max_tokens=1)
     left = int(last.headers["x-ratelimit-remaining-tokens"])
     reserved = lab.envoy.records(1)[0]["spillway"]["reserved"]
     assert abs(10_000_000 - left - reserved - total) < 10_000_000 * 60 / 86_400
-    time.sleep(1.2)
-    assert all(value == 0 for value in lab.envoy.stats(r"cluster\.(openai|backup)\.upstream_rq_active").values())
+    assert lab.idle() and not lab.seen_of_others("openai") and not lab.seen_of_others("backup")

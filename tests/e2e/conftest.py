@@ -1,5 +1,6 @@
 """Labs for the tests, and what holds after each of them: nothing trapped, no worker lost."""
 
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -47,17 +48,27 @@ def start(tmp_path):
 
 @pytest.fixture(scope="module")
 def start_once(tmp_path_factory):
-    """Starts a lab that all tests of a module share."""
-    opened = []
+    """Starts a lab that all tests of a module share; who asks for the same gets the same."""
+    opened, labs = [], {}
 
     def begin(*patches, **more):
-        context = sound(Lab(tmp_path_factory.mktemp("lab"), *patches, **more))
-        opened.append(context)
-        return context.__enter__()
+        key = json.dumps([patches, more], sort_keys=True, default=repr)
+        if key not in labs:
+            opened.append(sound(Lab(tmp_path_factory.mktemp("lab"), *patches, **more)))
+            labs[key] = opened[-1].__enter__()
+        return labs[key]
 
     yield begin
     for context in reversed(opened):
         context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def lab(shared):
+    """The module's lab (its fixture `shared`), with nothing left of the test before."""
+    shared.reset()
+    shared.envoy.skip_records()
+    return shared
 
 
 def at_once(count, action):

@@ -3,15 +3,14 @@
 import openai
 import pytest
 
-from lab import BACKUP
+from lab import BACKUP, steady
 from lab.config import SECRETS, caller_key
 
 from conftest import FAILOVER_PRIORITY
 
-STEADY = {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}}
 POLICY = {
     "limits": [],
-    "providers": {"openai": STEADY, "backup": STEADY, "anthropic": STEADY},
+    **steady("openai", "backup", "anthropic"),
     "models": {"pair": {"chain": ["openai/gpt-4o", "backup/gpt-4o"]}, "alone": {"chain": ["openai/gpt-4o"]},
                "three": {"chain": ["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "backup/gpt-4o"]}},
     "failover": {"timeouts": {"whole": {"base": "800ms", "per_1k_prompt": "0s", "per_1k_output": "0s"}}},
@@ -23,16 +22,9 @@ def shared(start_once):
     return start_once(BACKUP, POLICY, file=FAILOVER_PRIORITY)
 
 
-@pytest.fixture
-def lab(shared):
-    shared.reset()
-    shared.envoy.skip_records()
-    return shared
-
-
-def attempts(lab):
-    (line,) = lab.envoy.records(1)
-    return [(one["provider"], one.get("gave_up")) for one in line["spillway"]["attempts"]]
+def given_up(lab):
+    """Each attempt's provider, and why it was given up."""
+    return [(provider, why) for provider, _, why in lab.attempts()]
 
 
 FAULTS = {"status": {"status": 503}, "reset": {"reset_after": 0}, "timeout": {"delay_headers_ms": 3000},
@@ -45,7 +37,7 @@ def test_the_next_priority_answers(lab, why, streamed):
     lab.openai.faults(**FAULTS[why])
     got = lab.client().chat(model="pair", stream=streamed)
     assert (got.status, got.headers["x-spillway-provider"], got.broken) == (200, "backup", False)
-    assert attempts(lab) == [("openai", why), ("backup", None)]
+    assert given_up(lab) == [("openai", why), ("backup", None)]
     assert lab.backup.last_headers()["authorization"] == [f"Bearer {SECRETS['BACKUP_API_KEY']}"]
 
 
@@ -54,14 +46,14 @@ def test_a_broken_connection_and_a_429_move_on_too(start):
         lab = start(BACKUP, POLICY, file=FAILOVER_PRIORITY)
         lab.openai.faults(**FAULTS[why])
         assert lab.client().chat(model="pair").status == 200
-        assert attempts(lab) == [("openai", why), ("backup", None)]
+        assert given_up(lab) == [("openai", why), ("backup", None)]
 
 
 def test_a_provider_that_is_not_there_is_passed_by(start):
     lab = start(BACKUP, POLICY, file=FAILOVER_PRIORITY)
     lab.openai.stop()
     assert lab.client().chat(model="pair").status == 200
-    assert attempts(lab) == [("openai", "connect"), ("backup", None)]
+    assert given_up(lab) == [("openai", "connect"), ("backup", None)]
 
 
 def test_three_in_order_with_another_dialect_in_the_middle(lab):
@@ -70,11 +62,11 @@ def test_three_in_order_with_another_dialect_in_the_middle(lab):
     asked = [{"role": "user", "content": "How deep is the water?"}]
     lab.openai.faults(status=503)
     assert "Water" in client.chat.completions.create(model="three", messages=asked).choices[0].message.content
-    assert attempts(lab) == [("openai", "status"), ("anthropic", None)]
+    assert given_up(lab) == [("openai", "status"), ("anthropic", None)]
     lab.anthropic.faults(status=529)
     chunks = list(client.chat.completions.create(model="three", messages=asked, stream=True))
     assert chunks[-1].choices[0].finish_reason == "stop"
-    assert attempts(lab) == [("openai", "status"), ("anthropic", "status"), ("backup", None)]
+    assert given_up(lab) == [("openai", "status"), ("anthropic", "status"), ("backup", None)]
 
 
 def test_the_only_provider_is_asked_again(lab):

@@ -27,7 +27,7 @@ SHADOW = {"mode": "shadow", "anonymous": "reject"}
 NOT_DRIVEN = {
     "spillway_ledger_contended": "suites/tests/concurrency.rs: a store whose every write conflicts",
     "spillway_breaker_dropped": "suites/tests/breaker.rs: the same",
-    "spillway_config_rejected": "nothing counts it yet",
+    "spillway_config_rejected": "e2e/upgrade_test.py: a policy that is refused, sent to a running Envoy",
 }
 #: Values that the table names.
 VALUES = {("gen_ai_client_token_usage", "type"): {"input", "output"},

@@ -1,7 +1,9 @@
 """The configurations we ship: they load as they are, refuse bad policies with words, and give nothing away."""
 
 import json
+import os
 import re
+import subprocess
 
 import pytest
 
@@ -22,6 +24,12 @@ def test_every_file_validates_as_it_is(file, tmp_path):
     assert valid, said
 
 
+def test_the_service_s_example_of_an_environment_has_all_that_the_policy_needs():
+    names = set(re.findall(r"^([A-Z_]+)=", (ROOT / "envoy/systemd/env.example").read_text(), re.M))
+    needed = re.search(r"host_env_keys: \[(.*)\]", (ROOT / "envoy" / FULL).read_text())[1]
+    assert names == set(needed.split(", "))
+
+
 @pytest.fixture(scope="module", params=[FULL, HEADERS_FIRST])
 def lab(request, start_once):
     return start_once(file=request.param)
@@ -31,6 +39,15 @@ def lab(request, start_once):
 def alice(lab):
     lab.reset()
     return lab.client("alice").with_headers(x_model="gpt-4o")
+
+
+def test_the_health_check_of_the_examples_sees_an_envoy_that_is_ready(lab):
+    def ready(*arguments, port=lab.envoy.admin_port):
+        command = ["bash", ROOT / "envoy/systemd/ready", *arguments]
+        return subprocess.run(command, env={**os.environ, "ADMIN": f"127.0.0.1:{port}"}, timeout=20, check=False).returncode
+
+    assert (ready(), ready("--wait"), ready("--wrong")) == (0, 0, 2)
+    assert ready(port=9) == 1
 
 
 def test_the_provider_sees_its_own_credential_and_nothing_about_the_caller(lab, alice):

@@ -6,8 +6,9 @@ and the kernel ends it too if the laboratory itself is killed.
 
 from .client import Answer, Client
 from .config import caller_key, render
-from .laboratory import BACKUP, TENANTS, Lab
+from .laboratory import BACKUP, FURTHER, TENANTS, Lab, calm, charged, dying, provider, steady
 from .mock import Mock
 from .proxy import Envoy
 
-__all__ = ["BACKUP", "TENANTS", "Answer", "Client", "Envoy", "Lab", "Mock", "caller_key", "render"]
+__all__ = ["BACKUP", "FURTHER", "TENANTS", "Answer", "Client", "Envoy", "Lab", "Mock",
+           "calm", "caller_key", "charged", "dying", "provider", "render", "steady"]

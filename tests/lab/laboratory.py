@@ -1,8 +1,11 @@
 """Envoy and the providers behind it, as one thing to start and end."""
 
-from contextlib import ExitStack
+import json
+import threading
+import time
+from contextlib import ExitStack, contextmanager
 
-from .config import merged, render
+from .config import CALLERS, SECRETS, caller_key, merged, render
 from .mock import Mock
 from .proxy import Envoy
 
@@ -16,11 +19,68 @@ BACKUP = {
     "models": {"gpt-4o": {"chain": ["openai/gpt-4o", "backup/gpt-4o"]}},
 }
 
+#: Gemini and Azure OpenAI, each with a model of gpt-4o's rank.
+FURTHER = {"providers": {
+    "gemini": {"cluster": "gemini", "dialect": "gemini", "authority": "generativelanguage.googleapis.com",
+               "credential": {"env": "GEMINI_API_KEY"}, "models": {"gemini-2.5-flash": {"context": 1000000}}},
+    "azure": {"cluster": "azure", "dialect": "azure", "authority": "lab.openai.azure.com", "api_version": "2024-10-21",
+              "credential": {"env": "AZURE_API_KEY"}, "models": {"our-gpt-4o": {"tokenizer": "o200k", "context": 128000}}},
+}}
+
+
+def provider(name, models=("gpt-4o",), **more):
+    """One more provider that speaks OpenAI's protocol, with the backup's key."""
+    return {name: {"cluster": name, "dialect": "openai", "credential": {"env": "BACKUP_API_KEY"},
+                   "models": {model: {} for model in models}, **more}}
+
+
+def steady(*providers):
+    """Breakers that no test's faults open, so that every test of a lab begins alike; a 429 is still heeded."""
+    return {"providers": {name: {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}} for name in providers}}
+
+
+def calm(*providers):
+    """Breakers that are closed whatever happens, after a 429 too."""
+    return {"providers": {name: {"breaker": {"force": "closed"}} for name in providers}}
+
+
 #: Callers by a header that something before Envoy would have verified: as many as a test likes.
 TENANTS = {"callers": [{"header": "x-tenant", "trusted": True}], "anonymous": "shared"}
 
 
 PROVIDERS = ("openai", "anthropic", "backup")
+
+
+def charged(records):
+    """The tokens of all attempts of these records (Spillway's part of them)."""
+    def of(record):
+        answer = {"tokens": record["actual"]["input"] + record["actual"]["output"]}
+        return sum(attempt["tokens"] for attempt in record.get("attempts", [answer]))
+
+    return sum(map(of, records))
+
+
+@contextmanager
+def dying(mock, faults, period):
+    """Meanwhile a provider dies of each fault in turn, and comes back between them."""
+    stop = threading.Event()
+
+    def die():
+        while not stop.is_set():
+            for fault in faults:
+                mock.faults(**fault)
+                stop.wait(period)
+                mock.faults()
+                stop.wait(period)
+
+    killer = threading.Thread(target=die)
+    killer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        killer.join()
+        mock.faults()
 
 
 class Lab:
@@ -72,4 +132,29 @@ class Lab:
 
     def reset(self):
         for mock in self.mocks.values():
-            mock.reset()
+            if mock.process.running():
+                mock.reset()
+
+    def seen_of_others(self, name):
+        """The secrets that a provider has seen in a header, all but its own: there must be none."""
+        seen = json.dumps(self.mocks[name].seen())
+        own = SECRETS[f"{name.upper()}_API_KEY"]
+        return [secret for secret in (*SECRETS.values(), *map(caller_key, CALLERS)) if secret != own and secret in seen]
+
+    def idle(self, patience=5):
+        """Whether nothing is under way any more: at the providers, on the way to them, or in the ledger."""
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            active = self.envoy.stats(r"(cluster\..*upstream_rq_active|downstream_rq_active|pending_settlements)")
+            busy = [mock for mock in self.mocks.values() if mock.process.running() and mock.stats()["in_flight"]]
+            # The question itself is a request.
+            if not busy and not any(value for name, value in active.items() if ".admin." not in name):
+                return True
+            time.sleep(0.05)
+        return False
+
+    def attempts(self):
+        """Provider, status and reason of each attempt of the next record."""
+        (line,) = self.envoy.records(1)
+        tried = line["spillway"].get("attempts", [])
+        return [(one["provider"], one.get("status"), one.get("gave_up")) for one in tried]

@@ -59,5 +59,9 @@ class Mock:
             headers.setdefault(name, []).append(value)
         return headers
 
+    def seen(self):
+        """Every value that each header came with since the reset (256 of each at most)."""
+        return self.stats()["seen"]
+
     def last_body(self):
         return json.loads(self.stats()["last"]["body"])

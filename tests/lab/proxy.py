@@ -47,7 +47,7 @@ class Envoy:
         file, admin = self.directory / "envoy.yaml", self.directory / "admin"
         file.write_text(yaml.safe_dump(config))
         command = [_resolved(), "-c", file, "--concurrency", str(concurrency), "--disable-hot-restart",
-                   "--admin-address-path", admin, "--file-flush-interval-msec", "50", "--component-log-level",
+                   "--admin-address-path", admin, "--file-flush-interval-msec", "10", "--component-log-level",
                    "wasm:debug"]
         with open(self.log, "wb") as log:
             self.process = Process([str(part) for part in command], log, env={**os.environ, **environment()})
@@ -128,7 +128,7 @@ class Envoy:
         until = time.monotonic() + patience
         while self.stats("http.llm.downstream_rq_active")["http.llm.downstream_rq_active"] and time.monotonic() < until:
             time.sleep(0.02)
-        time.sleep(0.15)  # the file is written every 50 ms
+        time.sleep(0.05)  # the file is written every 10 ms
         self._read = len(self._lines())
 
     def _lines(self):

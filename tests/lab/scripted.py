@@ -70,11 +70,6 @@ def answer(connection, status, body, content_type="application/json", **headers)
     connection.sendall(f"{head}{more}connection: close\r\n\r\n".encode() + body)
 
 
-def begin_stream(connection):
-    """The head of an event stream that ends with its connection."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
-
-
 def reset(connection):
     """Breaks the connection off with RST."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

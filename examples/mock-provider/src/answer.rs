@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::fault::Fault;
 use crate::http::Request;
 use crate::prompt::Prompt;
-use crate::{anthropic, openai, wire};
+use crate::{anthropic, azure, gemini, openai, wire};
 
 /// The API a path belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +16,17 @@ pub(crate) enum Api {
     Responses,
     Messages,
     Models,
+    Gemini,
 }
 
 impl Api {
-    /// By the end of the path, so that a prefix before `/v1` doesn't matter.
+    /// By the end of the path, so that a prefix before `/v1` (or `/openai/deployments`, `/v1beta`) doesn't matter.
     pub(crate) fn of(route: &str) -> Option<Self> {
-        let (_, rest) = route.split_once("/v1/")?;
-        match rest {
+        if gemini::target(route).is_some() {
+            return Some(Self::Gemini);
+        }
+        let tail = azure::tail(route).or_else(|| route.split_once("/v1/").map(|(_, tail)| tail))?;
+        match tail {
             "chat/completions" => Some(Self::Chat),
             "completions" => Some(Self::Completions),
             "embeddings" => Some(Self::Embeddings),
@@ -55,12 +59,13 @@ pub(crate) struct Answer {
 
 /// The answer to a request of an API.
 pub(crate) fn compose(api: Api, request: &Request, fault: &Fault) -> Answer {
-    let mut answer = match fault
+    let status = fault
         .number("status")
-        .and_then(|status| u16::try_from(status).ok())
-    {
-        Some(status) if status >= 300 => whole(status, &error(api, status)),
-        Some(_) | None => success(api, request, fault),
+        .and_then(|status| u16::try_from(status).ok());
+    let mut answer = match (refusal(request), status) {
+        (Some((status, said)), _) => whole(status, &said),
+        (None, Some(status)) if status >= 300 => whole(status, &error(api, status)),
+        (None, Some(_) | None) => success(api, request, fault),
     };
     answer.headers.extend(fault_headers(api, fault));
     if let (Some("gzip"), Body::Whole(body)) = (fault.text("encoding"), &mut answer.body) {
@@ -72,6 +77,16 @@ pub(crate) fn compose(api: Api, request: &Request, fault: &Fault) -> Answer {
     answer
 }
 
+/// What an API that is strict won't take. OpenAI's and Anthropic's own are patient here.
+fn refusal(request: &Request) -> Option<(u16, Value)> {
+    let route = request.route();
+    match (gemini::target(route), azure::tail(route)) {
+        (Some((_, stream)), _) => gemini::refusal(request, stream),
+        (None, Some(_)) => azure::refusal(request),
+        (None, None) => None,
+    }
+}
+
 fn success(api: Api, request: &Request, fault: &Fault) -> Answer {
     if api == Api::Models {
         return whole(200, &openai::models());
@@ -79,13 +94,29 @@ fn success(api: Api, request: &Request, fault: &Fault) -> Answer {
     let Ok(asked) = serde_json::from_slice::<Value>(&request.body) else {
         return whole(400, &error(api, 400));
     };
+    let asked = match gemini::target(request.route()) {
+        Some((model, stream)) => gemini::asked(&asked, model, stream),
+        None => asked,
+    };
     let prompt = Prompt::new(&asked, fault);
+    let is_azure = azure::tail(request.route()).is_some();
     if let Some(name) = fault.text("body") {
         return canned(name, prompt.stream);
     }
     match prompt.stream && api != Api::Embeddings {
-        true => events(stream(api, &prompt), fault.number("error-after"), api),
-        false => whole(200, &json(api, &prompt, &asked)),
+        true => {
+            let said = stream(api, &prompt);
+            let said = if is_azure {
+                azure::judged_events(said)
+            } else {
+                said
+            };
+            events(said, fault.number("error-after"), api)
+        }
+        false => {
+            let said = json(api, &prompt, &asked);
+            whole(200, &if is_azure { azure::judged(said) } else { said })
+        }
     }
 }
 
@@ -97,6 +128,7 @@ fn json(api: Api, prompt: &Prompt, asked: &Value) -> Value {
         Api::Responses => openai::response(prompt, "completed"),
         Api::Messages => anthropic::message(prompt),
         Api::Models => openai::models(),
+        Api::Gemini => gemini::content(prompt),
     }
 }
 
@@ -106,15 +138,19 @@ fn stream(api: Api, prompt: &Prompt) -> Vec<String> {
         Api::Completions => openai::completion_events(prompt),
         Api::Responses => openai::response_events(prompt),
         Api::Messages => anthropic::message_events(prompt),
+        Api::Gemini => gemini::content_events(prompt),
         Api::Embeddings | Api::Models => Vec::new(),
     }
 }
 
 /// The error body of the API's dialect.
 pub(crate) fn error(api: Api, status: u16) -> Value {
-    match api.is_anthropic() {
-        true => anthropic::error(status),
-        false => openai::error(status),
+    match api {
+        Api::Messages => anthropic::error(status),
+        Api::Gemini => gemini::error(status),
+        Api::Chat | Api::Completions | Api::Embeddings | Api::Responses | Api::Models => {
+            openai::error(status)
+        }
     }
 }
 
@@ -133,6 +169,7 @@ fn events(mut events: Vec<String>, error_after: Option<u64>, api: Api) -> Answer
         events.push(match api {
             Api::Messages => anthropic::error_event(),
             Api::Responses => openai::response_error_event(),
+            Api::Gemini => gemini::error_event(),
             Api::Chat | Api::Completions | Api::Embeddings | Api::Models => openai::error_event(),
         });
     }

@@ -5,7 +5,7 @@
 //! | `POST /mock/faults` | a JSON object of `fault` names: the instance's faults from now on; `{}` ends them |
 //! | `POST /mock/release/GROUP` | answers held by `x-mock-hold: GROUP` go out, later ones aren't held |
 //! | `POST /mock/reset` | no faults, no gates, all counts at zero |
-//! | `GET /mock/stats` | arrived and answered by path, statuses, held by group, tokens stated, the last request |
+//! | `GET /mock/stats` | arrived and answered by path, statuses, held by group, tokens stated, all values of each header, the last request |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 use crate::fault::Fault;
 use crate::http::Request;
+
+/// Values of one header that are kept; what matters is whether there is one that shouldn't be.
+const MOST_SEEN: usize = 256;
 
 /// What all connections share.
 #[derive(Default)]
@@ -35,6 +38,8 @@ struct State {
     in_flight: u64,
     most_in_flight: u64,
     aborted: u64,
+    /// Every value that each header came with, [`MOST_SEEN`] at most.
+    seen: BTreeMap<String, BTreeSet<String>>,
     last: Option<Request>,
 }
 
@@ -50,6 +55,7 @@ impl Control {
         let mut state = self.state();
         let route = request.route().to_owned();
         *state.arrived.entry(route).or_default() += 1;
+        state.see(&request);
         state.last = Some(request);
         state.in_flight += 1;
         state.most_in_flight = state.most_in_flight.max(state.in_flight);
@@ -126,7 +132,8 @@ impl Control {
 
     fn reset(&self) -> (u16, Value) {
         let mut state = self.state();
-        let (in_flight, held) = (state.in_flight, core::mem::take(&mut state.held));
+        let (in_flight, mut held) = (state.in_flight, core::mem::take(&mut state.held));
+        held.retain(|_, count| *count > 0);
         // Those still held must find their gate open.
         let released = held.keys().cloned().collect();
         *state = State {
@@ -143,6 +150,15 @@ impl Control {
 }
 
 impl State {
+    fn see(&mut self, request: &Request) {
+        for (name, value) in &request.headers {
+            let seen = self.seen.entry(name.clone()).or_default();
+            if seen.len() < MOST_SEEN {
+                seen.insert(value.clone());
+            }
+        }
+    }
+
     fn stats(&self) -> Value {
         let last = self.last.as_ref().map(|request| {
             json!({"method": request.method, "path": request.path, "headers": request.headers,
@@ -150,7 +166,7 @@ impl State {
         });
         json!({
             "arrived": self.arrived, "answered": self.answered, "statuses": self.statuses, "held": self.held,
-            "in_flight": self.in_flight, "most_in_flight": self.most_in_flight, "aborted": self.aborted, "last": last,
+            "in_flight": self.in_flight, "most_in_flight": self.most_in_flight, "aborted": self.aborted, "seen": self.seen, "last": last,
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::http::Request;
 use crate::wire::unpercent;
 
 /// The names understood.
-pub(crate) const NAMES: [&str; 21] = [
+pub(crate) const NAMES: [&str; 22] = [
     "status",
     "retry-after",
     "retry-after-ms",
@@ -18,6 +18,7 @@ pub(crate) const NAMES: [&str; 21] = [
     "gap-ms",
     "events",
     "hold",
+    "hold-after",
     "reset-after",
     "error-after",
     "body",

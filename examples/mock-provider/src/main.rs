@@ -1,4 +1,5 @@
-//! A stand-in for OpenAI and Anthropic, on loopback: answers both APIs, streams too, and fails exactly when told to.
+//! A stand-in for OpenAI, Anthropic, Gemini and Azure OpenAI, on loopback: answers their APIs, streams too, and fails exactly
+//! when told to.
 //!
 //! Faults come with a request (headers `x-mock-*`, see [`fault`]) or are set for the whole instance
 //! (`POST /mock/faults`, see [`control`]). Its one invariant: the same requests in the same order get the same
@@ -6,8 +7,10 @@
 
 mod answer;
 mod anthropic;
+mod azure;
 mod control;
 mod fault;
+mod gemini;
 mod http;
 mod openai;
 mod prompt;

@@ -1,4 +1,4 @@
-//! What a generation request asks for, as far as both dialects ask alike.
+//! What a generation request asks for, as far as the dialects ask alike.
 
 use serde_json::Value;
 

@@ -57,7 +57,7 @@ fn exchange(connection: &mut Connection, request: Request, control: &Control) ->
     let fault = control.arrive(request.clone());
     let answer = compose(api, &request, &fault);
     let sent = hold_and(connection, control, &fault, |connection| {
-        send(connection, &answer, &fault)
+        send(connection, &answer, &fault, control)
     });
     control.leave(&route, answer.status, sent.is_ok());
     sent
@@ -69,11 +69,17 @@ fn hold_and(
     fault: &Fault,
     then: impl FnOnce(&mut Connection) -> io::Result<Sent>,
 ) -> io::Result<Sent> {
-    if let Some(group) = fault.text("hold") {
-        control.hold(group);
+    if fault.text("hold-after").is_none() {
+        hold(control, fault);
     }
     pause(fault.number("delay-headers-ms"));
     then(connection)
+}
+
+fn hold(control: &Control, fault: &Fault) {
+    if let Some(group) = fault.text("hold") {
+        control.hold(group);
+    }
 }
 
 fn pause(milliseconds: Option<u64>) {
@@ -82,7 +88,7 @@ fn pause(milliseconds: Option<u64>) {
     }
 }
 
-fn send(connection: &mut Connection, answer: &Answer, fault: &Fault) -> io::Result<Sent> {
+fn send(connection: &mut Connection, answer: &Answer, fault: &Fault, control: &Control) -> io::Result<Sent> {
     match &answer.body {
         Body::Whole(body) => {
             pause(fault.number("delay-first-ms"));
@@ -93,7 +99,10 @@ fn send(connection: &mut Connection, answer: &Answer, fault: &Fault) -> io::Resu
                 None => whole(connection, answer.status, &answer.headers, body),
             }
         }
-        Body::Events(events) => stream(connection, answer, events, fault),
+        Body::Events(events) => {
+            connection.write(&head(answer.status, &in_chunks(&answer.headers)))?;
+            stream(connection, events, fault, control)
+        }
     }
 }
 
@@ -121,20 +130,21 @@ fn with_length(headers: &[(String, String)], length: usize) -> Vec<(String, Stri
     headers
 }
 
-/// One chunk an event: after the head `delay-first-ms`, between events `gap-ms`.
+/// One chunk an event: after the head `delay-first-ms`, between events `gap-ms`, after `hold-after` events the gate.
 fn stream(
     connection: &mut Connection,
-    answer: &Answer,
     events: &[String],
     fault: &Fault,
+    control: &Control,
 ) -> io::Result<Sent> {
-    let cut_at = fault
-        .number("reset-after")
-        .and_then(|count| usize::try_from(count).ok());
-    connection.write(&head(answer.status, &in_chunks(&answer.headers)))?;
+    let at = |name: &str| fault.number(name).and_then(|count| usize::try_from(count).ok());
+    let (cut_at, hold_at) = (at("reset-after"), at("hold-after"));
     for (number, event) in events.iter().enumerate() {
         if cut_at == Some(number) {
             return Ok(Sent::Cut);
+        }
+        if hold_at == Some(number) {
+            hold(control, fault);
         }
         pause(if number == 0 {
             fault.number("delay-first-ms")

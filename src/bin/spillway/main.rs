@@ -76,14 +76,26 @@ spillway: policies of the Spillway filter, what they need of Envoy and Istio, an
       Holds no secret and needs none.
 
       --module PATH     where the proxy finds the module (dist/spillway.wasm for Envoy,
-                        /var/lib/spillway/spillway.wasm for Istio; there also oci://…)
+                        /var/lib/spillway/plugin.wasm for Istio; there also oci://…)
       --endpoint NAME=URL
                         where provider NAME is, if its authority doesn't say: http://HOST:PORT, or
                         https://HOST[:PORT] for TLS. Given once for each provider.
       --listen ADDRESS:PORT
                         Envoy: what clients connect to (127.0.0.1:10000)
-      --priority        Envoy before 1.37: failing over by priorities instead of composite clusters
-      --namespace NAME  Istio: the gateway's namespace (istio-ingress)
+      --priority        failing over by priorities instead of composite clusters: Envoy before 1.37, and
+                        Istio's proxies that are built without them
+
+      Istio:
+      --plain           a plugin and Istio's own API alone: no EnvoyFilter
+      --traffic-extension
+                        a TrafficExtension (Istio 1.30) instead of a WasmPlugin
+      --at PLACE        gateway (the default), sidecar (of the application that calls) or waypoint
+      --selector LABEL  which proxies: KEY=VALUE (gateway: istio=ingressgateway, sidecar:
+                        spillway=enabled); of a waypoint its name (waypoint)
+      --host NAME       what clients call (gateway: *, else llm.internal)
+      --gateway NAME    the Gateway by which they come in (llm)
+      --namespace NAME  where the proxies are (gateway: istio-ingress, else default)
+
       --env-file, --assume-env
                         as for check; a variable that is missing counts as set anyway
 

@@ -1,7 +1,8 @@
 //! The orders in which a policy lets the host's router try candidates: each is one cluster of its own.
 //!
 //! Its invariant: whatever the gateway role may ask of the router (a chain's candidates in the chain's order, some of
-//! them passed over, no more than there are attempts) is one of these, under the name that it asks for.
+//! them passed over, in a drill the first of them put second, no more than there are attempts) is one of these, under the
+//! name that it asks for.
 
 use spillway::policy::{Failover, ModelRoute, Policy, Provider, Via};
 
@@ -69,7 +70,12 @@ pub(crate) fn native(policy: &Policy) -> impl Iterator<Item = &ModelRoute> {
 fn of_chain(route: &ModelRoute) -> impl Iterator<Item = Order> {
     let most = usize::try_from(route.failover.attempts).unwrap_or(usize::MAX);
     let chain: Vec<usize> = route.chain.iter().map(|hop| hop.provider).collect();
-    let orders = subsets(&chain).into_iter();
+    let drilled = if route.failover.drill > 0.0 {
+        drilled(&chain)
+    } else {
+        Vec::new()
+    };
+    let orders = subsets(&chain).into_iter().chain(drilled);
     let fits = move |order: &Vec<usize>| (1..=most).contains(&order.len());
     orders
         .filter(fits)
@@ -96,6 +102,19 @@ fn subsets(list: &[usize]) -> Vec<Vec<usize>> {
     let without = subsets(rest);
     let with = without.iter().map(|tail| [&[*first], tail.as_slice()].concat());
     with.chain(without.iter().cloned()).collect()
+}
+
+/// What a drill asks for: another candidate first, then the chain as it is, since a drill is over with the first failure.
+fn drilled(chain: &[usize]) -> Vec<Vec<usize>> {
+    let Some((primary, rest)) = chain.split_first() else {
+        return Vec::new();
+    };
+    let orders = subsets(rest).into_iter();
+    let after = |order: Vec<usize>| {
+        let (first, others) = order.split_first()?;
+        Some([&[*first, *primary], others].concat())
+    };
+    orders.filter_map(after).collect()
 }
 
 #[cfg(test)]
@@ -136,6 +155,28 @@ mod tests {
                 "spillway+c: cc cc cc, repeated",
             ]
         );
+    }
+
+    #[test]
+    fn a_drill_begins_with_another_and_puts_the_first_second() {
+        let drilled = |attempts: u32| {
+            let chain = r#""chain": ["b/x", "a/x", "c/x"]"#;
+            let names = names(&format!(
+                r#"{{"m": {{{chain}, "failover": {{"drill": "5 %", "attempts": {attempts}}}}}}}"#
+            ));
+            let plain = ["b+a+c", "b+a", "b+c", "a+c", "b", "a", "c"];
+            let orders = names
+                .iter()
+                .filter_map(|name| name.split(':').next()?.strip_prefix("spillway+"));
+            let added: Vec<String> = orders
+                .filter(|name| !plain.contains(name))
+                .map(str::to_owned)
+                .collect();
+            added
+        };
+        assert_eq!(drilled(3), ["a+b+c", "a+b", "c+b"]);
+        assert_eq!(drilled(2), ["a+b", "c+b"]);
+        assert!(drilled(1).is_empty());
     }
 
     #[test]

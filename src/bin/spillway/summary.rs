@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use serde_json::Value;
 use spillway::policy::{
-    Anonymous, CallerRule, Charge, Failover, Forced, Guard, Hop, Limit, Mode, ModelRoute, OnInvalid, Per,
-    Policy, Provider, ProviderDialect, Reserve, Unit, Validation, Via, WhenAllOpen,
+    Anonymous, CallerRule, Charge, Failover, Forced, Guard, Hop, Limit, Mode, ModelRoute, Per, Policy, Provider,
+    ProviderDialect, ProviderModel, Reserve, Rung, Unit, Validation, Via, WhenAllOpen,
 };
 
 use crate::variables::Variables;
@@ -100,9 +100,15 @@ fn attributes(policy: &Policy) -> impl Iterator<Item = String> {
 fn providers<'p>(document: &'p Value, policy: &'p Policy) -> impl Iterator<Item = String> + 'p {
     policy.providers.iter().flat_map(move |provider| {
         let mut lines = vec![provider_line(document, provider)];
+        lines.extend(provider.models.iter().filter_map(refusals));
         lines.extend(provider.limits.iter().map(|l| format!("  grants {}", rate(l))));
         lines
     })
+}
+
+fn refusals(model: &ProviderModel) -> Option<String> {
+    let refused = !model.refuses.is_empty();
+    refused.then(|| format!("  {} refuses {}", model.name, model.refuses.join(", ")))
 }
 
 fn provider_line(document: &Value, provider: &Provider) -> String {
@@ -153,15 +159,22 @@ fn failover(policy: &Policy) -> Vec<String> {
         .filter(|route| route.failover != *common)
         .map(|route| format!("{}: {}", route.name, ways(&route.failover)));
     let mut lines: Vec<String> = own.collect();
-    if common.via != Via::None || !lines.is_empty() {
+    if common.via != Via::None || common.drill > 0.0 || !lines.is_empty() {
         lines.insert(0, ways(common));
     }
     lines
 }
 
 fn ways(failover: &Failover) -> String {
+    let drill = match failover.drill > 0.0 {
+        true => format!(
+            "; drill: {} % go as if the first were down",
+            failover.drill * 100.0
+        ),
+        false => String::new(),
+    };
     let via = match failover.via {
-        Via::None => return "none".to_owned(),
+        Via::None => return format!("none{drill}"),
         Via::Native => "the router (provider role on composite clusters)",
         Via::Callout => "callouts",
     };
@@ -170,7 +183,7 @@ fn ways(failover: &Failover) -> String {
         Charge::Final => "the last attempt alone",
     };
     format!(
-        "{} by {via} on {}; charged: {charge}",
+        "{} by {via} on {}; charged: {charge}{drill}",
         counted(failover.attempts as usize, "attempt"),
         causes(failover)
     )
@@ -287,15 +300,24 @@ fn validation(rule: &Validation) -> String {
     } else {
         when.join(" and ")
     };
-    let otherwise = match rule.on_invalid {
-        OnInvalid::Reject => "502",
-        OnInvalid::Annotate => "annotated",
-    };
+    let otherwise: Vec<String> = rule.on_invalid.rungs().iter().map(rung).collect();
+    let otherwise = otherwise.join(", else ");
     format!(
         "{}: {when}; an answer that fails: {otherwise}{}",
         rule.name,
         shadow(rule.mode)
     )
+}
+
+fn rung(rung: &Rung) -> String {
+    match rung {
+        Rung::Repair => "repaired".to_owned(),
+        Rung::Retry(times) => format!("asked again ({times}x)"),
+        Rung::Fallback => "the next candidate".to_owned(),
+        Rung::Default(_) => "a default".to_owned(),
+        Rung::Reject => "502".to_owned(),
+        Rung::Annotate => "annotated".to_owned(),
+    }
 }
 
 fn guard(guard: &Guard) -> String {
@@ -335,7 +357,7 @@ fn notes(document: &Value, policy: &Policy, variables: &Variables) -> Vec<String
         .models
         .iter()
         .chain(&policy.any_model)
-        .filter(|route| mixes_dialects(route, policy));
+        .filter(|route| route.failover.via == Via::None && mixes_dialects(route, policy));
     notes.extend(mixed.map(|route| {
         format!(
             "{}: its chain mixes dialects; a request only goes to providers of its own",
@@ -413,6 +435,25 @@ mod tests {
         for part in [
             "failover   2 attempts by callouts on connect, 503; charged: every attempt",
             "*: none",
+        ] {
+            assert!(summary.contains(part), "{part}\n{summary}");
+        }
+    }
+
+    #[test]
+    fn drills_are_shown_whoever_sends_again() {
+        let text = r#"{"version": 1, "host": {"body_pause": true}, "failover": {"drill": "5 %"},
+            "providers": {"p": {"cluster": "p", "dialect": "openai", "models": {"m": {"refuses": ["seed", "stop"]}}}},
+            "models": {"m": {"chain": ["p/m"]}, "*": {"chain": ["p/m"], "failover": {"via": "callout"}}}}"#;
+        let variables = Variables::default();
+        let Ok(Read { document, policy }) = read("a.json", text, &variables) else {
+            panic!("refused")
+        };
+        let summary = summary(&document, &policy, &variables);
+        for part in [
+            "failover   none; drill: 5 % go as if the first were down",
+            "charged: every attempt; drill: 5 % go",
+            "m refuses seed, stop",
         ] {
             assert!(summary.contains(part), "{part}\n{summary}");
         }

@@ -22,7 +22,9 @@ struct Outcome {
 fn options(strip_usage: bool, hold_end: bool) -> StreamOptions {
     StreamOptions {
         strip_usage,
+        strip_notes: false,
         gather: Some(1000),
+        gather_calls: false,
         hold_end,
         line_bound: BOUND,
     }
@@ -331,6 +333,30 @@ fn an_event_over_its_bound_passes_unread_at_every_split() {
                 );
             }
         }
+    }
+}
+
+/// As Azure documents its content filter, synchronous and asynchronous.
+const AZURE: &str = include_str!("../../../tests/samples/chat_stream_azure.sse");
+
+#[test]
+fn what_azure_tells_beside_the_answer_is_dropped_at_every_split_and_nothing_else() {
+    let events = AZURE.split_inclusive("\n\n");
+    let own: String = events.filter(|event| !event.contains(r#""object":"""#)).collect();
+    let options = StreamOptions {
+        strip_notes: true,
+        ..options(false, false)
+    };
+    let whole = run(Endpoint::ChatCompletions, options, &[AZURE.as_bytes()]);
+    assert_eq!(String::from_utf8_lossy(&whole.passed), own);
+    assert_eq!(
+        (whole.usage, &whole.answer),
+        (usage(9, 2, 0, 0), &text("Good evening"))
+    );
+    for at in 0..=AZURE.len() {
+        let (left, right) = AZURE.as_bytes().split_at(at);
+        let cut = run(Endpoint::ChatCompletions, options, &[left, right]);
+        assert_eq!(cut, whole, "cut at {at}");
     }
 }
 

@@ -18,6 +18,7 @@ mod rendering;
 mod request;
 mod response;
 
+pub(super) use order::begun;
 pub use order::{MOST_ATTEMPTS, ORDER, Order, Place, Tried, tried_key};
 
 pub use rendering::{Gathering, Translating};
@@ -141,6 +142,16 @@ impl Attempt {
             Self::Listening(state) => state.body(turn, body),
             Self::Gathering(state) => state.body(turn, body),
             Self::Translating(state) => state.body(body),
+            Self::Start | Self::Preparing(_) | Self::Sent(_) | Self::Over => (self, Step::pass()),
+        }
+    }
+
+    /// The answer ends with trailers; `body` is what the host still holds of it.
+    #[must_use]
+    pub fn response_trailers<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
+        match self {
+            Self::Translating(state) if !state.holds() => (Self::Over, Step::pass()),
+            Self::Listening(_) | Self::Gathering(_) | Self::Translating(_) => self.response_body(turn, body),
             Self::Start | Self::Preparing(_) | Self::Sent(_) | Self::Over => (self, Step::pass()),
         }
     }

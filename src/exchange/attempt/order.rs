@@ -22,6 +22,13 @@ pub fn tried_key(number: u32) -> String {
     format!("{TRIED}{number}")
 }
 
+/// How many attempts the router has begun; none when the host doesn't tell.
+pub(in super::super) fn begun(property: &dyn Fn(&[&str]) -> Option<Vec<u8>>) -> Option<u32> {
+    let value = property(&["upstream", "request_attempt_count"])?;
+    let number = <[u8; 8]>::try_from(value).map(u64::from_le_bytes).ok()?;
+    Some(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
 /// A place, by its names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
@@ -68,6 +75,9 @@ pub struct Order {
     pub asked: String,
     /// Whether the client wants a stream.
     pub stream: bool,
+    /// Whether a provider that wants to be asked for a stream's usage is to be asked: the client didn't.
+    #[serde(default = "cautious")]
+    pub asks_usage: bool,
     /// The client's headers that belong to its protocol (`anthropic-beta`, say): for providers that speak it too.
     pub headers: Vec<(String, String)>,
     /// The candidates, best first.
@@ -82,12 +92,17 @@ pub struct Order {
     pub patience_ms: u64,
 }
 
+/// An order that doesn't say so has every body looked at.
+fn cautious() -> bool {
+    true
+}
+
 impl Order {
     pub(in super::super) fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+    pub(in super::super) fn of(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 

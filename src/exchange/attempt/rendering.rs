@@ -23,6 +23,8 @@ pub struct Gathering {
 #[derive(Debug)]
 pub struct Translating {
     translator: StreamTranslator,
+    /// Bytes of the client's words that the host holds.
+    held: usize,
 }
 
 impl Gathering {
@@ -117,17 +119,29 @@ impl Translating {
         };
         Self {
             translator: StreamTranslator::new(pair.provider, pair.client, &options),
+            held: 0,
         }
     }
 
-    /// Says a chunk again; at the end also what is left to say.
+    /// Says a chunk again; at the end also what is left to say. Where the end itself is silent the last words wait for it:
+    /// it may come as trailers, beside which hosts let only be changed what they hold.
     pub(super) fn body(mut self: Box<Self>, body: &Body<'_>) -> (Attempt, Step) {
-        let mut said = self.translator.push(&body.whole());
+        let mut said = (body.read)(0, self.held);
+        said.extend(self.translator.push(&body.from(self.held)));
         if body.end {
             said.extend(self.translator.finish());
             return (Attempt::Over, Step::replaced(said));
         }
-        (Attempt::Translating(self), Step::replaced(said))
+        let waits = self.translator.may_be_over() && !said.is_empty();
+        self.held = if waits { said.len() } else { 0 };
+        let flow = if waits { Flow::Hold } else { Flow::Continue };
+        let step = Step::replaced(said);
+        (Attempt::Translating(self), Step { flow, ..step })
+    }
+
+    /// Whether the host holds something of it.
+    pub(super) fn holds(&self) -> bool {
+        self.held > 0
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::breaker::{Breakers, Pass, Permit};
 use crate::dialect::{Edits, Endpoint, rewrite, scan};
-use crate::policy::{Hop, Policy, Provider};
+use crate::policy::{Hop, Policy, Provider, ProviderModel};
 use crate::store::Store;
 use crate::translate;
 
@@ -10,6 +10,7 @@ use super::super::ahead::provider_edits;
 use super::super::foreign::{self, Pair, is_protocol_header};
 use super::super::settle::note_transition;
 use super::super::{Body, Edit, Flow, Gateway, Reply, RequestHead, Step, Turn};
+use super::order::begun;
 use super::{Attempt, Going, Order};
 
 /// The property that names an endpoint's provider.
@@ -31,7 +32,11 @@ pub(super) fn begin<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>) ->
     let Some(mut going) = going else {
         return (Attempt::Over, Step::reply(misplaced()));
     };
-    going.edits = going.edits(turn.gateway, head);
+    let edits = going.edits(turn.gateway, head);
+    if going.sends_as_it_is(&turn.gateway.policy) {
+        return (Attempt::Sent(Box::new(going)), Step::edited(edits));
+    }
+    going.edits = edits;
     (Attempt::Preparing(Box::new(going)), Step::hold())
 }
 
@@ -83,17 +88,20 @@ impl Going {
             let path = foreign::path(self.endpoint, &self.order.path, at, self.order.stream);
             let path = path.unwrap_or_else(|| self.order.path.clone());
             edits.push(Edit::set(":path", path.clone()));
-            edits.extend(self.protocol_edits());
+            edits.extend(self.protocol_edits(gateway));
             edits.extend(provider_edits(provider, &path));
         }
         edits
     }
 
     /// The client's own headers for who speaks its protocol; for others what theirs needs.
-    fn protocol_edits(&self) -> Vec<Edit> {
+    fn protocol_edits(&self, gateway: &Gateway) -> Vec<Edit> {
         match self.pair {
             None => {
-                let own = self.order.headers.iter();
+                let route = gateway.route(&self.order.model);
+                let is_meant =
+                    |name: &str| route.is_some_and(|route| foreign::is_meant_for(name, route, self.hop));
+                let own = self.order.headers.iter().filter(|(name, _)| is_meant(name));
                 own.map(|(name, value)| Edit::set(name.clone(), value.clone()))
                     .collect()
             }
@@ -106,6 +114,22 @@ impl Going {
 
     fn provider<'p>(&self, policy: &'p Policy) -> Option<&'p Provider> {
         policy.providers.get(self.hop.provider)
+    }
+
+    /// Whether the client's body is this provider's already, so that nobody has to read it once more. Later attempts are
+    /// looked at: one before may have left the length of another body.
+    fn sends_as_it_is(&self, policy: &Policy) -> bool {
+        let renamed = self.place.model != self.order.asked;
+        let takes_all = self.model(policy).is_some_and(|model| model.refuses.is_empty());
+        self.number == 1 && self.pair.is_none() && takes_all && !renamed && !self.injects_usage(policy)
+    }
+
+    fn injects_usage(&self, policy: &Policy) -> bool {
+        let speaks = matches!(self.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
+        let wanted = self
+            .provider(policy)
+            .is_some_and(|provider| provider.include_usage);
+        speaks && wanted && self.order.asks_usage
     }
 
     /// Writes the client's body as this provider wants it.
@@ -122,7 +146,8 @@ impl Going {
         let written = match self.pair {
             None => self.written(&turn.gateway.policy, &bytes),
             Some(pair) => {
-                let translated = pair.request(&bytes, &self.place.model, self.order.stream);
+                let model = self.model(&turn.gateway.policy);
+                let translated = model.and_then(|model| pair.request(&bytes, model, self.order.stream));
                 let Some(translated) = translated else {
                     // Judged possible before it went out: the roles' policies differ.
                     let attempt = Attempt::Over;
@@ -143,16 +168,26 @@ impl Going {
         (Attempt::Sent(self), step)
     }
 
+    fn model<'p>(&self, policy: &'p Policy) -> Option<&'p ProviderModel> {
+        self.provider(policy)?.models.get(self.hop.model)
+    }
+
     /// The body in this provider's words; none when it is the client's own.
-    fn written(&self, policy: &Policy, bytes: &[u8]) -> Option<Vec<u8>> {
-        let provider = self.provider(policy)?;
+    fn written(&mut self, policy: &Policy, bytes: &[u8]) -> Option<Vec<u8>> {
         let facts = scan(self.endpoint, bytes).ok()?;
-        let speaks = matches!(self.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
         let edits = Edits {
             model: Some(self.place.model.as_str()),
-            include_usage: provider.include_usage && speaks,
+            include_usage: self.injects_usage(policy),
         };
-        rewrite(bytes, &facts, edits)
+        let body = rewrite(bytes, &facts, edits);
+        let sent = body.as_deref().unwrap_or(bytes);
+        match foreign::without_refused(policy, (self.endpoint, self.hop), sent) {
+            None => body,
+            Some(fitted) => {
+                self.dropped = fitted.dropped;
+                Some(fitted.body)
+            }
+        }
     }
 }
 
@@ -164,14 +199,7 @@ fn is_internal(name: &[u8]) -> bool {
 fn attempt_number(head: &RequestHead<'_>) -> u32 {
     let header = head.headers.first("x-envoy-attempt-count");
     let number = header.and_then(|value| core::str::from_utf8(value).ok()?.parse().ok());
-    number.unwrap_or_else(|| number_by_property(head))
-}
-
-fn number_by_property(head: &RequestHead<'_>) -> u32 {
-    let value = (head.property)(&["upstream", "request_attempt_count"]);
-    let bytes = value.and_then(|value| <[u8; 8]>::try_from(value).ok());
-    let number = bytes.map(u64::from_le_bytes).unwrap_or(1);
-    u32::try_from(number).unwrap_or(u32::MAX)
+    number.or_else(|| begun(head.property)).unwrap_or(1)
 }
 
 /// The first candidate's pass came with the order; later ones ask for theirs. An attempt that its breaker wouldn't let go

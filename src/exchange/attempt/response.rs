@@ -215,7 +215,9 @@ fn holding(edits: Vec<Edit>) -> Step {
 fn reading(policy: &Policy) -> StreamOptions {
     StreamOptions {
         strip_usage: false,
+        strip_notes: false,
         gather: None,
+        gather_calls: false,
         hold_end: false,
         line_bound: policy.bounds.sse_line,
     }

@@ -94,10 +94,15 @@ impl Responding {
 
     /// The attempt whose answer the client gets, where there were several.
     pub(in super::super) fn note_last_attempt<S: Store>(&mut self, turn: &Turn<'_, S>, cost: Cost) {
+        let (input, output) = cost.both();
         if !self.kept.as_ref().is_some_and(|kept| kept.calls()) {
+            // By the host's router: it stands there already.
+            let last = self.record.attempts.last_mut();
+            if let Some(line) = last.filter(|line| line.gave_up.is_empty()) {
+                line.tokens = input.saturating_add(output);
+            }
             return;
         }
-        let (input, output) = cost.both();
         let line = Line {
             hop: self.hop,
             status: Some(self.status),

@@ -1,6 +1,9 @@
 //! What is kept of a request that may be sent again, and what its attempts have cost so far.
 
+use std::rc::Rc;
+
 use crate::dialect::Endpoint;
+use crate::failover::Load;
 use crate::ledger::{Level, Ticket};
 use crate::policy::{Charge, Failover, Hop, Mode, Per, Policy, Via};
 use crate::report::metric::{LimitRef, Metric, Unmoved};
@@ -11,6 +14,7 @@ use crate::time::Instant;
 use super::super::gateway::PROVIDERS;
 use super::super::guarding::Watching;
 use super::super::identify::Who;
+use super::super::judge::{Asked, Position};
 use super::super::plan::Plan;
 use super::super::{Edit, Turn};
 use super::listen::Listening;
@@ -30,8 +34,10 @@ pub(crate) struct Kept {
     pub(super) authority: String,
     pub(super) headers: Headers,
     pub(super) who: Who,
-    /// The rule that the answer must meet.
-    pub(super) rule: Option<usize>,
+    /// What the request asks of its answer, beyond a good status.
+    pub(super) asked: Option<Rc<Asked>>,
+    /// How far its ladder was climbed.
+    pub(super) position: Position,
     /// Tokens of the prompt, as they were taken for.
     pub(super) prompt: u64,
     /// Output asked for, if the request bounds it.
@@ -85,7 +91,6 @@ pub(in super::super) struct Start<'a> {
     pub(in super::super) levels: &'a [(LimitRef, Level)],
     pub(in super::super) path: &'a str,
     pub(in super::super) authority: &'a str,
-    pub(in super::super) rules: &'a [usize],
     /// Tokens of the prompt.
     pub(in super::super) prompt: u64,
     /// When the client stops waiting, by its own header.
@@ -134,7 +139,8 @@ impl Kept {
             authority: start.authority.to_owned(),
             headers: core::mem::take(client.0),
             who: core::mem::take(client.1),
-            rule: plan.rule(policy, start.rules),
+            asked: plan.asked.clone(),
+            position: Position::default(),
             output: plan.facts.max_tokens,
             prompt: start.prompt,
             stream: plan.facts.stream,
@@ -164,9 +170,15 @@ impl Kept {
         ))
     }
 
+    /// Until when the first attempt's answer may go on.
+    pub(in super::super) fn until(&self) -> Option<Instant> {
+        self.whole
+    }
+
     /// Bytes kept.
     pub(in super::super) fn size(&self) -> usize {
-        self.body.len()
+        let asked = self.asked.as_ref().map_or(0, |asked| asked.size());
+        self.body.len().saturating_add(asked)
     }
 
     /// Whether the present attempt is a repeat at a provider that was asked before.
@@ -217,8 +229,13 @@ impl Kept {
     }
 }
 
+/// Bytes that may still be kept of requests, all together.
+pub(in super::super) fn room(load: Load) -> usize {
+    MOST_KEPT.saturating_sub(load.kept)
+}
+
 fn unmoved<S: Store>(turn: &Turn<'_, S>, plan: &Plan<'_>, body: &[u8]) -> Option<Unmoved> {
-    let room = MOST_KEPT.saturating_sub(turn.load.kept);
+    let room = room(turn.load);
     if plan.facts.pinned {
         Some(Unmoved::Pinned)
     } else if body.len() > room {

@@ -68,6 +68,9 @@ impl Responding {
             return (Exchange::Responding(self), Step::hold());
         }
         let passed = self.heard();
+        if self.is_buffering() {
+            return self.buffer_from(turn, body, passed);
+        }
         self.streamed(turn, body, passed)
     }
 

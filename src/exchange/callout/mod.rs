@@ -13,6 +13,7 @@
 //! The invariants: nothing is sent again once a byte of an answer went to the client; each attempt's breaker is told
 //! once, and its provider's reservation settled once; the caller's own is settled at the end, for all attempts.
 
+mod again;
 mod answered;
 mod calling;
 mod ended;
@@ -24,9 +25,10 @@ mod request;
 mod said;
 mod start;
 
+pub(super) use again::again;
 pub use answered::CallAnswer;
 pub use calling::Calling;
 pub use request::Call;
 
 pub(crate) use kept::Kept;
-pub(super) use kept::{Before, by_callout, can_translate};
+pub(super) use kept::{Before, by_callout, can_translate, room};

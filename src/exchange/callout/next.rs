@@ -198,6 +198,7 @@ impl Kept {
         let mut plan = Plan::new(turn, route, &facts);
         plan.foreign = foreign::unjudged(&gateway.policy, route, asking.endpoint, facts.stream);
         plan.unjudged = Some(&self.body);
+        plan.refusing = foreign::refusing(&gateway.policy, route, (asking.endpoint, &self.body));
         let mut search = gateway.search(route, plan.need(asking.endpoint)).without(without);
         let found = self.first_with_room(turn, asking, (&plan, &mut search));
         note_passed(turn, &search, asking.record);

@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use crate::dialect::{Edits, Endpoint, rewrite, scan};
-use crate::policy::{Hop, Provider};
+use crate::policy::{Hop, ModelRoute};
 use crate::time::Instant;
 use crate::translate;
 
@@ -14,9 +14,6 @@ use super::super::foreign::{self, Pair};
 use super::super::gateway::Gateway;
 use super::super::plan::Plan;
 use super::kept::Kept;
-
-/// Headers of OpenAI's protocol that name an account, which is one at one provider.
-const ACCOUNTS: [&str; 2] = ["openai-organization", "openai-project"];
 
 /// An HTTP call that the host is asked to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,14 +61,18 @@ impl Kept {
         let route = gateway.route(model)?;
         let plan = Plan::bare(policy, route, &facts);
         let provider = policy.providers.get(hop.provider)?;
-        let at = (provider, provider.models.get(hop.model)?.name.as_str());
-        let path = foreign::path(endpoint, &self.path, at, facts.stream)?;
+        let model = provider.models.get(hop.model)?;
+        let path = foreign::path(endpoint, &self.path, (provider, &model.name), facts.stream)?;
         let pair = Pair::of(endpoint, provider);
         let own = plan.injects_usage(policy, hop, endpoint);
         let (body, dropped) = match pair {
-            None => (self.renamed(&plan, at.1, own), Vec::new()),
+            None => {
+                let renamed = self.renamed(&plan, &model.name, own);
+                let fitted = foreign::without_refused(policy, (endpoint, hop), &renamed);
+                fitted.map_or((renamed, Vec::new()), |fitted| (fitted.body, fitted.dropped))
+            }
             Some(pair) => {
-                let translated = pair.request(&self.body, at.1, facts.stream)?;
+                let translated = pair.request(&self.body, model, facts.stream)?;
                 (translated.body, translated.dropped)
             }
         };
@@ -79,7 +80,7 @@ impl Kept {
         Some(Outgoing {
             call: Call {
                 cluster: provider.cluster.clone(),
-                headers: self.head(gateway, (provider, pair), path),
+                headers: self.head(gateway, (route, hop), (pair, path)),
                 body,
                 timeout: self.times(&route.failover, self.prompt, now).whole,
             },
@@ -105,9 +106,12 @@ impl Kept {
     fn head(
         &self,
         gateway: &Gateway,
-        (provider, pair): (&Provider, Option<Pair>),
-        path: String,
+        (route, hop): (&ModelRoute, Hop),
+        (pair, path): (Option<Pair>, String),
     ) -> Vec<(String, String)> {
+        let Some(provider) = gateway.policy.providers.get(hop.provider) else {
+            return Vec::new();
+        };
         let authority = provider.authority.as_ref().unwrap_or(&self.authority);
         let path = format!("{}{path}", provider.path_prefix);
         let own = [
@@ -123,15 +127,21 @@ impl Kept {
                 let needed = translate::headers(pair.provider).iter();
                 headers.extend(needed.map(|(name, value)| owned(name, value)));
             }
-            None => headers.extend(self.protocol_headers(gateway)),
+            None => headers.extend(self.protocol_headers(gateway, (route, hop))),
         }
         let credential = provider.credential.as_ref();
         headers.extend(credential.map(|c| (c.header.clone(), c.value.clone())));
         headers
     }
 
-    fn protocol_headers<'k>(&'k self, gateway: &'k Gateway) -> impl Iterator<Item = (String, String)> + 'k {
-        let stays = |name: &str| ACCOUNTS.contains(&name) || gateway.is_identity(name.as_bytes());
+    fn protocol_headers<'k>(
+        &'k self,
+        gateway: &'k Gateway,
+        (route, hop): (&'k ModelRoute, Hop),
+    ) -> impl Iterator<Item = (String, String)> + 'k {
+        let stays = move |name: &str| {
+            !foreign::is_meant_for(name, route, hop) || gateway.is_identity(name.as_bytes())
+        };
         let known = self.headers.iter().filter(move |(name, _)| !stays(name));
         known.cloned()
     }

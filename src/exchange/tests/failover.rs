@@ -295,6 +295,83 @@ fn a_client_that_goes_between_attempts_pays_for_what_was_sent() {
 }
 
 #[test]
+fn a_body_that_is_the_first_provider_s_already_is_not_waited_for() {
+    let asks = json!({"stream": true, "stream_options": {"include_usage": true}});
+    let other = json!({"models": {"gpt-4o": {"chain": ["openai/gpt-4o-mini", "backup/gpt-4o"]}}});
+    for (changes, fields, waits) in [
+        (json!({}), json!({}), false),
+        (json!({}), json!({"stream": true}), true),
+        (json!({}), asks, false),
+        (other, json!({}), true),
+    ] {
+        let mut lab = native(changes);
+        let call = lab.send(&chat(fields.clone()));
+        share(&mut lab);
+        assert_eq!(waits_for_the_body(&mut lab, &call, "openai"), waits, "{fields}");
+    }
+}
+
+/// A client that goes after the first attempt was given up, when the router has begun so many.
+fn gone(why: Does<'_>, begun: u64) -> (Lab, Value) {
+    let mut lab = native(json!({}));
+    let mut call = lab.send(&chat(json!({})));
+    share(&mut lab);
+    let _ = attempt(&mut lab, &mut call, 1, ("openai", &why));
+    let count = String::from_utf8(begun.to_le_bytes().to_vec()).unwrap();
+    lab.properties
+        .insert("upstream.request_attempt_count".to_owned(), count);
+    let properties = lab.properties.clone();
+    let property = |path: &[&str]| properties.get(&path.join(".")).map(|value| value.clone().into());
+    lab.turn(|turn| call.exchange.recall(turn, &property));
+    let record = call.end(&mut lab, Ending::ClientAbort);
+    (lab, record)
+}
+
+#[test]
+fn a_client_that_goes_while_the_second_is_asked_pays_for_its_prompt_and_the_record_names_it() {
+    let (lab, record) = gone(failing(503), 2);
+    let estimate = record["estimate"].as_u64().unwrap();
+    assert_eq!(lab.used("acme"), estimate, "an error costs nothing");
+    let second = &record["attempts"][1];
+    assert_eq!(
+        (
+            record["provider"].as_str(),
+            second["provider"].as_str(),
+            second["tokens"].as_u64()
+        ),
+        (Some("backup"), Some("backup"), Some(estimate))
+    );
+}
+
+#[test]
+fn a_client_that_goes_while_the_router_waits_pays_for_nothing_that_was_not_sent() {
+    let (lab, record) = gone(failing(503), 1);
+    assert_eq!(
+        (lab.used("acme"), record["actual"]["input"].as_u64()),
+        (0, Some(0))
+    );
+    assert_eq!(tried(&record).len(), 1);
+}
+
+#[test]
+fn the_record_says_what_the_attempt_cost_that_answered() {
+    let mut lab = native(json!({}));
+    let usage = json!({"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12});
+    let said = json!({"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "deep"}}], "usage": usage});
+    let answer = Does::Says(200, &[], said.to_string());
+    let (call, _) = routed(
+        &mut lab,
+        &chat(json!({})),
+        &[("openai", failing(503)), ("backup", answer)],
+    );
+    let record = call.record(&mut lab);
+    let tokens: Vec<_> = (0..2)
+        .map(|at| record["attempts"][at]["tokens"].as_u64())
+        .collect();
+    assert_eq!(tokens, [Some(0), Some(12)]);
+}
+
+#[test]
 fn an_answer_in_another_dialect_is_the_client_s_own() {
     let mut lab = native(json!({"models": {"gpt-4o": {"chain": ["openai/gpt-4o", "anthropic/claude"]}}}));
     let said = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude",

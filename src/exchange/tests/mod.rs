@@ -1,17 +1,23 @@
 //! The state machine, driven as a host drives it: what clients, providers, the ledger and the breakers see of it.
 
 mod admission;
+mod answers;
 mod breakers;
 mod callouts;
 mod counting;
+mod drills;
 mod endings;
 mod failover;
 mod guards;
 mod headers_first;
+mod overtime;
 mod refusals;
+mod refused_fields;
 mod router;
 mod routing;
+mod strays;
 mod streams;
+mod trailers;
 mod validation;
 
 use core::time::Duration;
@@ -23,6 +29,7 @@ use super::{
     Body, Call as Callout, CallAnswer, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead,
     ResponseHead, Step, Turn,
 };
+use crate::body::cache::Schemas;
 use crate::failover::Load;
 use crate::headers::Headers;
 use crate::ledger::{HashKey, Ledger};
@@ -41,6 +48,7 @@ struct Lab {
     now: Now,
     effects: Effects,
     counter: Counter,
+    schemas: Schemas,
     load: Load,
     properties: BTreeMap<String, String>,
 }
@@ -110,6 +118,7 @@ impl Lab {
             },
             effects: Effects::default(),
             counter: Counter::new(),
+            schemas: Schemas::default(),
             load: Load::default(),
             properties: BTreeMap::new(),
         }
@@ -134,6 +143,7 @@ impl Lab {
             entropy: 7,
             counter: &mut self.counter,
             load: self.load,
+            schemas: &mut self.schemas,
             effects: &mut self.effects,
         };
         run(&mut turn)

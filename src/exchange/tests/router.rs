@@ -12,6 +12,8 @@ pub(super) enum Does<'a> {
     Says(u16, &'a [(&'a str, &'a str)], String),
     /// Streams these chunks.
     Streams(Vec<String>),
+    /// Answers so, of this type, and ends with trailers.
+    Trails(&'a str, Vec<String>),
     /// Ends without a word, as these properties of the host tell.
     Falls(&'a [(&'a str, &'a str)]),
 }
@@ -85,6 +87,23 @@ pub(super) fn attempt(lab: &mut Lab, call: &mut Call, number: u32, at: (&str, &D
     }
 }
 
+/// Whether the first attempt waits for the body.
+pub(super) fn waits_for_the_body(lab: &mut Lab, call: &Call, provider: &str) -> bool {
+    let metadata = "xds.upstream_host_metadata.filter_metadata.spillway.provider";
+    set(lab, &[(metadata, provider)]);
+    let read: Headers = call.headers.iter().cloned().collect();
+    let properties = lab.properties.clone();
+    let property = |path: &[&str]| properties.get(&path.join(".")).map(|value| value.clone().into());
+    let head = RequestHead {
+        headers: &read,
+        end: false,
+        property: &property,
+    };
+    let mut one = Attempt::Start;
+    let step = turned(lab, &mut one, |one, turn| one.request_headers(turn, &head));
+    step.flow == Flow::Hold
+}
+
 pub(super) fn turned(
     lab: &mut Lab,
     one: &mut Attempt,
@@ -114,6 +133,7 @@ pub(super) fn answered_by(lab: &mut Lab, mut one: Attempt, does: &Does<'_>) -> O
     let (status, more, kind, chunks) = match does {
         Does::Says(status, more, body) => (*status, *more, "application/json", vec![body.clone()]),
         Does::Streams(chunks) => (200, &[][..], "text/event-stream", chunks.clone()),
+        Does::Trails(kind, chunks) => (200, &[][..], *kind, chunks.clone()),
         Does::Falls(properties) => {
             set(lab, properties);
             let told = lab.properties.clone();
@@ -142,16 +162,22 @@ pub(super) fn answered_by(lab: &mut Lab, mut one: Attempt, does: &Does<'_>) -> O
     for (at, chunk) in chunks.iter().enumerate() {
         held.extend_from_slice(chunk.as_bytes());
         let mut body = whole(&held);
-        body.end = at + 1 == count;
+        body.end = at + 1 == count && !matches!(does, Does::Trails(..));
         let step = turned(lab, &mut one, |one, turn| one.response_body(turn, &body));
         edit(&mut headers, &step.edits);
+        held = step.body.unwrap_or(held);
         if step.flow != Flow::Hold {
-            out.extend(step.body.unwrap_or_else(|| held.clone()));
-            held.clear();
+            out.append(&mut held);
         }
         if find(&headers, ":status").unwrap() == RETRY.to_string() {
             break;
         }
+    }
+    if matches!(does, Does::Trails(..)) {
+        let body = whole(&held);
+        let step = turned(lab, &mut one, |one, turn| one.response_trailers(turn, &body));
+        edit(&mut headers, &step.edits);
+        out.extend(step.body.unwrap_or(held));
     }
     Some((headers, out))
 }

@@ -239,7 +239,7 @@ fn a_foreign_record_reads_as_a_blank_page() {
     let limit = limit(1_000, 60);
     for foreign in [vec![], vec![1], vec![0xff; 512], vec![0; 512], vec![0xff; 5_000]] {
         let (ledger, store) = (ledger(8), MemoryStore::default());
-        store.write("spillway/p/0000", &foreign, Cas::Absent).unwrap();
+        store.write("spillway/p2/0000", &foreign, Cas::Absent).unwrap();
         let claims = [claim(&ledger, &limit, "a")];
         let ticket = granted(ledger.admit(&store, &request(&claims, 600), NOW));
         let _ = ledger.settle(&store, ticket, used(700), NOW);
@@ -256,7 +256,7 @@ fn any_bytes_in_a_page_of_ours_are_survived() {
         let mut bytes: Vec<u8> = (0..512).map(|_| u8::try_from(dice.roll(256)).unwrap()).collect();
         bytes[16..20].copy_from_slice(b"splw");
         bytes[30..32].copy_from_slice(&2_u16.to_le_bytes());
-        store.write("spillway/p/0000", &bytes, Cas::Absent).unwrap();
+        store.write("spillway/p2/0000", &bytes, Cas::Absent).unwrap();
         let claims = [claim(&ledger, &limit, "a")];
         let habit = ledger.habit_key(b"a", &[]);
         if let Admission::Granted(ticket) = ledger.admit(&store, &expect(&claims, habit), NOW) {

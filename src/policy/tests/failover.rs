@@ -82,6 +82,50 @@ fn a_chain_of_more_than_three_is_no_chain_for_the_router() {
 }
 
 #[test]
+fn a_drill_is_a_share_and_needs_headers_that_wait() {
+    for (written, share) in [
+        (json!("5 %"), 0.05),
+        (json!("5%"), 0.05),
+        (json!(0.05), 0.05),
+        (json!("0.05"), 0.05),
+        (json!("100 %"), 1.0),
+        (json!(0), 0.0),
+    ] {
+        let mut document = with("host", json!({"body_pause": true}));
+        document["failover"] = json!({"drill": written});
+        assert_eq!(
+            read(&document).unwrap().models[0].failover.drill,
+            share,
+            "{written}"
+        );
+    }
+    for written in ["-1 %", "101 %", "5 percent", "% ", "2"] {
+        let told = read(&with("failover", json!({"drill": written}))).unwrap_err();
+        assert!(told.starts_with("failover.drill: is \""), "{told}");
+        assert!(
+            told.ends_with("(allowed: a share, such as 5 % or 0.05)"),
+            "{told}"
+        );
+    }
+    let mut document = with("failover", json!({"drill": 0.1}));
+    document["models"]["gpt-4o"]["failover"] = json!({"drill": 0.2});
+    let told = read(&document).unwrap_err();
+    let paths: Vec<&str> = told.lines().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(
+        paths,
+        ["failover.drill", "models.gpt-4o.failover.drill"],
+        "{told}"
+    );
+    document["models"]["gpt-4o"]["failover"] = json!({"drill": 0});
+    document["host"] = json!({"body_pause": true});
+    let policy = read(&document).unwrap();
+    assert_eq!(
+        (policy.failover.drill, policy.models[0].failover.drill),
+        (0.1, 0.0)
+    );
+}
+
+#[test]
 fn a_span_grows_with_tokens_and_never_overflows() {
     let second = Duration::from_secs(1);
     let grown = Grown {

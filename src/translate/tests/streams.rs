@@ -97,7 +97,9 @@ fn a_stream_cut_short_ends_in_an_error_and_never_as_if_complete() {
 fn our_own_strict_readers_find_the_same_in_it() {
     let options = dialect::StreamOptions {
         strip_usage: false,
+        strip_notes: false,
         gather: Some(1 << 16),
+        gather_calls: false,
         hold_end: false,
         line_bound: 1 << 16,
     };

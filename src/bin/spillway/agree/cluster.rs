@@ -98,7 +98,7 @@ pub(super) fn check(site: &Site<'_>, findings: &mut Findings) {
 }
 
 /// Where the way leads out, it is encrypted, and the name at its end verified.
-fn check_tls(site: &Site<'_>, provider: &Provider, cluster: &Node<'_>, findings: &mut Findings) {
+pub(super) fn check_tls(site: &Site<'_>, provider: &Provider, cluster: &Node<'_>, findings: &mut Findings) {
     let addresses = endpoints(cluster);
     let mut hosts = addresses.iter().filter_map(|(_, endpoint)| {
         let address = endpoint.at(&["endpoint", "address", "socket_address"])?;

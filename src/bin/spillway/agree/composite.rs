@@ -3,7 +3,7 @@
 use serde_json::Value;
 use spillway::policy::Provider;
 
-use super::cluster::{endpoints, upstream_plugin};
+use super::cluster::{check_tls, endpoints, upstream_plugin};
 use super::plugin::Plugin;
 use super::tree::Node;
 use super::{Findings, Site, difference};
@@ -21,9 +21,10 @@ pub(super) fn check(site: &Site<'_>, findings: &mut Findings) {
         let Some(cluster) = site.clusters.require(&name, need, findings) else {
             continue;
         };
-        match composite(cluster) {
-            Some(config) => check_clusters(site, &order, &config, findings),
-            None => check_priorities(site, &order, cluster, findings),
+        match (order.repeats(), composite(cluster)) {
+            (true, _) => check_alone(site, &order, cluster, findings),
+            (false, Some(config)) => check_clusters(site, &order, &config, findings),
+            (false, None) => check_priorities(site, &order, cluster, findings),
         }
         check_retries(&order, cluster, findings);
         check_room(site, &order, cluster, findings);
@@ -75,6 +76,28 @@ fn check_clusters(site: &Site<'_>, order: &Order, config: &Node<'_>, findings: &
             check_metadata(site, provider, cluster, findings);
         }
     }
+}
+
+/// Who repeats at one provider is counted where the budget is.
+fn check_alone(site: &Site<'_>, order: &Order, cluster: &Node<'_>, findings: &mut Findings) {
+    let Some(provider) = order.places(site.policy).next() else {
+        return;
+    };
+    if composite(cluster).is_none() {
+        match endpoints(cluster).is_empty() {
+            true => check_priorities(site, order, cluster, findings),
+            false => check_metadata(site, provider, cluster, findings),
+        }
+        return check_tls(site, provider, cluster, findings);
+    }
+    findings.note(
+        cluster.path_of("cluster_type"),
+        format!(
+            "is a composite: Envoy counts requests in flight on cluster {}, so that the retry budget here is a share of none",
+            provider.cluster
+        ),
+        format!("a cluster with {}'s endpoint and metadata that names it", provider.name),
+    );
 }
 
 fn listed(names: &[&str]) -> String {

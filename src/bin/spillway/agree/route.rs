@@ -8,6 +8,8 @@ use super::tree::Node;
 use super::{Findings, Site};
 use crate::orders;
 use crate::render::{seconds, waits};
+use spillway::failover::waits_name;
+use spillway::policy::Failover;
 
 /// The header by which the filter names the cluster.
 const CLUSTER: &str = "x-spillway-cluster";
@@ -30,6 +32,18 @@ impl Route<'_> {
         wanted
             .iter()
             .all(|header| ours.contains(&header.text("name").to_ascii_lowercase().as_str()))
+    }
+
+    /// Whether it takes a request that is repeated with the waits of this name.
+    fn takes_repeats(&self, waits: &str) -> bool {
+        let headers = self.own.get("match").map(|matches| matches.list("headers"));
+        let is_other = |header: &Node<'_>| {
+            let value = header
+                .get("string_match")
+                .map_or("", |matches| matches.text("exact"));
+            header.text("name").eq_ignore_ascii_case(REPEATS) && !value.is_empty() && value != waits
+        };
+        self.takes(&[CLUSTER, REPEATS]) && !headers.unwrap_or_default().iter().any(is_other)
     }
 }
 
@@ -102,12 +116,18 @@ fn check_timeout(action: &Node<'_>, findings: &mut Findings) {
 /// Models that think answer after minutes.
 const LEAST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The route of a single provider that is asked again waits as the policy says.
+/// The routes of a single provider that is asked again wait as the policy says, each for those that it is for.
 fn check_repeats(site: &Site<'_>, routes: &[Route<'_>], findings: &mut Findings) {
-    let Some(route) = routes.iter().find(|route| route.takes(&[CLUSTER, REPEATS])) else {
-        return;
-    };
-    let (backoff, wait) = waits(site.policy);
+    for rules in waits(site.policy) {
+        let name = waits_name(rules);
+        if let Some(route) = routes.iter().find(|route| route.takes_repeats(&name)) {
+            check_waits(route, rules, findings);
+        }
+    }
+}
+
+fn check_waits(route: &Route<'_>, rules: &Failover, findings: &mut Findings) {
+    let backoff = rules.backoff;
     let retry = route.action.get("retry_policy");
     let path = |name: &str| format!("{}.{name}", route.action.path_of("retry_policy"));
     let expected = format!(
@@ -141,7 +161,7 @@ fn check_repeats(site: &Site<'_>, routes: &[Route<'_>], findings: &mut Findings)
     let limited = retry.and_then(|retry| retry.get("rate_limited_retry_back_off"));
     check_retry_after(
         limited.as_ref(),
-        wait,
+        rules.retry_after_max,
         path("rate_limited_retry_back_off"),
         findings,
     );

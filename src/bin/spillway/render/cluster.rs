@@ -45,30 +45,46 @@ impl Shared {
     }
 
     fn options(&mut self, tls: bool) -> String {
-        let (anchor, protocol) = match tls {
-            true => (
-                "http",
-                "auto_config: {http_protocol_options: {}, http2_protocol_options: {}}",
-            ),
-            false => ("plain", "explicit_http_config: {http_protocol_options: {}}"),
-        };
+        let anchor = if tls { "http" } else { "plain" };
         self.member("typed_extension_protocol_options", anchor, || {
             let places = [
                 ("anchor", format!(" &{anchor}")),
-                ("protocol", protocol.to_owned()),
+                ("protocol", protocol(tls).to_owned()),
             ];
             fill(include_str!("templates/options.yaml"), &places)
         })
     }
 
-    fn attempts(&mut self, job: &Job<'_>) -> String {
-        self.member("typed_extension_protocol_options", "attempts", || {
+    /// Options of a cluster whose attempts run the module; `tls` says how its own connections are made, if it has any.
+    fn attempts(&mut self, job: &Job<'_>, tls: bool) -> String {
+        let anchor = if tls { "attempts-tls" } else { "attempts" };
+        let key = "typed_extension_protocol_options";
+        if self.anchors.iter().any(|known| known == anchor) {
+            return self.member(key, anchor, String::new);
+        }
+        let filters = self.member("http_filters", "attempt", || {
             let places = [
                 ("module", scalar(&job.options.module)),
                 ("variables", job.variables.clone()),
             ];
+            fill(include_str!("templates/attempt.yaml"), &places)
+        });
+        self.member(key, anchor, || {
+            let places = [
+                ("anchor", anchor.to_owned()),
+                ("protocol", protocol(tls).to_owned()),
+                ("filters", filters),
+            ];
             fill(include_str!("templates/attempts.yaml"), &places)
         })
+    }
+}
+
+/// Which protocols a cluster speaks: what TLS agrees on, or the plain one that everybody does.
+fn protocol(tls: bool) -> &'static str {
+    match tls {
+        true => "auto_config: {http_protocol_options: {}, http2_protocol_options: {}}",
+        false => "explicit_http_config: {http_protocol_options: {}}",
     }
 }
 
@@ -84,9 +100,10 @@ pub(super) fn clusters(job: &Job<'_>, takes: impl Fn(&Provider) -> bool) -> Vec<
     for (at, order) in orders.iter().enumerate() {
         let before = at.checked_sub(1).and_then(|before| orders.get(before));
         let comment = comment(job, order, before);
-        let cluster = match job.options.priority {
-            true => priorities(job, order, &mut shared),
-            false => composite(job, order, &mut shared),
+        let cluster = match (job.options.priority, order.places(job.policy).next()) {
+            (true, _) => priorities(job, order, &mut shared),
+            (false, Some(provider)) if order.repeats() => repeats(job, (order, provider), &mut shared),
+            (false, _) => composite(job, order, &mut shared),
         };
         written.push(comment + &cluster);
     }
@@ -149,6 +166,46 @@ pub(super) fn endpoint(job: &Job<'_>, provider: &Provider) -> Endpoint {
 
 fn of_provider(job: &Job<'_>, provider: &Provider, shared: &mut Shared) -> String {
     let endpoint = endpoint(job, provider);
+    let parts = Parts {
+        name: provider.cluster.clone(),
+        breakers: shared.unthrottled(),
+        options: shared.options(endpoint.tls),
+        tls: tls(job, provider, &endpoint),
+    };
+    cluster(job, (provider, &endpoint), parts, shared)
+}
+
+/// A cluster of its own, so that its budget works: requests through a composite are counted in the provider's cluster
+/// alone, and a share of none is none (tried on Envoy 1.37 and 1.40).
+fn repeats(job: &Job<'_>, (order, provider): (&Order, &Provider), shared: &mut Shared) -> String {
+    let endpoint = endpoint(job, provider);
+    let tls = match endpoint.tls {
+        true => format!("transport_socket: *tls-{}\n", provider.name),
+        false => String::new(),
+    };
+    let parts = Parts {
+        name: order.name(job.policy),
+        breakers: breakers(order, shared),
+        options: shared.attempts(job, endpoint.tls),
+        tls,
+    };
+    cluster(job, (provider, &endpoint), parts, shared)
+}
+
+/// In what clusters with one provider's endpoint differ.
+struct Parts {
+    name: String,
+    breakers: String,
+    options: String,
+    tls: String,
+}
+
+fn cluster(
+    job: &Job<'_>,
+    (provider, endpoint): (&Provider, &Endpoint),
+    parts: Parts,
+    shared: &mut Shared,
+) -> String {
     let (kind, family) = match (endpoint.is_address(), endpoint.tls) {
         (true, _) => ("STATIC", ""),
         // Public APIs answer with some of very many addresses; a service of ours with all of them.
@@ -165,13 +222,13 @@ fn of_provider(job: &Job<'_>, provider: &Provider, shared: &mut Shared) -> Strin
     fill(
         include_str!("templates/cluster.yaml"),
         &[
-            ("name", scalar(&provider.cluster)),
+            ("name", scalar(&parts.name)),
             ("type", kind.to_owned()),
             ("family", family.to_owned()),
             ("buffer", shared.buffer(job)),
-            ("breakers", shared.unthrottled()),
-            ("options", shared.options(endpoint.tls)),
-            ("tls", tls(job, provider, &endpoint)),
+            ("breakers", parts.breakers),
+            ("options", parts.options),
+            ("tls", parts.tls),
             ("host", scalar(&endpoint.host)),
             ("port", endpoint.port.to_string()),
             ("metadata", metadata),
@@ -188,7 +245,7 @@ fn tls(job: &Job<'_>, provider: &Provider, endpoint: &Endpoint) -> String {
         true => (String::new(), "IP_ADDRESS"),
         false => (format!("sni: {host}\n"), "DNS"),
     };
-    let anchor = match job.options.priority {
+    let anchor = match job.is_native() {
         true => format!(" &tls-{}", provider.name),
         false => String::new(),
     };
@@ -207,8 +264,12 @@ const SEVERAL: &str = "\
 const SEVERAL_PRIORITIES: &str = "\
 # One for each order in which the policy's chains may be tried: attempt n goes to the n-th priority.
 ";
-const ALONE: &str = "\
+const ALONE_PRIORITY: &str = "\
 # Nobody else is left: the same provider again, as often as the policy has attempts.
+";
+const ALONE: &str = "\
+# Nobody else is left: the same provider again, as often as the policy has attempts. A cluster of its own, because a
+# composite's retry budget sees none of the requests in flight.
 ";
 
 /// What is said before the first cluster of a kind.
@@ -218,7 +279,8 @@ fn comment(job: &Job<'_>, order: &Order, before: Option<&Order>) -> String {
         return String::new();
     }
     let comment = match (alone(order), job.options.priority) {
-        (true, _) => ALONE,
+        (true, true) => ALONE_PRIORITY,
+        (true, false) => ALONE,
         (false, true) => SEVERAL_PRIORITIES,
         (false, false) => SEVERAL,
     };
@@ -237,7 +299,7 @@ fn composite(job: &Job<'_>, order: &Order, shared: &mut Shared) -> String {
             ("tries", tries.join(", ")),
             ("buffer", shared.buffer(job)),
             ("breakers", breakers(order, shared)),
-            ("attempts", shared.attempts(job)),
+            ("attempts", shared.attempts(job, false)),
         ],
     )
 }
@@ -280,7 +342,7 @@ fn priorities(job: &Job<'_>, order: &Order, shared: &mut Shared) -> String {
             ("name", scalar(&order.name(job.policy))),
             ("buffer", shared.buffer(job)),
             ("breakers", breakers(order, shared)),
-            ("attempts", shared.attempts(job)),
+            ("attempts", shared.attempts(job, false)),
             ("matches", matches(job, &places)),
             ("endpoints", prioritized(job, &places)),
         ],

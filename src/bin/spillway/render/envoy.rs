@@ -4,7 +4,7 @@ use super::Job;
 use super::cluster::clusters;
 use super::embed::embed;
 use super::fill::fill;
-use super::route::{LEAST_IDLE, idle, repeat, route, seconds};
+use super::route::{LEAST_IDLE, idle, repeats, route, seconds};
 use super::yaml::scalar;
 
 /// The whole file.
@@ -27,12 +27,16 @@ pub(super) fn bootstrap(job: &Job<'_>) -> String {
             ("silence", silence(job).to_owned()),
             ("idle", seconds(idle(job.policy))),
             ("plugin", plugin(job, &embedded.block)),
-            ("repeat", repeat(job)),
+            ("repeat", repeats(job).concat()),
             ("route", route(job)),
             ("clusters", clusters(job, |_| true).join("\n")),
+            ("stats", STATS.to_owned()),
         ],
     )
 }
+
+/// What makes labels of the segments of metrics' names, and OpenTelemetry's buckets.
+pub(super) const STATS: &str = include_str!("templates/stats.yaml");
 
 /// What the policy's own first comment says (`usual` without one), and how the file came to be.
 pub(super) fn head(job: &Job<'_>, own: &[String], usual: &str, needs: &str) -> String {

@@ -1,17 +1,19 @@
-//! Manifests for an Istio gateway.
+//! Manifests for an Istio mesh.
 //!
-//! A WasmPlugin where that can do what the policy asks for; an EnvoyFilter where it can't, because headers wait for the
-//! body or the router fails over. Providers whose cluster has Istio's own name get a ServiceEntry and a
-//! DestinationRule; other clusters are added by the EnvoyFilter.
+//! A WasmPlugin (or TrafficExtension) where that can do what the policy asks for; an EnvoyFilter where it can't, because
+//! headers wait for the body or the router fails over. Providers whose cluster has Istio's own name get a ServiceEntry and
+//! a DestinationRule; other clusters are added by the EnvoyFilter.
 
 use spillway::policy::Provider;
 
 use super::Job;
 use super::cluster;
 use super::embed::embed;
-use super::envoy::{buffer, head, plugin, size};
+use super::envoy::{STATS, buffer, head, plugin, size};
 use super::fill::fill;
-use super::route::{repeat, route};
+use super::mesh::Place;
+use super::route::{repeats, route};
+use super::virtual_host;
 use super::yaml::scalar;
 use crate::endpoint::{is_public, istio};
 
@@ -20,45 +22,86 @@ use crate::endpoint::{is_public, istio};
 /// # Errors
 /// The policy asks for what no manifest can give.
 pub(super) fn manifests(job: &Job<'_>) -> Result<String, String> {
+    job.options.mesh.fits()?;
     fits(job)?;
     let embedded = embed(job.policy_text, job.document);
     let mut documents = Vec::new();
     if !job.policy.host.body_pause {
         documents.push(wasm_plugin(job, &embedded.block));
     }
-    documents.push(envoy_filter(job, &embedded.block));
+    if !job.options.mesh.plain {
+        documents.push(envoy_filter(job, &embedded.block));
+    }
+    documents.extend(virtual_host::documents(job));
     for provider in cluster::own(job.policy) {
         documents.extend(service(job, provider));
     }
-    let head = head(job, &embedded.head, "Spillway on an Istio gateway.", NEEDS);
+    documents.extend(metrics(job));
+    let head = head(job, &embedded.head, job.options.mesh.place.title(), &needs(job));
     Ok(format!("{head}\n\n{}", documents.join("---\n")))
 }
 
-const NEEDS: &str = "\
-Needs Istio 1.27 or newer, the module and the secrets in the gateway's container, and a VirtualService that takes
-the API's paths in; where they go is decided here.";
+fn needs(job: &Job<'_>) -> String {
+    let version = match (
+        job.options.mesh.extension,
+        job.is_native() && !job.options.priority,
+    ) {
+        (true, _) => "1.30",
+        // Envoy 1.37: composite clusters.
+        (false, true) => "1.29",
+        (false, false) => "1.27",
+    };
+    let module = match job.options.module.contains("://") {
+        true => "",
+        false => "the module and ",
+    };
+    let gateway = match job.options.mesh.place {
+        Place::Gateway => ", and a Gateway of the name that is below",
+        Place::Sidecar | Place::Waypoint => "",
+    };
+    format!(
+        "Needs Istio {version} or newer, {module}the secrets in the proxy's container{gateway}.\n\
+         See envoy/istio/README.md."
+    )
+}
 
 fn fits(job: &Job<'_>) -> Result<(), String> {
+    let policy = job.policy;
     let named = |provider: &&Provider| istio(&provider.cluster).is_some();
-    if let Some(provider) = job
-        .policy
-        .providers
-        .iter()
-        .find(named)
-        .filter(|_| job.is_native())
-    {
+    if let Some(provider) = policy.providers.iter().find(named).filter(|_| job.is_native()) {
         return Err(format!(
             "provider {}: Istio's own clusters say of no endpoint whose it is, which failover.via: native needs; name a \
              cluster that isn't Istio's, and it is written here",
             provider.name
         ));
     }
-    match job.policy.host.body_pause && job.options.module.contains("://") {
+    if job.options.mesh.plain {
+        fits_plain(job)?;
+    }
+    match policy.host.body_pause && job.options.module.contains("://") {
         true => Err(
-            "--module: where host.body_pause is true the module is a file of the gateway's container, not a URL"
+            "--module: where host.body_pause is true the module is a file of the proxy's container, not a URL"
                 .to_owned(),
         ),
         false => Ok(()),
+    }
+}
+
+fn fits_plain(job: &Job<'_>) -> Result<(), String> {
+    if job.policy.host.body_pause {
+        return Err(
+            "--plain: host.body_pause needs allow_on_headers_stop_iteration, which only an EnvoyFilter sets"
+                .to_owned(),
+        );
+    }
+    let foreign = |provider: &&Provider| istio(&provider.cluster).is_none();
+    match job.policy.providers.iter().find(foreign) {
+        Some(provider) => Err(format!(
+            "--plain: provider {}: its cluster must be one of Istio's, such as outbound|80||{}",
+            provider.name,
+            cluster::endpoint(job, provider).host
+        )),
+        None => Ok(()),
     }
 }
 
@@ -73,21 +116,29 @@ fn wasm_plugin(job: &Job<'_>, policy: &str) -> String {
         .split(", ")
         .map(|name| format!("- {{name: {name}, valueFrom: HOST}}\n"))
         .collect();
-    fill(
-        include_str!("templates/wasm-plugin.yaml"),
-        &[
-            ("namespace", scalar(&job.options.namespace)),
-            ("url", scalar(&url)),
-            ("env", env),
-            ("policy", policy.to_owned()),
-        ],
-    )
+    let places = [("url", scalar(&url)), ("env", env), ("policy", policy.to_owned())];
+    let wasm = fill(include_str!("templates/wasm.yaml"), &places);
+    let mesh = &job.options.mesh;
+    let template = match mesh.extension {
+        true => include_str!("templates/traffic-extension.yaml"),
+        false => include_str!("templates/wasm-plugin.yaml"),
+    };
+    let places = [
+        ("namespace", scalar(mesh.namespace())),
+        ("target", mesh.target()),
+        ("wasm", wasm),
+    ];
+    fill(template, &places)
 }
 
 fn envoy_filter(job: &Job<'_>, policy: &str) -> String {
+    let mesh = &job.options.mesh;
     let mut patches = Vec::new();
     if job.policy.host.body_pause {
-        let places = [("plugin", plugin(job, policy))];
+        let places = [
+            ("context", mesh.context().to_owned()),
+            ("plugin", plugin(job, policy)),
+        ];
         patches.push(fill(include_str!("templates/patch-filter.yaml"), &places));
     }
     patches.push(listener(job));
@@ -96,7 +147,8 @@ fn envoy_filter(job: &Job<'_>, policy: &str) -> String {
     fill(
         include_str!("templates/envoy-filter.yaml"),
         &[
-            ("namespace", scalar(&job.options.namespace)),
+            ("namespace", scalar(mesh.namespace())),
+            ("label", mesh.label().unwrap_or_default()),
             ("patches", patches.concat()),
         ],
     )
@@ -107,6 +159,7 @@ fn listener(job: &Job<'_>) -> String {
     fill(
         include_str!("templates/patch-listener.yaml"),
         &[
+            ("context", job.options.mesh.context().to_owned()),
             ("request_bound", size(bounds.request_body)),
             ("answer_bound", size(bounds.response_body)),
             ("buffer", buffer(job).to_string()),
@@ -121,30 +174,37 @@ const CHOSEN: &str = "\
 
 /// Each is put before those that are there: the last one written is looked at first.
 fn routes(job: &Job<'_>) -> Vec<String> {
-    let provider = fill(
-        include_str!("templates/istio-route.yaml"),
-        &[("route", route(job))],
-    );
-    let mut patches = vec![patch_route(CHOSEN, provider)];
-    if job.is_native() {
-        let (comments, entry): (Vec<_>, Vec<_>) = repeat(job)
+    let strip = virtual_host::strip("request_headers_to_remove");
+    let places = [("strip", strip.clone()), ("route", route(job))];
+    let provider = fill(include_str!("templates/istio-route.yaml"), &places);
+    let mut patches = vec![patch_route(job, CHOSEN, provider)];
+    for repeat in repeats(job).into_iter().rev() {
+        let (comments, entry): (Vec<_>, Vec<_>) = repeat
             .lines()
             .map(|line| line.to_owned() + "\n")
             .partition(|line| line.starts_with('#'));
-        let strip = "request_headers_to_remove: [x-spillway-cluster, x-spillway-repeats]\n";
-        patches.push(patch_route(&comments.concat(), unlisted(&entry.concat()) + strip));
+        patches.push(patch_route(
+            job,
+            &comments.concat(),
+            unlisted(&entry.concat()) + &strip,
+        ));
     }
     patches
 }
 
-fn patch_route(comment: &str, route: String) -> String {
-    let places = [("comment", comment.to_owned()), ("route", route)];
+fn patch_route(job: &Job<'_>, comment: &str, route: String) -> String {
+    let places = [
+        ("context", job.options.mesh.context().to_owned()),
+        ("comment", comment.to_owned()),
+        ("route", route),
+    ];
     fill(include_str!("templates/patch-route.yaml"), &places)
 }
 
 fn clusters(job: &Job<'_>) -> Vec<String> {
     let patch = |item: String| {
-        let places = [("cluster", unlisted(&item))];
+        let context = job.options.mesh.context().to_owned();
+        let places = [("context", context), ("cluster", unlisted(&item))];
         fill(include_str!("templates/patch-cluster.yaml"), &places)
     };
     let own = |provider: &Provider| istio(&provider.cluster).is_none();
@@ -166,20 +226,38 @@ fn service(job: &Job<'_>, provider: &Provider) -> Vec<String> {
         return Vec::new();
     };
     let name = provider.name.to_ascii_lowercase().replace(['_', '.'], "-");
-    let tls = match cluster::endpoint(job, provider).tls {
+    let endpoint = cluster::endpoint(job, provider);
+    let tls = match endpoint.tls {
         true => {
             format!("tls: {{mode: SIMPLE, sni: {host}, subjectAltNames: [{host}], caCertificates: system}}\n")
         }
         false => String::new(),
     };
+    // A port of its own for TLS: in a sidecar, HTTP on 443 would be in the way of everybody's TLS.
+    let target = match endpoint.tls && endpoint.port != port {
+        true => format!(", targetPort: {}", endpoint.port),
+        false => String::new(),
+    };
     let places = [
         ("name", scalar(&format!("spillway-{name}"))),
-        ("namespace", scalar(&job.options.namespace)),
+        ("namespace", scalar(job.options.mesh.namespace())),
         ("host", scalar(host)),
         ("port", port.to_string()),
+        ("target", target),
         ("tls", tls),
     ];
     let entry = is_public(host).then(|| fill(include_str!("templates/service-entry.yaml"), &places));
     let rule = fill(include_str!("templates/destination-rule.yaml"), &places);
     entry.into_iter().chain([rule]).collect()
+}
+
+/// A part of the bootstrap of pods that are written or injected; a waypoint's isn't.
+fn metrics(job: &Job<'_>) -> Option<String> {
+    let mesh = &job.options.mesh;
+    let places = [
+        ("namespace", scalar(mesh.namespace())),
+        ("stats", STATS.to_owned()),
+    ];
+    let map = || fill(include_str!("templates/metrics.yaml"), &places);
+    (mesh.place != Place::Waypoint).then(map)
 }

@@ -5,8 +5,10 @@ mod embed;
 mod envoy;
 mod fill;
 mod istio;
+mod mesh;
 mod options;
 mod route;
+mod virtual_host;
 mod yaml;
 
 use std::fs;
@@ -104,11 +106,6 @@ impl Job<'_> {
                 return Err(format!("--endpoint: there is no provider {name:?}"));
             }
         }
-        if self.options.priority && self.options.target == Target::Istio {
-            return Err(
-                "--priority is of --envoy; Istio's proxies are new enough for composite clusters".to_owned(),
-            );
-        }
         if self.options.priority && !self.is_native() {
             return Err("--priority: no model has failover.via: native".to_owned());
         }
@@ -123,7 +120,6 @@ impl Job<'_> {
     /// What is legal and still worth a look.
     fn notes(&self) -> Vec<String> {
         let mut notes = cluster::guesses(self);
-        notes.extend(route::notes(self.policy));
         if self.options.priority {
             notes.extend(route::crashes(self.policy));
         }

@@ -3,6 +3,8 @@
 use crate::endpoint::{Endpoint, URL};
 use crate::variables::Variables;
 
+use super::mesh::{Mesh, Place};
+
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
@@ -25,8 +27,7 @@ pub(super) struct Options {
     pub(super) priority: bool,
     /// Providers' addresses, where the policy doesn't tell them.
     pub(super) endpoints: Vec<(String, Endpoint)>,
-    /// The namespace of the manifests.
-    pub(super) namespace: String,
+    pub(super) mesh: Mesh,
     pub(super) variables: Variables,
     /// The command that writes the same again.
     pub(super) command: String,
@@ -34,7 +35,7 @@ pub(super) struct Options {
 
 const MODULE: [(Target, &str); 2] = [
     (Target::Envoy, "dist/spillway.wasm"),
-    (Target::Istio, "/var/lib/spillway/spillway.wasm"),
+    (Target::Istio, "/var/lib/spillway/plugin.wasm"),
 ];
 
 impl Options {
@@ -54,7 +55,13 @@ impl Options {
                 "--module" => read.module = Some(value("a path")?.clone()),
                 "--listen" => read.listen = Some(listen(value("ADDRESS:PORT")?)?),
                 "--endpoint" => read.endpoints.push(endpoint(value(URL)?)?),
-                "--namespace" => read.namespace = Some(value("a name")?.clone()),
+                "--at" => read.mesh.place = Place::of(value("gateway, sidecar or waypoint")?)?,
+                "--plain" => read.mesh.plain = true,
+                "--traffic-extension" => read.mesh.extension = true,
+                "--namespace" => read.mesh.namespace = Some(value("a name")?.clone()),
+                "--selector" => read.mesh.selector = Some(value("KEY=VALUE")?.clone()),
+                "--host" => read.mesh.host = Some(value("a host name")?.clone()),
+                "--gateway" => read.mesh.gateway = Some(value("NAMESPACE/NAME")?.clone()),
                 "--env-file" => read.variables.add_file(value("a file")?)?,
                 option if option.starts_with("--") => return Err(format!("there is no option {option}")),
                 file => read.file(file)?,
@@ -73,7 +80,7 @@ struct Given {
     listen: Option<(String, u16)>,
     priority: bool,
     endpoints: Vec<(String, Endpoint)>,
-    namespace: Option<String>,
+    mesh: Mesh,
     variables: Variables,
 }
 
@@ -106,7 +113,7 @@ impl Given {
             port,
             priority: self.priority,
             endpoints: self.endpoints,
-            namespace: self.namespace.unwrap_or_else(|| "istio-ingress".to_owned()),
+            mesh: self.mesh,
             variables: self.variables,
             command,
         })

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use spillway::policy::{Backoff, Failover, ModelRoute, Policy, Via};
+use spillway::failover::waits_name;
+use spillway::policy::{Failover, ModelRoute, Policy, Via};
 
 use super::Job;
 use super::fill::fill;
@@ -24,12 +25,25 @@ pub(super) fn route(job: &Job<'_>) -> String {
     )
 }
 
-/// The route by which a single provider is asked again; none where nothing fails over by the router.
-pub(super) fn repeat(job: &Job<'_>) -> String {
-    if !job.is_native() {
-        return String::new();
-    }
-    let (backoff, wait) = waits(job.policy);
+/// The routes by which a single provider is asked again, one for each kind of waits; none where nothing fails over by the
+/// router. The last takes whatever the others don't.
+pub(super) fn repeats(job: &Job<'_>) -> Vec<String> {
+    let kinds = waits(job.policy);
+    let several = kinds.len() > 1;
+    let last = kinds.len().saturating_sub(1);
+    let route = |(at, rules): (usize, &&Failover)| {
+        let name = waits_name(rules);
+        let (suffix, matches) = match several && at < last {
+            true => (format!("-{name}"), format!("string_match: {{exact: \"{name}\"}}")),
+            false => (String::new(), "present_match: true".to_owned()),
+        };
+        repeat(job, rules, (format!("repeat{suffix}"), matches))
+    };
+    kinds.iter().enumerate().map(route).collect()
+}
+
+fn repeat(job: &Job<'_>, rules: &Failover, (name, matches): (String, String)) -> String {
+    let wait = rules.retry_after_max;
     let rate_limited = match wait.is_zero() {
         true => String::new(),
         false => fill(
@@ -40,9 +54,11 @@ pub(super) fn repeat(job: &Job<'_>) -> String {
     fill(
         include_str!("templates/repeat.yaml"),
         &[
+            ("name", name),
+            ("match", matches),
             ("idle", seconds(idle(job.policy))),
-            ("base", seconds(backoff.base)),
-            ("max", seconds(backoff.max)),
+            ("base", seconds(rules.backoff.base)),
+            ("max", seconds(rules.backoff.max)),
             ("rate_limited", rate_limited),
         ],
     )
@@ -59,30 +75,18 @@ fn native_retry(job: &Job<'_>) -> String {
     )
 }
 
-/// The router's back-off, and the longest `retry-after` that it waits for. It has one of each for all models: that of the
-/// native entries where they agree, else the policy's common one.
-pub(crate) fn waits(policy: &Policy) -> (Backoff, Duration) {
-    let of = |failover: &Failover| (failover.backoff, failover.retry_after_max);
-    let mut own = orders::native(policy).map(|route| of(&route.failover));
-    match own.next() {
-        Some(first) if own.all(|other| other == first) => first,
-        Some(_) | None => of(&policy.failover),
+/// The sections of the native entries whose waits between repeats differ, each kind once; the policy's common kind last, if
+/// it is among them.
+pub(crate) fn waits(policy: &Policy) -> Vec<&Failover> {
+    let mut kinds: Vec<&Failover> = Vec::new();
+    for rules in orders::native(policy).map(|route| &route.failover) {
+        if !kinds.iter().any(|other| waits_name(other) == waits_name(rules)) {
+            kinds.push(rules);
+        }
     }
-}
-
-/// What of the policy the one route can't hold.
-pub(super) fn notes(policy: &Policy) -> Vec<String> {
-    let shared = waits(policy);
-    let differs = |route: &&ModelRoute| (route.failover.backoff, route.failover.retry_after_max) != shared;
-    orders::native(policy)
-        .filter(differs)
-        .map(|route| {
-            format!(
-                "{}: Envoy's route has one backoff and one retry_after_max for all models; the common ones are written",
-                route.name
-            )
-        })
-        .collect()
+    let common = waits_name(&policy.failover);
+    kinds.sort_by_key(|rules| waits_name(rules) == common);
+    kinds
 }
 
 /// What Envoys without composite clusters don't survive: an answer that is sent on after its headers.

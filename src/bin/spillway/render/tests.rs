@@ -30,7 +30,8 @@ fn command(text: &str) -> Option<&str> {
 }
 
 fn shipped() -> Vec<PathBuf> {
-    let files = std::fs::read_dir(root().join("envoy")).unwrap();
+    let within = |folder: &str| std::fs::read_dir(root().join(folder)).unwrap();
+    let files = within("envoy").chain(within("envoy/istio"));
     let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
@@ -40,7 +41,7 @@ fn shipped() -> Vec<PathBuf> {
 #[test]
 fn the_files_in_envoy_are_rendered() {
     let files = shipped();
-    assert!(files.len() >= 4, "{files:?}");
+    assert!(files.len() >= 9, "{files:?}");
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
         let command = command(&text).unwrap_or_else(|| panic!("{file:?} doesn't say how it is written"));
@@ -61,6 +62,12 @@ fn envoy(options: &str, policy: &str) -> Value {
     let rendered = render(&format!("spillway render p.yaml --envoy {options}"), policy).unwrap();
     assert!(!rendered.text.contains("${"), "{}", rendered.text);
     let config = source::yaml(&rendered.text).unwrap_or_else(|told| panic!("{told}\n{}", rendered.text));
+    assert_eq!(found(&config, policy), Vec::<String>::new());
+    config
+}
+
+/// Where a configuration disagrees with a policy.
+fn found(config: &Value, policy: &str) -> Vec<String> {
     let mut variables = Variables::default();
     variables.assume();
     let read = source::read("p.yaml", policy, &variables).unwrap_or_else(|told| panic!("{told}"));
@@ -68,9 +75,8 @@ fn envoy(options: &str, policy: &str) -> Value {
         name: "p.yaml",
         read: &read,
     };
-    let findings = disagreements(&config, Some(&held), &variables).unwrap();
-    assert_eq!(findings, []);
-    config
+    let findings = disagreements(config, Some(&held), &variables).unwrap();
+    findings.iter().map(ToString::to_string).collect()
 }
 
 fn istio(options: &str, policy: &str) -> Vec<Value> {
@@ -191,6 +197,11 @@ fn the_policy_s_numbers_stand_where_the_router_reads_them() {
         budget,
         &json!({"budget_percent": {"value": 12.5}, "min_retry_concurrency": 3})
     );
+    let own = &alone["load_assignment"]["endpoints"][0]["lb_endpoints"][0];
+    assert_eq!(
+        own["metadata"]["filter_metadata"]["spillway"]["provider"], "a",
+        "a composite's budget would see no request"
+    );
     assert!(
         !clusters.iter().any(|cluster| cluster["name"] == "spillway+c"),
         "c fails over nowhere"
@@ -198,16 +209,38 @@ fn the_policy_s_numbers_stand_where_the_router_reads_them() {
 }
 
 #[test]
-fn waits_that_differ_between_models_are_noted() {
+fn waits_that_differ_between_models_have_a_route_each() {
     let policy = LOCAL.replace(
         "{chain: [c/m], failover: {via: none}}",
-        "{chain: [c/m], failover: {backoff: {base: 2s}}}",
+        "{chain: [c/m], failover: {backoff: {base: 2s}, retry_after_max: 3s}}",
     );
-    let notes = notes("--envoy --endpoint c=http://c", &policy);
-    assert_eq!(notes.len(), 1);
+    let config = envoy("--endpoint c=http://c", &policy);
+    let place = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes";
+    let routes = config.pointer(place).unwrap();
+    let of = |at: usize| {
+        let retry = &routes[at]["route"]["retry_policy"];
+        (
+            routes[at]["name"].as_str().unwrap().to_owned(),
+            routes[at]["match"]["headers"][1].clone(),
+            retry["retry_back_off"]["base_interval"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        )
+    };
+    let own = json!({"name": "x-spillway-repeats", "string_match": {"exact": "2000-10000-3000"}});
+    let common = json!({"name": "x-spillway-repeats", "present_match": true});
+    assert_eq!(of(0), ("repeat-2000-10000-3000".to_owned(), own, "2s".to_owned()));
+    assert_eq!(of(1), ("repeat".to_owned(), common, "0.25s".to_owned()));
+    assert_eq!(routes[2]["name"], "provider");
+    let mut wrong = config.clone();
+    let base = format!("{place}/0/route/retry_policy/retry_back_off/base_interval");
+    *wrong.pointer_mut(&base).unwrap() = json!("0.25s");
+    let findings = found(&wrong, &policy);
+    assert_eq!(findings.len(), 1, "{findings:?}");
     assert!(
-        notes[0].starts_with("n: Envoy's route has one backoff"),
-        "{notes:?}"
+        findings[0].contains("isn't the policy's failover.backoff"),
+        "{findings:?}"
     );
 }
 
@@ -228,11 +261,29 @@ fn what_cannot_be_rendered_is_refused_in_words() {
     assert!(refusal("--envoy", &same).contains("providers a and b have the same cluster"));
     let named = LOCAL.replace("cluster: ca", "cluster: outbound|8000||a.internal");
     assert!(refusal("--istio", &named).contains("provider a: Istio's own clusters say of no endpoint"));
+    assert!(refusal("--istio --module oci://r/spillway", LOCAL).contains("a file of the proxy's container"));
+    assert!(refusal("--istio --plain", LOCAL).contains("--plain: host.body_pause needs"));
+    assert!(refusal("--istio --at waypoint", LOCAL).contains("EnvoyFilters don't reach waypoints"));
+    assert!(refusal("--istio --at moon", LOCAL).contains("isn't gateway, sidecar or waypoint"));
     assert!(
-        refusal("--istio --module oci://r/spillway", LOCAL).contains("a file of the gateway's container")
+        refusal("--istio --selector gateway", LOCAL).contains("--selector: a label is written KEY=VALUE")
     );
-    assert!(refusal("--istio --priority", LOCAL).contains("--priority is of --envoy"));
-    assert!(refusal("--envoy --priority", &examples()[0]).contains("no model has failover.via: native"));
+    let early = LOCAL.replace(
+        "true}\nfailover: {via: native, retry_on: [connect, 503], retry_budget: 0.125,",
+        "false}\nfailover: {",
+    );
+    let foreign = refusal("--istio --plain", &early);
+    assert!(
+        foreign.contains("provider a: its cluster must be one of Istio's, such as outbound|80||a.internal"),
+        "{foreign}"
+    );
+    assert!(
+        refusal(
+            "--envoy --priority",
+            include_str!("../../../../examples/policies/minimal.yaml")
+        )
+        .contains("no model has failover.via: native")
+    );
     assert!(refusal("--envoy --endpoint d=http://d", LOCAL).contains("there is no provider \"d\""));
     assert!(refusal("--envoy", "version: 2").starts_with("p.yaml: refused\nversion: is 2 (allowed: 1)"));
 }
@@ -250,7 +301,13 @@ fn a_plugin_where_istio_s_will_do_and_a_filter_where_it_will_not() {
     );
     assert_eq!(
         kinds(&documents),
-        ["WasmPlugin", "EnvoyFilter", "DestinationRule"]
+        [
+            "WasmPlugin",
+            "EnvoyFilter",
+            "VirtualService",
+            "DestinationRule",
+            "ConfigMap"
+        ]
     );
     let plugin = &documents[0];
     assert_eq!(plugin["metadata"]["namespace"], "edge");
@@ -261,10 +318,10 @@ fn a_plugin_where_istio_s_will_do_and_a_filter_where_it_will_not() {
         plugin["spec"]["vmConfig"]["env"],
         json!([{"name": "AZURE_API_KEY", "valueFrom": "HOST"}, {"name": "SPILLWAY_HASH_KEY", "valueFrom": "HOST"}])
     );
-    assert_eq!(documents[2]["spec"]["host"], "vllm.models.svc.cluster.local");
+    assert_eq!(documents[3]["spec"]["host"], "vllm.models.svc.cluster.local");
 
     let documents = istio("", LOCAL);
-    assert_eq!(kinds(&documents), ["EnvoyFilter"]);
+    assert_eq!(kinds(&documents), ["EnvoyFilter", "VirtualService", "ConfigMap"]);
     let patches = documents[0]["spec"]["configPatches"].as_array().unwrap();
     let values = |kind: &str| -> Vec<&Value> {
         let of = patches.iter().filter(|patch| patch["applyTo"] == kind);
@@ -277,7 +334,7 @@ fn a_plugin_where_istio_s_will_do_and_a_filter_where_it_will_not() {
     let clusters = envoy("", LOCAL.trim_start())["static_resources"]["clusters"].clone();
     let mut expected = clusters.as_array().unwrap().clone();
     let mut found: Vec<Value> = values("CLUSTER").into_iter().cloned().collect();
-    let module = "/var/lib/spillway/spillway.wasm";
+    let module = "/var/lib/spillway/plugin.wasm";
     for cluster in expected.iter_mut().chain(&mut found) {
         let at = "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions/http_filters/0/typed_config/config/vm_config/code/local/filename";
         if let Some(filename) = cluster.pointer_mut(at) {
@@ -297,7 +354,7 @@ providers:
 models: {'*': {chain: [OpenAI_eu/m]}}
 ";
     let documents = istio("", policy);
-    let [_, filter, entry, rule] = documents.as_slice() else {
+    let [_, filter, _, entry, rule, _] = documents.as_slice() else {
         panic!("{documents:?}")
     };
     assert!(!filter.to_string().contains("\"CLUSTER\""), "{filter}");
@@ -311,4 +368,84 @@ models: {'*': {chain: [OpenAI_eu/m]}}
         (&tls["mode"], &tls["sni"]),
         (&json!("SIMPLE"), &json!("api.openai.com"))
     );
+}
+
+/// A provider by Istio's name for it, whose port isn't TLS's own.
+const PLAIN: &str = "
+version: 1
+providers:
+  openai: {cluster: 'outbound|80||api.openai.com', dialect: openai, authority: api.openai.com, models: {m: {}}}
+models: {'*': {chain: [openai/m]}}
+";
+
+#[test]
+fn istio_s_own_api_is_enough_for_a_plain_plugin_wherever_the_proxy_is() {
+    for (options, expected) in [
+        (
+            "",
+            "WasmPlugin VirtualService ServiceEntry DestinationRule ConfigMap",
+        ),
+        (
+            "--traffic-extension",
+            "TrafficExtension VirtualService ServiceEntry DestinationRule ConfigMap",
+        ),
+        (
+            "--at sidecar",
+            "WasmPlugin ServiceEntry VirtualService ServiceEntry DestinationRule ConfigMap",
+        ),
+        (
+            "--at waypoint",
+            "WasmPlugin ServiceEntry HTTPRoute ServiceEntry DestinationRule",
+        ),
+    ] {
+        let documents = istio(&format!("--plain {options}"), PLAIN);
+        let kinds: Vec<&str> = documents
+            .iter()
+            .map(|one| one["kind"].as_str().unwrap())
+            .collect();
+        assert_eq!(kinds.join(" "), expected, "{options}");
+        let entry = documents
+            .iter()
+            .find(|one| one["metadata"]["name"] == "spillway-openai")
+            .unwrap();
+        assert_eq!(entry["spec"]["ports"][0]["targetPort"], 443, "{options}");
+    }
+}
+
+#[test]
+fn a_plain_plugin_s_requests_go_where_the_filter_s_header_says() {
+    let by_mesh = &istio("--plain --at sidecar --host llm.example", PLAIN)[2]["spec"];
+    assert_eq!(
+        (&by_mesh["hosts"], &by_mesh["gateways"]),
+        (&json!(["llm.example"]), &json!(["mesh"]))
+    );
+    let route = &by_mesh["http"][0];
+    assert_eq!(
+        route["match"][0]["headers"]["x-spillway-cluster"]["exact"],
+        "outbound|80||api.openai.com"
+    );
+    assert_eq!(route["route"][0]["destination"]["host"], "api.openai.com");
+    let by_waypoint = &istio("--plain --at waypoint --selector edge", PLAIN);
+    assert_eq!(by_waypoint[0]["spec"]["targetRefs"][0]["name"], "edge");
+    let rule = &by_waypoint[2]["spec"]["rules"][0];
+    assert_eq!(
+        rule["matches"][0]["headers"][0]["value"],
+        "outbound|80||api.openai.com"
+    );
+    let removed = rule["filters"][0]["requestHeaderModifier"]["remove"]
+        .as_array()
+        .unwrap();
+    assert!(removed.len() <= 16, "as many as the API takes");
+}
+
+#[test]
+fn a_sidecar_s_patches_are_for_what_its_application_sends() {
+    let documents = istio("--at sidecar --selector app=assistant", LOCAL);
+    assert_eq!(
+        documents[0]["spec"]["workloadSelector"]["labels"],
+        json!({"app": "assistant"})
+    );
+    for patch in documents[0]["spec"]["configPatches"].as_array().unwrap() {
+        assert_eq!(patch["match"]["context"], "SIDECAR_OUTBOUND");
+    }
 }

@@ -106,24 +106,38 @@ fn an_order_that_is_another_is_told() {
         other,
         "attempts go to anthropic, openai (expected: openai, anthropic, in this order)",
     );
-    let place = cluster(FAILOVER, "spillway+openai", "/cluster_type/typed_config/clusters");
-    tells(
-        FAILOVER,
-        &place,
-        Some(json!([{"name": "openai"}])),
-        "attempts go to openai (expected: openai, openai, openai",
-    );
-    let more = json!([{"name": "openai"}, {"name": "openai"}, {"name": "openai"}, {"name": "openai"}]);
-    assert_eq!(
-        found(&changed(FAILOVER, vec![(place, Some(more))])),
-        Vec::<String>::new()
-    );
     let place = cluster(FAILOVER, "spillway+openai+anthropic", "/cluster_type");
     tells(
         FAILOVER,
         &place,
         None,
         "is neither a composite cluster nor has it a priority for each provider",
+    );
+}
+
+#[test]
+fn a_cluster_for_one_provider_is_no_composite_and_as_safe_as_the_provider_s() {
+    let composite = json!({"name": "envoy.clusters.composite", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.clusters.composite.v3.ClusterConfig",
+        "clusters": [{"name": "openai"}, {"name": "openai"}, {"name": "openai"}]}});
+    let alone = cluster(FAILOVER, "spillway+openai", "");
+    tells(
+        FAILOVER,
+        &format!("{alone}/cluster_type"),
+        Some(composite),
+        "is a composite: Envoy counts requests in flight on cluster openai",
+    );
+    tells(
+        FAILOVER,
+        &format!("{alone}/transport_socket"),
+        None,
+        "isn't TLS, and api.openai.com is on a public network",
+    );
+    tells(
+        FAILOVER,
+        &format!("{alone}/load_assignment/endpoints/0/lb_endpoints/0/metadata"),
+        None,
+        "names no provider: an attempt here ends with 500",
     );
 }
 

@@ -1,4 +1,5 @@
-//! The provider of the bench: `bench-upstream JSON_FILE STREAM_FILE` prints its port and answers until it is ended.
+//! The provider of the bench: `bench-upstream JSON_FILE STREAM_FILE [STATUS]` prints its port and answers until it is ended,
+//! with that status if one is given.
 //!
 //! A request with `x-bench-gap-us: N` gets the events of STREAM_FILE (parted by empty lines), one chunk each, N
 //! microseconds apart, so that each reaches the proxy by itself; any other gets JSON_FILE.
@@ -20,7 +21,9 @@ struct Answers {
 fn main() -> io::Result<()> {
     let mut files = env::args().skip(1);
     let mut text = || fs::read_to_string(files.next().unwrap_or_default());
-    let answers = Arc::new(answers(&text()?, &text()?));
+    let (json, stream) = (text()?, text()?);
+    let status = files.next().unwrap_or_else(|| "200 OK".to_owned());
+    let answers = Arc::new(answers(&json, &stream, &status));
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?.port());
     for stream in listener.incoming() {
@@ -30,8 +33,10 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn answers(json: &str, stream: &str) -> Answers {
-    let head = "HTTP/1.1 200 OK\r\nx-ratelimit-remaining-requests: 9999\r\nx-ratelimit-remaining-tokens: 1999999\r\n";
+fn answers(json: &str, stream: &str, status: &str) -> Answers {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nx-ratelimit-remaining-requests: 9999\r\nx-ratelimit-remaining-tokens: 1999999\r\n"
+    );
     let length = json.len();
     Answers {
         json: format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{json}")

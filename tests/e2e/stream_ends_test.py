@@ -1,0 +1,82 @@
+"""How answers end where requests fail over: in their own protocol when their time is up, and whole when trailers follow."""
+
+import json
+
+import pytest
+
+from lab import BACKUP
+from lab.config import manager
+from lab.http2 import Stream
+
+from conftest import FAILOVER
+
+STEADY = {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}}
+FAST = {"first_token": {"base": "500ms", "per_1k_prompt": "0s"},
+        "whole": {"base": "1s", "per_1k_prompt": "0s", "per_1k_output": "0s"}}
+PAIR = ["openai/gpt-4o", "anthropic/claude-sonnet-4-5"]
+POLICY = {
+    "limits": [],
+    "callers": [{"header": "x-tenant", "trusted": True}], "anonymous": "shared",
+    "providers": {"openai": STEADY, "backup": STEADY, "anthropic": STEADY},
+    "models": {"native": {"chain": ["openai/gpt-4o"], "failover": {"attempts": 1, "timeouts": FAST}},
+               "translated": {"chain": PAIR[1:], "failover": {"attempts": 1, "timeouts": FAST}},
+               "callout": {"chain": PAIR[:1], "failover": {"via": "callout", "attempts": 2, "timeouts": FAST}},
+               "moved": {"chain": PAIR}},
+}
+
+
+def with_trailers(config):
+    """Envoy drops HTTP/1.1's trailers unless told otherwise."""
+    manager(config)["http_protocol_options"] = {"enable_trailers": True}
+    for cluster in config["static_resources"]["clusters"]:
+        options = cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+        options["explicit_http_config"] = {"http_protocol_options": {"enable_trailers": True}}
+
+
+@pytest.fixture(scope="module")
+def shared(start_once):
+    return start_once(BACKUP, POLICY, file=FAILOVER, change=with_trailers)
+
+
+@pytest.fixture
+def lab(shared):
+    shared.reset()
+    shared.envoy.skip_records()
+    return shared
+
+
+@pytest.mark.parametrize("model", ["native", "translated", "callout"])
+def test_a_stream_that_takes_too_long_ends_with_an_error_of_its_protocol(lab, model):
+    provider = lab.anthropic if model == "translated" else lab.openai
+    provider.faults(gap_ms=60, events=50)
+    got = lab.client().chat(model=model, stream=True)
+    last = got.events()[-1]
+    assert got.status == 200 and "longer than it may" in last["error"]["message"] and "[DONE]" not in got.text
+    (line,) = lab.envoy.records(1)
+    record = line["spillway"]
+    assert (line["details"], record["end"]) == ("spillway_overtime", "timeout")
+    assert record["actual"]["output"] > 0 and 850 < record["duration_ms"] < 1150
+
+
+def test_an_anthropic_stream_ends_in_anthropic_s_words(lab):
+    lab.openai.faults(gap_ms=60, events=50)
+    got = lab.client().messages(model="native", stream=True)
+    assert got.status == 200 and "event: error\n" in got.text
+    assert "longer than it may" in got.text and "message_stop" not in got.text
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
+def test_a_translated_answer_with_trailers_loses_nothing(lab, streams):
+    lab.openai.faults(status=503)
+    lab.anthropic.faults(trailer="x-checksum: 7")
+    body = {"model": "moved", "stream": streams, "messages": [{"role": "user", "content": "hi"}]}
+    with Stream(lab.envoy.port).head("/v1/chat/completions", {"x-tenant": "a"}) as stream:
+        got = stream.data(json.dumps(body).encode(), end=True).answer()
+    assert (got.status, got.headers["x-spillway-provider"], got.broken) == (200, "anthropic", False)
+    assert stream.trailers == {"x-checksum": "7"}
+    if streams:
+        assert got.events()[-1] == "[DONE]" and not [event for event in got.events()[:-1] if "error" in event]
+    else:
+        assert got.json()["choices"][0]["message"]["content"]
+    (line,) = lab.envoy.records(1)
+    assert line["spillway"]["end"] == "complete" and line["spillway"]["actual"]["source"] == "usage"
