@@ -26,6 +26,7 @@ pub mod headers;
 pub mod headroom;
 pub mod json;
 pub mod ledger;
+pub mod moderation;
 pub mod policy;
 pub mod report;
 pub mod route;

@@ -30,7 +30,7 @@ mod wanted;
 mod tests;
 
 pub use crate::policy::ProviderDialect as Dialect;
-pub use answer::{Answer, answer};
+pub use answer::{Answer, answer, words};
 pub use calls::{Call, Calls};
 pub use error::{ErrorKind, error_body, error_event};
 pub use event::Progress;

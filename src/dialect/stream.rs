@@ -180,6 +180,12 @@ impl StreamReader {
         self.tally.notes.clone().answer()
     }
 
+    /// All that the assistant said so far, however it ends; none when that can't be told.
+    #[must_use]
+    pub fn words(&self) -> Option<&str> {
+        self.tally.notes.words()
+    }
+
     /// Whether what goes out may differ from what comes in.
     fn edits(&self) -> bool {
         self.options.strip_usage || self.options.hold_end || self.holding == Holding::Failed

@@ -149,7 +149,9 @@ fn may_pass_uncounted<S: Store>(turn: &Turn<'_, S>, reason: Refused) -> bool {
         | Refused::Never
         | Refused::Limit
         | Refused::Unavailable
-        | Refused::Answer => false,
+        | Refused::Answer
+        | Refused::Flagged
+        | Refused::Unmoderated => false,
     }
 }
 

@@ -20,6 +20,7 @@ mod failover;
 mod field;
 mod limit;
 mod model;
+pub mod moderation;
 mod names;
 mod provider;
 mod quantity;

@@ -8,6 +8,8 @@ use crate::body::grounding::Claims;
 use crate::body::schema::Schema;
 use crate::rule::{Clamp, Condition};
 
+use super::moderation::{Moderation, Review};
+
 /// Whether a decision binds or is only counted and reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -41,6 +43,10 @@ pub struct Policy {
     pub limits: Vec<Limit>,
     /// Which answers must match which schema; the first rule that applies decides.
     pub validate: Vec<Validation>,
+    /// Who outside is asked about texts; each that applies is.
+    pub moderation: Vec<Moderation>,
+    /// Who looks at exchanges afterwards.
+    pub review: Option<Review>,
     /// How many (limit, key) pairs the ledger tells apart; its memory is 64 B each.
     pub tracked_keys: u32,
     /// The bounds of what is buffered.

@@ -64,13 +64,13 @@ fn rule(
     })
 }
 
-fn exact_path(text: &str) -> Option<String> {
+pub(super) fn exact_path(text: &str) -> Option<String> {
     let odd = |b: u8| !matches!(b, 0x21..=0x7e) || matches!(b, b'?' | b'#');
     let fits = text.starts_with('/') && text.len() <= 1_024 && !text.bytes().any(odd);
     fits.then(|| text.to_owned())
 }
 
-fn required_headers(field: &Field<'_>, r: &mut Reading<'_>) -> Vec<(String, String)> {
+pub(super) fn required_headers(field: &Field<'_>, r: &mut Reading<'_>) -> Vec<(String, String)> {
     let mut headers = Vec::new();
     for (name, value) in field.entries(r, "a map of headers and their values") {
         match names::header(name) {
@@ -85,7 +85,7 @@ fn required_headers(field: &Field<'_>, r: &mut Reading<'_>) -> Vec<(String, Stri
     headers
 }
 
-fn model_names(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<'_>) -> Vec<String> {
+pub(super) fn model_names(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<'_>) -> Vec<String> {
     let known = list(&routes.iter().map(|route| route.name.as_str()).collect::<Vec<_>>());
     let mut found = Vec::new();
     let items = field.items(r, "a list of models");

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::breaker::StateName;
 use crate::dialect::Endpoint;
+use crate::moderation::{Failure, Side};
 use crate::policy::{Hop, Limit, Policy};
 
 /// How a metric behaves.
@@ -113,6 +114,34 @@ pub enum Refused {
     Unavailable,
     /// An answer that broke its schema.
     Answer,
+    /// A text that a moderation flagged.
+    Flagged,
+    /// A text that no moderation could judge, where one must.
+    Unmoderated,
+}
+
+/// What a moderation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Judged {
+    /// Nothing was found.
+    Clean,
+    /// Something was.
+    Flagged,
+    /// There is no verdict.
+    Failed,
+}
+
+/// What became of a post for review.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Posted {
+    /// Somebody took it.
+    Taken,
+    /// Nobody did.
+    Failed,
+    /// Too many waited already.
+    Dropped,
+    /// It would have been posted.
+    Shadow,
 }
 
 /// Why a candidate was passed over.
@@ -277,6 +306,11 @@ pub enum Metric {
     StreamAborted(usize, Aborted),
     StreamError(usize),
     Schema(usize, Checked),
+    Moderation(usize, Side, Judged),
+    ModerationFailed(usize, Failure),
+    ModerationTime(usize),
+    ModerationTokens(usize, TokenType),
+    Review(Posted),
     ConfigRejected,
 }
 
@@ -295,7 +329,8 @@ impl Metric {
             | Self::Duration(..)
             | Self::FirstToken(..)
             | Self::PerOutputToken(..)
-            | Self::EstimateError(..) => Kind::Histogram,
+            | Self::EstimateError(..)
+            | Self::ModerationTime(_) => Kind::Histogram,
             Self::BreakerState(_) | Self::Headroom(_) | Self::PendingSettlements => Kind::Gauge,
             _ => Kind::Counter,
         }
@@ -319,6 +354,26 @@ impl Metric {
             Self::Unmoved(why) => format!("spillway.failover.unmoved.reason={}", why.as_str()),
             Self::ConfigRejected => "spillway.config.rejected".into(),
             Self::Schema(rule, verdict) => schema_name(policy, rule, verdict),
+            Self::Moderation(at, side, verdict) => {
+                let rule = moderation_name(policy, "", at);
+                format!("{rule}.side={}.verdict={}", side.as_str(), verdict.as_str())
+            }
+            Self::ModerationFailed(at, why) => {
+                format!(
+                    "{}.reason={}",
+                    moderation_name(policy, ".failed", at),
+                    why.as_str()
+                )
+            }
+            Self::ModerationTime(at) => moderation_name(policy, ".duration", at),
+            Self::ModerationTokens(at, kind) => {
+                format!(
+                    "{}.type={}",
+                    moderation_name(policy, ".tokens", at),
+                    kind.as_str()
+                )
+            }
+            Self::Review(what) => format!("spillway.review.status={}", what.as_str()),
             _ => self.provider_name(policy),
         }
     }
@@ -411,6 +466,11 @@ fn schema_name(policy: &Policy, rule: usize, verdict: Checked) -> String {
     )
 }
 
+fn moderation_name(policy: &Policy, what: &str, at: usize) -> String {
+    let name = policy.moderation.get(at).map_or("other", |m| m.name.as_str());
+    format!("spillway.moderation{what}.rule={}", segment(name))
+}
+
 macro_rules! words {
     ($type:ty { $($variant:ident => $word:literal),* $(,)? }) => {
         impl $type {
@@ -435,7 +495,10 @@ words!(Counted {
 words!(Refused {
     Anonymous => "anonymous", BadRequest => "bad_request", Encoded => "encoded", Oversize => "oversize",
     Model => "model", Never => "never", Limit => "limit", Unavailable => "unavailable", Answer => "answer",
+    Flagged => "flagged", Unmoderated => "unmoderated",
 });
+words!(Judged { Clean => "clean", Flagged => "flagged", Failed => "failed" });
+words!(Posted { Taken => "taken", Failed => "failed", Dropped => "dropped", Shadow => "shadow" });
 words!(PassedOver {
     Dialect => "dialect", Context => "context", Open => "open", RateLimited => "rate_limited",
     Forced => "forced_open", Limit => "limit",

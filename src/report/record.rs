@@ -72,6 +72,12 @@ pub struct Record {
     /// The verdict on the answer.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub validation: &'static str,
+    /// What was asked outside about its texts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moderation: Vec<Moderated>,
+    /// Why people are to look at it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub review: Vec<&'static str>,
     /// How it ended: `complete`, `refused`, `client_abort`, `upstream_reset`, `timeout`, `aborted`
     /// (by the proxy), `uncounted`.
     pub end: &'static str,
@@ -122,6 +128,25 @@ pub struct Tried {
     pub wait_ms: Option<u64>,
     /// Tokens that it is thought to have cost, if it was given up.
     pub tokens: u64,
+}
+
+/// What a moderation said.
+#[derive(Clone, Debug, Serialize)]
+pub struct Moderated {
+    /// Which.
+    pub name: String,
+    /// Of what: `request` or `answer`.
+    pub side: &'static str,
+    /// `clean`, `flagged`, `failed`; `beside`: nobody waited for it, the metrics know.
+    pub verdict: &'static str,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub why: &'static str,
+    /// What was found, by plain names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<String>,
+    /// Milliseconds that it took.
+    pub ms: u64,
 }
 
 impl Record {

@@ -132,7 +132,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         match (&self.worker, self.role) {
-            (Some(worker), Role::Gateway) => worker.on_tick(),
+            (Some(worker), Role::Gateway) => worker.on_tick(self.id),
             (Some(worker), Role::Provider) => worker.retry(),
             (None, _) => return,
         }
