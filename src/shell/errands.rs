@@ -67,6 +67,15 @@ impl Errands {
         }
     }
 
+    /// The policy goes, and nothing of its own will be answered any more.
+    pub(super) fn end(&self, worker: &Worker) {
+        let waiting = self.waiting.take().into_iter().map(|errand| errand.kind);
+        let out = self.out.take().into_values().map(|(_, kind)| kind);
+        for kind in waiting.chain(out) {
+            worker.turn(|turn| turn.dropped(kind));
+        }
+    }
+
     fn give_up(&self, worker: &Worker) {
         let now = host::monotonic();
         let late: Vec<u32> = {

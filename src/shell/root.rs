@@ -101,8 +101,7 @@ impl Context for Root {
     /// A policy goes when its listener does: what it still has to write and what it counted goes to the host first.
     fn on_done(&mut self) -> bool {
         if let Some(worker) = &self.worker {
-            worker.retry();
-            worker.flush_counters();
+            worker.end();
         }
         true
     }

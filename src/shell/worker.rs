@@ -198,8 +198,15 @@ impl Worker {
         }
     }
 
+    /// The policy goes: what it has still to write and to count goes to the host.
+    pub(super) fn end(&self) {
+        self.retry();
+        self.errands.end(self);
+        self.flush_counters();
+    }
+
     /// Hands the host what was counted since the last tick.
-    pub(super) fn flush_counters(&self) {
+    fn flush_counters(&self) {
         for meter in self.metrics.borrow_mut().values_mut() {
             let counted = core::mem::take(&mut meter.counted);
             if let (Some(id), 1..) = (meter.id, counted) {

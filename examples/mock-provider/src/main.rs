@@ -10,6 +10,7 @@ mod control;
 mod fault;
 mod http;
 mod openai;
+mod outside;
 mod prompt;
 mod serve;
 mod wire;

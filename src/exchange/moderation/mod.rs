@@ -51,6 +51,8 @@ pub struct Watched {
     endpoint: Endpoint,
     /// The request's id, for posts.
     id: String,
+    /// The policy's entry for its model, once that is known.
+    model: String,
     /// Moderations that concern it, by their index in the policy; once the model is known, by that too.
     rules: Vec<usize>,
     answering: Answering,
@@ -81,6 +83,7 @@ pub(super) fn begin<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>) ->
     let state = Watched {
         endpoint: state.endpoint,
         id: id(head.headers),
+        model: String::new(),
         rules,
         inner,
         answering: Answering::Off,
@@ -190,6 +193,14 @@ impl Watched {
         }
     }
 
+    fn facts(&self) -> Facts {
+        let facts = self.record().map(|record| Facts::of(&self.id, record));
+        Facts {
+            model: self.model.clone(),
+            ..facts.unwrap_or_default()
+        }
+    }
+
     /// The moderations of a side: those that are waited for, and those that aren't.
     fn split(&self, policy: &Policy, side: Side) -> (Vec<usize>, Vec<usize>) {
         let rule = |at: &usize| policy.moderation.get(*at).filter(|rule| rule.on.contains(&side));
@@ -226,10 +237,7 @@ impl Watched {
             at,
             side,
             asked: turn.now.monotonic,
-            facts: self
-                .record()
-                .map(|record| Facts::of(&self.id, record))
-                .unwrap_or_default(),
+            facts: self.facts(),
             sample: samples.then(|| sample(text)),
         };
         turn.effects.errands.push(Errand {

@@ -49,6 +49,7 @@ impl Watched {
             models.is_some_and(|models| models.is_empty() || models.contains(&route.name))
         };
         self.rules.retain(named);
+        self.model.clone_from(&route.name);
         let (waits, beside) = self.split(&gateway.policy, Side::Request);
         let samples = Self::keeps_samples(turn);
         if waits.is_empty() && beside.is_empty() && !samples {

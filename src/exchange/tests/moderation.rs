@@ -639,6 +639,7 @@ fn what_is_flagged_for_review_is_posted_when_the_verdict_comes_and_delays_nobody
     back(&mut lab, question.kind, says(true));
     let posts = posted(&mut lab);
     assert_eq!(posts[0]["id"], "r-2");
+    assert_eq!(posts[0]["model"], "gpt-4o");
     assert_eq!(posts[0]["moderation"][0]["name"], "safety");
 }
 

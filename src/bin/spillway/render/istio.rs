@@ -7,7 +7,7 @@
 use spillway::policy::Provider;
 
 use super::Job;
-use super::cluster;
+use super::cluster::{self, Site};
 use super::embed::embed;
 use super::envoy::{buffer, head, plugin, size};
 use super::fill::fill;
@@ -27,8 +27,8 @@ pub(super) fn manifests(job: &Job<'_>) -> Result<String, String> {
         documents.push(wasm_plugin(job, &embedded.block));
     }
     documents.push(envoy_filter(job, &embedded.block));
-    for provider in cluster::own(job.policy) {
-        documents.extend(service(job, provider));
+    for site in cluster::sites(job) {
+        documents.extend(service(job, &site));
     }
     let head = head(job, &embedded.head, "Spillway on an Istio gateway.", NEEDS);
     Ok(format!("{head}\n\n{}", documents.join("---\n")))
@@ -147,7 +147,7 @@ fn clusters(job: &Job<'_>) -> Vec<String> {
         let places = [("cluster", unlisted(&item))];
         fill(include_str!("templates/patch-cluster.yaml"), &places)
     };
-    let own = |provider: &Provider| istio(&provider.cluster).is_none();
+    let own = |name: &str| istio(name).is_none();
     cluster::clusters(job, own).into_iter().map(patch).collect()
 }
 
@@ -161,12 +161,12 @@ fn unlisted(item: &str) -> String {
 }
 
 /// What makes Istio's own cluster of a provider, as far as it isn't there: services of the mesh are.
-fn service(job: &Job<'_>, provider: &Provider) -> Vec<String> {
-    let Some((host, port)) = istio(&provider.cluster) else {
+fn service(job: &Job<'_>, site: &Site<'_>) -> Vec<String> {
+    let Some((host, port)) = istio(site.cluster) else {
         return Vec::new();
     };
-    let name = provider.name.to_ascii_lowercase().replace(['_', '.'], "-");
-    let tls = match cluster::endpoint(job, provider).tls {
+    let name = site.name.to_ascii_lowercase().replace(['_', '.'], "-");
+    let tls = match site.endpoint.tls {
         true => {
             format!("tls: {{mode: SIMPLE, sni: {host}, subjectAltNames: [{host}], caCertificates: system}}\n")
         }
