@@ -249,6 +249,18 @@ def test_it_goes_together_with_failing_over_by_the_router(start):
     assert case(lab, "both").chat(headers={"x-mock-content": BAD}).status == 502
 
 
+def test_metrics_have_the_names_and_labels_of_the_readme(full):
+    case(full, "model").chat()
+    case(full, "both").chat(BAD)
+    eventually(full.mocks["webhook"].arrived)
+    wanted = {"spillway_moderation": {"rule", "side", "verdict"}, "spillway_moderation_failed": {"rule", "reason"},
+              "spillway_moderation_duration_sum": {"rule"}, "spillway_moderation_tokens": {"rule", "type"},
+              "spillway_review": {"status"}}
+    page = full.envoy.metrics()
+    found = {name: {label for label, _ in labels} for name, labels in page if name in wanted}
+    assert found == wanted
+
+
 def test_no_text_and_no_secret_is_in_log_record_or_metric(full):
     case(full, "both").chat(BAD)
     case(full, "both").chat(headers={"x-mock-content": BAD})
