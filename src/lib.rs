@@ -28,6 +28,7 @@ pub mod headroom;
 pub mod json;
 pub mod layout;
 pub mod ledger;
+pub mod moderation;
 pub mod policy;
 pub mod report;
 pub mod route;

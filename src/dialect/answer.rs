@@ -41,6 +41,15 @@ pub fn answer(endpoint: Endpoint, body: &[u8]) -> Answer {
     }
 }
 
+/// All that the assistant said in a complete JSON answer, however it ended, several answers one after another; none when the
+/// body isn't JSON. Empty where there are no words.
+#[must_use]
+pub fn words(endpoint: Endpoint, body: &[u8]) -> Option<String> {
+    let mut tally = Tally::of_body(endpoint, body.len());
+    tally.body(body).ok()?;
+    Some(tally.notes.text)
+}
+
 /// What is noted of an answer while it is read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notes {
@@ -78,6 +87,11 @@ impl Notes {
         } else {
             self.text.push_str(&piece);
         }
+    }
+
+    /// The words so far; none when they are more than is gathered, or those of several answers mixed.
+    pub(super) fn words(&self) -> Option<&str> {
+        (!self.too_long && self.choices <= 1).then_some(self.text.as_str())
     }
 
     /// The text can't be gathered whole.

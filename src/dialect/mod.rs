@@ -33,7 +33,7 @@ mod tests;
 
 pub use crate::policy::ProviderDialect as Dialect;
 pub use amend::{Amendment, amended, amended_events};
-pub use answer::{Answer, answer};
+pub use answer::{Answer, answer, words};
 pub use calls::{Call, Calls};
 pub use error::{ErrorKind, error_body, error_event};
 pub use event::Progress;

@@ -199,6 +199,12 @@ impl StreamReader {
             .finish()
     }
 
+    /// All that the assistant said so far, however it ends; none when that can't be told.
+    #[must_use]
+    pub fn words(&self) -> Option<&str> {
+        self.tally.notes.words()
+    }
+
     /// Whether what goes out may differ from what comes in.
     fn edits(&self) -> bool {
         let strips = self.options.strip_usage || self.options.strip_notes;

@@ -156,7 +156,9 @@ fn may_pass_uncounted<S: Store>(turn: &Turn<'_, S>, reason: Refused) -> bool {
         | Refused::Limit
         | Refused::Unavailable
         | Refused::Answer
-        | Refused::Guard => false,
+        | Refused::Guard
+        | Refused::Flagged
+        | Refused::Unmoderated => false,
     }
 }
 

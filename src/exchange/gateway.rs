@@ -13,6 +13,7 @@ use crate::time::Now;
 use crate::tokens::exact::Counter;
 
 use super::callout::by_callout;
+use super::errand::Errand;
 use super::identify::Who;
 use super::relay;
 
@@ -60,6 +61,8 @@ pub struct Effects {
     pub changes: Vec<Change>,
     /// What the other role is to find in the stream's filter state.
     pub properties: Vec<(String, Vec<u8>)>,
+    /// Calls that no exchange waits for: made by the tick.
+    pub errands: Vec<Errand>,
 }
 
 /// A breaker of a provider changed its state.
@@ -193,6 +196,12 @@ impl Gateway {
     /// Whether a header steers the host's router, which is ours alone where it fails over.
     pub(super) fn is_steering(&self, name: &[u8]) -> bool {
         (self.is_native || self.calls_out) && name.starts_with(b"x-envoy-")
+    }
+
+    /// Whether exchanges wait for calls of any kind, or leave errands: the tick is to come often.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.calls_out || !self.policy.moderation.is_empty() || self.policy.review.is_some()
     }
 
     /// The headers by which clients say how long they wait.

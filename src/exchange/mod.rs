@@ -21,16 +21,19 @@ mod buffered;
 mod callout;
 mod counting;
 mod drill;
+mod errand;
 mod foreign;
 mod gateway;
 mod guarding;
 mod identify;
 mod judge;
+mod moderation;
 mod overtime;
 mod plan;
 mod refuse;
 mod relay;
 mod respond;
+mod review;
 mod send;
 mod settle;
 mod step;
@@ -41,10 +44,12 @@ mod tick;
 pub use ahead::Uncounted;
 pub use blame::Ending;
 pub use callout::{Call, CallAnswer, Calling};
+pub use errand::{Errand, ErrandKind};
 pub use gateway::{Change, Effects, Gateway, Turn};
 pub use identify::{Identified, RequestHead};
+pub use moderation::Watched;
 pub use respond::{Responding, ResponseHead};
-pub use step::{Body, Edit, Flow, Reply, Step};
+pub use step::{Body, Edit, Flow, Reply, Resume, Step, Way};
 
 use crate::policy::Bounds;
 use crate::report::Record;
@@ -71,6 +76,8 @@ pub enum Exchange {
     Responding(Box<Responding>),
     /// Given up, and asked again elsewhere; the answer is held.
     Calling(Box<Calling>),
+    /// One of the others, that somebody outside looks at.
+    Watched(Box<Watched>),
     /// Settled, or refused; the record waits for the log.
     Done(Box<Record>),
 }
@@ -91,7 +98,8 @@ impl Exchange {
     #[must_use]
     pub fn request_headers<S: Store>(self, turn: &mut Turn<'_, S>, head: &RequestHead<'_>) -> (Self, Step) {
         match self {
-            Self::Start => identify::identify(turn, head),
+            Self::Start => moderation::begin(turn, head),
+            Self::Watched(state) => state.around(|inner| inner.request_headers(turn, head)),
             Self::Bypassed
             | Self::Uncounted(_)
             | Self::Identified(_)
@@ -107,6 +115,7 @@ impl Exchange {
     pub fn request_body<S: Store>(self, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Self, Step) {
         match self {
             Self::Identified(state) => state.body(turn, body),
+            Self::Watched(state) => state.request_body(turn, body),
             Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)
@@ -122,6 +131,7 @@ impl Exchange {
     pub fn request_trailers<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
         match self {
             Self::Identified(state) => state.trailers(turn),
+            Self::Watched(state) => state.around(|inner| inner.request_trailers(turn)),
             Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)
@@ -140,6 +150,7 @@ impl Exchange {
             Self::Identified(state) => (state.answered_by_host(turn, head), Step::pass()),
             Self::Uncounted(state) => state.respond(head),
             Self::Calling(_) => (self, Step::hold()),
+            Self::Watched(state) => state.response_headers(turn, head),
             Self::Start | Self::Bypassed | Self::Responding(_) | Self::Done(_) => (self, Step::pass()),
         }
     }
@@ -150,6 +161,7 @@ impl Exchange {
         match self {
             Self::Responding(state) => state.body(turn, body),
             Self::Calling(state) => state.held_body(body),
+            Self::Watched(state) => state.response_body(turn, body),
             Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)
@@ -164,6 +176,7 @@ impl Exchange {
     pub fn response_trailers<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
         match self {
             Self::Responding(state) => state.trailers(turn),
+            Self::Watched(state) => state.response_trailers(turn),
             Self::Calling(_) => (self, Step::hold()),
             Self::Start
             | Self::Bypassed
@@ -179,6 +192,7 @@ impl Exchange {
     pub fn only_waits(&self, bounds: &Bounds, size: usize) -> bool {
         match self {
             Self::Identified(_) => size <= bounds.request_body,
+            Self::Watched(state) => state.inner().only_waits(bounds, size),
             Self::Responding(_)
             | Self::Calling(_)
             | Self::Start
@@ -195,8 +209,16 @@ impl Exchange {
         turn: &mut Turn<'_, S>,
         property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
     ) {
-        if let Self::Admitted(state) = self {
-            state.recall(turn, property);
+        match self {
+            Self::Admitted(state) => state.recall(turn, property),
+            Self::Watched(state) => state.inner_mut().recall(turn, property),
+            Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Identified(_)
+            | Self::Responding(_)
+            | Self::Calling(_)
+            | Self::Done(_) => {}
         }
     }
 
@@ -205,6 +227,7 @@ impl Exchange {
     pub fn called<S: Store>(self, turn: &mut Turn<'_, S>, answer: CallAnswer) -> (Self, Step) {
         match self {
             Self::Calling(state) => state.answered(turn, answer),
+            Self::Watched(state) => state.called(turn, answer),
             Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)
@@ -222,6 +245,7 @@ impl Exchange {
             Self::Admitted(state) => state.due(),
             Self::Responding(state) => state.due(),
             Self::Calling(state) => state.due(),
+            Self::Watched(state) => state.due(),
             Self::Start | Self::Bypassed | Self::Uncounted(_) | Self::Identified(_) | Self::Done(_) => None,
         }
     }
@@ -233,9 +257,39 @@ impl Exchange {
             Self::Admitted(state) => state.overdue(turn),
             Self::Responding(state) => state.overdue(turn),
             Self::Calling(state) => state.resume(turn),
+            Self::Watched(state) => state.woken(turn),
             Self::Start | Self::Bypassed | Self::Uncounted(_) | Self::Identified(_) | Self::Done(_) => {
                 (self, Step::hold())
             }
+        }
+    }
+
+    /// Whether what comes of an answer's headers changes nothing any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Start | Self::Bypassed | Self::Done(_) => true,
+            Self::Watched(state) => !state.asks() && state.inner().is_over(),
+            Self::Uncounted(_)
+            | Self::Identified(_)
+            | Self::Admitted(_)
+            | Self::Responding(_)
+            | Self::Calling(_) => false,
+        }
+    }
+
+    /// Whether an answer's body is read.
+    #[must_use]
+    pub fn reads_answer(&self) -> bool {
+        match self {
+            Self::Responding(_) | Self::Calling(_) => true,
+            Self::Watched(state) => state.asks() || state.inner().reads_answer(),
+            Self::Start
+            | Self::Bypassed
+            | Self::Uncounted(_)
+            | Self::Identified(_)
+            | Self::Admitted(_)
+            | Self::Done(_) => false,
         }
     }
 
@@ -243,6 +297,7 @@ impl Exchange {
     #[must_use]
     pub fn weight(&self) -> Weight {
         let (kept, asked) = match self {
+            Self::Watched(state) => return state.weight(),
             Self::Admitted(state) => (state.kept.as_deref(), state.asked.as_deref()),
             Self::Responding(state) => (state.kept.as_deref(), state.asked.as_deref()),
             Self::Calling(state) => (Some(state.kept()), None),
@@ -268,6 +323,7 @@ impl Exchange {
             Self::Admitted(state) => Some(state.unanswered(turn, ending)),
             Self::Responding(state) => Some(state.broken_off(turn, ending)),
             Self::Calling(state) => Some(state.abandoned(turn, ending)),
+            Self::Watched(state) => state.end(turn, ending),
             Self::Done(record) => Some(record),
         }
     }

@@ -135,6 +135,43 @@ impl Refusal {
         }
     }
 
+    /// A moderation flagged the request.
+    pub(super) fn flagged(name: &str) -> Self {
+        Self::new(
+            Refused::Flagged,
+            400,
+            ErrorKind::InvalidRequest,
+            format!("the request is refused by content policy {name:?}"),
+            "content_policy_violation",
+        )
+    }
+
+    /// No moderation could judge the request now, where one must.
+    pub(super) fn unmoderated(name: &str) -> Self {
+        let refusal = Self::new(
+            Refused::Unmoderated,
+            503,
+            ErrorKind::Unavailable,
+            format!("content policy {name:?} can't judge the request now"),
+            "moderation_unavailable",
+        );
+        Self {
+            wait: Some(Duration::from_secs(1)),
+            ..refusal
+        }
+    }
+
+    /// No moderation could ever judge the request, where one must.
+    pub(super) fn unjudgeable(name: &str) -> Self {
+        Self::new(
+            Refused::Unmoderated,
+            400,
+            ErrorKind::InvalidRequest,
+            format!("content policy {name:?} can't judge the request: it is too long, or not given as text"),
+            "moderation_impossible",
+        )
+    }
+
     /// 429: the ledger's refusal, with the levels of every limit that applies.
     pub(super) fn limited(claims: &Claims<'_>, refusal: &ledger::Refusal) -> Self {
         let levels = sourced(claims, &refusal.levels);

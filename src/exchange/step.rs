@@ -60,8 +60,28 @@ pub enum Flow {
     Hold,
     /// Waits, while this call is made: its answer goes to [`super::Exchange::called`].
     Call(Box<Call>),
+    /// What was held while a call was under way goes on, out of turn.
+    Resume(Resume),
     /// Ends here with an answer of ours.
     Reply(Reply),
+}
+
+/// What goes on after it was held for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// Which way it goes.
+    pub way: Way,
+    /// How many bytes of its body the host holds.
+    pub held: usize,
+}
+
+/// The ways of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the provider.
+    Request,
+    /// To the client.
+    Response,
 }
 
 /// What the shell does after a callback: the edits, then the body, then the flow.
@@ -89,6 +109,17 @@ impl Step {
             edits,
             body: None,
             flow: Flow::Continue,
+        }
+    }
+
+    /// What comes after it, when both are done at once.
+    #[must_use]
+    pub fn then(mut self, next: Self) -> Self {
+        self.edits.extend(next.edits);
+        Self {
+            edits: self.edits,
+            body: next.body.or(self.body),
+            flow: next.flow,
         }
     }
 

@@ -5,9 +5,9 @@ use super::field::{Field, Reading, Section};
 use super::names;
 use super::quantity::{self, BYTES};
 use super::types::{Anonymous, Bounds, Failover, Host, Mode, ModelRoute, OnUnreadable, Policy};
-use super::{callers, failover, guard, limit, model, provider, validation};
+use super::{callers, failover, guard, limit, model, moderation, provider, validation};
 
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 19] = [
     "version",
     "mode",
     "host",
@@ -25,6 +25,8 @@ const FIELDS: [&str; 17] = [
     "on_oversize",
     "on_unguarded",
     "failover",
+    "moderation",
+    "review",
 ];
 const UNREADABLE: [(&str, OnUnreadable); 2] =
     [("reject", OnUnreadable::Reject), ("pass", OnUnreadable::Pass)];
@@ -56,8 +58,20 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         .get("guards")
         .map(|f| guard::guards(&f, &routes, r))
         .unwrap_or_default();
+    let around = moderation::Around {
+        providers: &providers,
+        routes: &routes,
+    };
+    let reviews = s.get("review").is_some();
+    let moderation = s
+        .get("moderation")
+        .map(|f| moderation::moderations(&f, &around, reviews, r))
+        .unwrap_or_default();
+    let causes = (!moderation.is_empty(), !validate.is_empty());
+    let review = s.get("review").and_then(|f| moderation::review(&f, causes, r));
     let host = host(&s, r);
     native_fits(&s, (&common, &routes), &host, r);
+    moderation::sees_all(&s, &moderation, r);
     Policy {
         failover: common,
         mode: s.or("mode", Mode::default(), |f| limit::mode(&f, r)),
@@ -77,6 +91,8 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         any_model,
         validate,
         guards,
+        moderation,
+        review,
         tracked_keys: s.or("tracked_keys", 16_384, |f| f.small(r, 16..=1_048_576)),
         bounds: bounds(&s, r),
         on_encoded: s.or("on_encoded", OnUnreadable::default(), |f| {
@@ -167,7 +183,7 @@ fn bounds(section: &Section<'_>, r: &mut Reading<'_>) -> Bounds {
 }
 
 /// A size as text or as a plain number of bytes.
-fn bytes(field: &Field<'_>, r: &mut Reading<'_>) -> Option<usize> {
+pub(super) fn bytes(field: &Field<'_>, r: &mut Reading<'_>) -> Option<usize> {
     let range = 1_024..=LARGEST_BODY;
     let size = match field.tree().is_number() {
         true => field.whole(r, range)?,

@@ -22,6 +22,7 @@ mod guard;
 mod ladder;
 mod limit;
 mod model;
+pub mod moderation;
 mod names;
 mod provider;
 mod quantity;

@@ -42,7 +42,7 @@ const DIALECTS: [(&str, ProviderDialect); 4] = [
     ("azure", ProviderDialect::Azure),
 ];
 const VERSION: &str = "a version of Azure's API such as 2024-10-21";
-const AUTHORITY: &str = "a host name, with a port if need be, such as api.openai.com";
+pub(super) const AUTHORITY: &str = "a host name, with a port if need be, such as api.openai.com";
 const PREFIX: &str = "a path that begins with /, without query, such as /openai";
 
 /// A provider as far as it can be read, so that chains to it are judged even if something else of it is wrong.
@@ -107,7 +107,7 @@ fn version(text: &str) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
-fn authority(text: &str) -> Option<String> {
+pub(super) fn authority(text: &str) -> Option<String> {
     let safe = |b: u8| b.is_ascii_alphanumeric() || b"-._~:[]".contains(&b);
     let fits = (1..=255).contains(&text.len()) && text.bytes().all(safe);
     fits.then(|| text.to_owned())

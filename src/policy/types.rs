@@ -11,6 +11,7 @@ use crate::guard::{Kind, Own};
 use crate::rule::{Clamp, Condition};
 
 use super::ladder::Ladder;
+use super::moderation::{Moderation, Review};
 
 /// Whether a decision binds or is only counted and reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,10 @@ pub struct Policy {
     pub validate: Vec<Validation>,
     /// What is looked for in texts; all that apply do.
     pub guards: Vec<Guard>,
+    /// Who outside is asked about texts; each that applies is.
+    pub moderation: Vec<Moderation>,
+    /// Who looks at exchanges afterwards.
+    pub review: Option<Review>,
     /// How many (limit, key) pairs the ledger tells apart; its memory is 64 B each.
     pub tracked_keys: u32,
     /// The bounds of what is buffered.

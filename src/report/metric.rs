@@ -12,6 +12,7 @@ use crate::body::repair::Mend;
 use crate::breaker::StateName;
 use crate::dialect::Endpoint;
 use crate::guard;
+use crate::moderation::Failure;
 use crate::policy::{Hop, Limit, Policy, Side};
 
 use super::words::words;
@@ -123,6 +124,34 @@ pub enum Refused {
     Answer,
     /// Something that a guard blocks, or that couldn't be looked at.
     Guard,
+    /// A text that a moderation flagged.
+    Flagged,
+    /// A text that no moderation could judge, where one must.
+    Unmoderated,
+}
+
+/// What a moderation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Judged {
+    /// Nothing was found.
+    Clean,
+    /// Something was.
+    Flagged,
+    /// There is no verdict.
+    Failed,
+}
+
+/// What became of a post for review.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Posted {
+    /// Somebody took it.
+    Taken,
+    /// Nobody did.
+    Failed,
+    /// Too many waited already.
+    Dropped,
+    /// It would have been posted.
+    Shadow,
 }
 
 /// Why a candidate was passed over.
@@ -283,6 +312,11 @@ pub enum Metric {
     Mended(Mend),
     Guard(usize, guard::Kind),
     Unguarded(Side),
+    Moderation(usize, Side, Judged),
+    ModerationFailed(usize, Failure),
+    ModerationTime(usize),
+    ModerationTokens(usize, TokenType),
+    Review(Posted),
     ConfigRejected,
 }
 
@@ -301,7 +335,8 @@ impl Metric {
             | Self::Duration(..)
             | Self::FirstToken(..)
             | Self::PerOutputToken(..)
-            | Self::EstimateError(..) => Kind::Histogram,
+            | Self::EstimateError(..)
+            | Self::ModerationTime(_) => Kind::Histogram,
             Self::BreakerState(_) | Self::Headroom(_) | Self::PendingSettlements => Kind::Gauge,
             _ => Kind::Counter,
         }
@@ -336,6 +371,26 @@ impl Metric {
             Self::Mended(mend) => format!("spillway.repair.type={}", mend.as_str()),
             Self::Guard(guard, kind) => named::guard(policy, guard, kind),
             Self::Unguarded(side) => format!("spillway.guard.unguarded.type={}", side.as_str()),
+            Self::Moderation(at, side, verdict) => {
+                let rule = moderation_name(policy, "", at);
+                format!("{rule}.side={}.verdict={}", side.as_str(), verdict.as_str())
+            }
+            Self::ModerationFailed(at, why) => {
+                format!(
+                    "{}.reason={}",
+                    moderation_name(policy, ".failed", at),
+                    why.as_str()
+                )
+            }
+            Self::ModerationTime(at) => moderation_name(policy, ".duration", at),
+            Self::ModerationTokens(at, kind) => {
+                format!(
+                    "{}.type={}",
+                    moderation_name(policy, ".tokens", at),
+                    kind.as_str()
+                )
+            }
+            Self::Review(what) => format!("spillway.review.status={}", what.as_str()),
             _ => self.provider_name(policy),
         }
     }
@@ -435,6 +490,11 @@ fn rule_name(policy: &Policy, (validation, rule): (usize, usize), ruled: Ruled) 
     )
 }
 
+fn moderation_name(policy: &Policy, what: &str, at: usize) -> String {
+    let name = policy.moderation.get(at).map_or("other", |m| m.name.as_str());
+    format!("spillway.moderation{what}.rule={}", segment(name))
+}
+
 words!(Decision { Allowed => "allowed", Denied => "denied", Shadow => "shadow" });
 words!(TokenType {
     Input => "input", Output => "output", CacheRead => "cache_read", CacheWrite => "cache_write",
@@ -448,7 +508,10 @@ words!(Refused {
     Anonymous => "anonymous", BadRequest => "bad_request", Encoded => "encoded", Oversize => "oversize",
     Model => "model", Never => "never", Limit => "limit", Unavailable => "unavailable", Answer => "answer",
     Guard => "guard",
+    Flagged => "flagged", Unmoderated => "unmoderated",
 });
+words!(Judged { Clean => "clean", Flagged => "flagged", Failed => "failed" });
+words!(Posted { Taken => "taken", Failed => "failed", Dropped => "dropped", Shadow => "shadow" });
 words!(PassedOver {
     Dialect => "dialect", Context => "context", Open => "open", RateLimited => "rate_limited",
     Forced => "forced_open", Limit => "limit", Drill => "drill", Refuses => "refuses",

@@ -88,6 +88,12 @@ pub struct Record {
     /// What guards found.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub guards: Vec<Found>,
+    /// What was asked outside about its texts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moderation: Vec<Moderated>,
+    /// Why people are to look at it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub review: Vec<&'static str>,
     /// How it ended: `complete`, `refused`, `client_abort`, `upstream_reset`, `timeout`, `aborted`
     /// (by the proxy), `uncounted`.
     pub end: &'static str,
@@ -170,6 +176,25 @@ pub struct Found {
     pub kind: &'static str,
     /// How often.
     pub found: u64,
+}
+
+/// What a moderation said.
+#[derive(Clone, Debug, Serialize)]
+pub struct Moderated {
+    /// Which.
+    pub name: String,
+    /// Of what: `request` or `answer`.
+    pub side: &'static str,
+    /// `clean`, `flagged`, `failed`; `beside`: nobody waited for it, the metrics know.
+    pub verdict: &'static str,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub why: &'static str,
+    /// What was found, by plain names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<String>,
+    /// Milliseconds that it took.
+    pub ms: u64,
 }
 
 impl Record {

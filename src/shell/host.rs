@@ -94,6 +94,7 @@ unsafe extern "C" {
         value_size: usize,
         cas: u32,
     ) -> i32;
+    fn proxy_continue_stream(kind: u32) -> i32;
     fn proxy_set_effective_context(context: u32) -> i32;
     fn proxy_define_metric(kind: i32, name: *const u8, name_size: usize, id: *mut u32) -> i32;
     fn proxy_increment_metric(id: u32, offset: i64) -> i32;
@@ -272,6 +273,16 @@ pub(super) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
 pub(super) fn speak_for(context: u32) -> Result<(), Status> {
     // SAFETY: no pointers.
     check(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Lets one way of a stream go on that was held: the way whose headers `map` holds.
+pub(super) fn go_on(map: Map) -> Result<(), Status> {
+    let kind = match map {
+        Map::Request => 0,
+        Map::Response | Map::CallResponse => 1,
+    };
+    // SAFETY: no pointers.
+    check(unsafe { proxy_continue_stream(kind) })
 }
 
 /// Makes an HTTP call and answers its token. By the SDK's function, as its dispatcher must know the token when the

@@ -11,7 +11,7 @@ use crate::report::Record;
 use crate::time::Instant;
 
 use super::host::{self, Buffer, Map};
-use super::step::{property, send};
+use super::step::{property, resume, send};
 use super::store::SharedData;
 use super::worker::Worker;
 
@@ -68,13 +68,17 @@ impl Line {
         let (mut exchange, mut step) = self.worker.turn(|turn| run(self.exchange.take(), turn));
         while let Flow::Call(call) = &step.flow {
             if let Some(token) = dispatch(call) {
-                self.token.set(Some(token));
+                // What a call before it says, if it ever does, is for nobody any more.
+                if let Some(old) = self.token.replace(Some(token)) {
+                    self.worker.forget_call(old);
+                }
                 self.worker.await_call(token, self);
                 break;
             }
-            (exchange, step) = self
+            let (next, more) = self
                 .worker
                 .turn(|turn| exchange.called(turn, CallAnswer::unsent()));
+            (exchange, step) = (next, step.then(more));
         }
         self.weigh(exchange.weight());
         let watched = exchange.due().is_some();
@@ -100,19 +104,15 @@ impl Line {
     /// Its time has come. To be called with its stream as the host's effective context.
     pub(super) fn wake(self: &Rc<Self>) {
         let step = self.step(Exchange::woken);
-        say(&step);
+        say(step);
     }
 
     /// Its call was answered: what came is the host's to be read now.
     pub(super) fn answered(self: &Rc<Self>, body_size: usize) {
         self.token.set(None);
-        let answer = CallAnswer {
-            headers: host::headers(Map::CallResponse).unwrap_or_default(),
-            body: host::read_buffer(Buffer::CallResponse, 0, body_size).unwrap_or_default(),
-            unsent: false,
-        };
+        let answer = called(body_size);
         let step = self.step(|exchange, turn| exchange.called(turn, answer));
-        say(&step);
+        say(step);
     }
 
     /// The stream is over.
@@ -135,14 +135,26 @@ impl Line {
     }
 }
 
-/// Outside of a stream's own callbacks there is nothing to edit or to let go on: an answer of ours is all there can be.
-fn say(step: &Step) {
-    if let Flow::Reply(reply) = &step.flow {
-        send(reply);
+/// Outside of a stream's own callbacks there is nothing to do but to answer, or to let go on what was held.
+fn say(step: Step) {
+    match step.flow {
+        Flow::Reply(reply) => send(&reply),
+        Flow::Resume(held) => resume(step, held),
+        Flow::Continue | Flow::Hold | Flow::Call(_) => {}
     }
 }
 
-fn dispatch(call: &Call) -> Option<u32> {
+/// What came of a call, within its callback.
+pub(super) fn called(body_size: usize) -> CallAnswer {
+    CallAnswer {
+        headers: host::headers(Map::CallResponse).unwrap_or_default(),
+        body: host::read_buffer(Buffer::CallResponse, 0, body_size).unwrap_or_default(),
+        unsent: false,
+    }
+}
+
+/// Has the host make a call, and answers its token.
+pub(super) fn dispatch(call: &Call) -> Option<u32> {
     let headers: Vec<(&str, &str)> = call
         .headers
         .iter()

@@ -4,6 +4,7 @@
 //!
 //! Its invariant: nothing that a host answers makes it panic, because a panic takes every stream of the VM along.
 
+mod errands;
 mod host;
 mod line;
 mod provider;

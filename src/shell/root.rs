@@ -116,8 +116,7 @@ impl Context for Root {
     /// A policy goes when its listener does: what it still has to write and what it counted goes to the host first.
     fn on_done(&mut self) -> bool {
         if let Some(worker) = &self.worker {
-            worker.retry();
-            worker.flush_counters();
+            worker.end();
         }
         true
     }
@@ -147,7 +146,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         match (&self.worker, self.role) {
-            (Some(worker), Role::Gateway) => worker.on_tick(),
+            (Some(worker), Role::Gateway) => worker.on_tick(self.id),
             (Some(worker), Role::Provider) => worker.retry(),
             (None, _) => return,
         }

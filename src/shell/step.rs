@@ -2,7 +2,7 @@
 
 use proxy_wasm::types::Action;
 
-use crate::exchange::{Edit, Flow, Reply, Step};
+use crate::exchange::{Edit, Flow, Reply, Resume, Step, Way};
 use crate::headers::{Headers, serialize};
 
 use super::host::{self, Buffer, Level, Map};
@@ -29,12 +29,32 @@ pub(super) fn apply(step: Option<Step>, target: &Target<'_>, body: Option<(Buffe
         return Action::Pause;
     }
     match step.flow {
-        Flow::Continue => Action::Continue,
+        Flow::Continue | Flow::Resume(_) => Action::Continue,
         Flow::Hold | Flow::Call(_) => Action::Pause,
         Flow::Reply(reply) => {
             send(&reply);
             Action::Pause
         }
+    }
+}
+
+/// Lets what was held for a call go on, out of turn, with what is to be changed of it first.
+pub(super) fn resume(step: Step, resume: Resume) {
+    let (map, buffer) = match resume.way {
+        Way::Request => (Map::Request, Buffer::RequestBody),
+        Way::Response => (Map::Response, Buffer::ResponseBody),
+    };
+    let read = (step.edits.len() > 1).then(|| host::headers(map).unwrap_or_default());
+    let target = Target {
+        map,
+        read: read.as_ref(),
+    };
+    let step = Some(Step {
+        flow: Flow::Continue,
+        ..step
+    });
+    if apply(step, &target, Some((buffer, resume.held))) == Action::Continue {
+        report(host::go_on(map));
     }
 }
 

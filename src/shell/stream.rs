@@ -124,10 +124,7 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
-        let over = |exchange: &Exchange| {
-            matches!(exchange, Exchange::Start | Exchange::Bypassed | Exchange::Done(_))
-        };
-        if self.is(over) {
+        if self.is(Exchange::is_over) {
             return Action::Continue;
         }
         let read = host::headers(Map::Response).unwrap_or_default();
@@ -148,7 +145,7 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
-        if !self.is(|exchange| matches!(exchange, Exchange::Responding(_) | Exchange::Calling(_))) {
+        if !self.is(Exchange::reads_answer) {
             return Action::Continue;
         }
         if !end && self.only_waits(size) {

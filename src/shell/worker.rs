@@ -12,6 +12,7 @@ use crate::time::{Now, UnixMillis};
 use crate::tokens::exact::Counter;
 use crate::{breaker, ledger};
 
+use super::errands::Errands;
 use super::host::{self, Level, MetricType};
 use super::line::Line;
 use super::store::SharedData;
@@ -40,6 +41,7 @@ pub(super) struct Worker {
     /// Exchanges whose calls are on their way.
     calls: RefCell<BTreeMap<u32, Rc<Line>>>,
     ticks: Cell<u32>,
+    errands: Errands,
 }
 
 impl Worker {
@@ -64,30 +66,34 @@ impl Worker {
             watched: RefCell::default(),
             calls: RefCell::default(),
             ticks: Cell::default(),
+            errands: Errands::default(),
         }
     }
 
     /// Runs the core for one callback, then sees to what it left behind.
     pub(super) fn turn<T>(&self, run: impl FnOnce(&mut Turn<'_, SharedData>) -> T) -> T {
         let mut effects = Effects::default();
-        let mut turn = Turn {
-            gateway: &self.gateway,
-            store: &SharedData,
-            now: self.now(),
-            entropy: self.draw(),
-            counter: &mut self.counter.borrow_mut(),
-            load: self.load.get(),
-            schemas: &mut self.schemas.borrow_mut(),
-            effects: &mut effects,
+        let answer = {
+            let mut turn = Turn {
+                gateway: &self.gateway,
+                store: &SharedData,
+                now: self.now(),
+                entropy: self.draw(),
+                counter: &mut self.counter.borrow_mut(),
+                load: self.load.get(),
+                schemas: &mut self.schemas.borrow_mut(),
+                effects: &mut effects,
+            };
+            run(&mut turn)
         };
-        let answer = run(&mut turn);
+        // What is left behind may need a turn of its own.
         self.see_to(effects);
         answer
     }
 
     /// How often the host is to tick, in milliseconds: a wait between attempts ends by the tick.
     pub(super) fn tick_period(&self) -> u32 {
-        if self.gateway.calls_out() {
+        if self.gateway.waits() {
             WAKING_MS
         } else {
             HOUSEKEEPING_MS
@@ -95,9 +101,10 @@ impl Worker {
     }
 
     /// The tick: wakes whose time has come, and sees to the house when it is time for that.
-    pub(super) fn on_tick(&self) {
-        if self.gateway.calls_out() {
+    pub(super) fn on_tick(&self, root: u32) {
+        if self.gateway.waits() {
             self.wake();
+            self.errands.run(self, root);
         }
         let ticks = self.ticks.get().wrapping_add(1);
         self.ticks.set(ticks);
@@ -136,6 +143,10 @@ impl Worker {
 
     /// A call was answered; the answer is of a stream that may be gone.
     pub(super) fn answered(&self, token: u32, body_size: usize) {
+        if let Some(kind) = self.errands.done(token) {
+            let answer = super::line::called(body_size);
+            return self.turn(|turn| turn.came_back(kind, &answer));
+        }
         let line = self.calls.borrow_mut().remove(&token);
         let Some(line) = line else { return };
         if host::speak_for(line.id()).is_ok() {
@@ -191,8 +202,15 @@ impl Worker {
         }
     }
 
+    /// The policy goes: what it has still to write and to count goes to the host.
+    pub(super) fn end(&self) {
+        self.retry();
+        self.errands.end(self);
+        self.flush_counters();
+    }
+
     /// Hands the host what was counted since the last tick.
-    pub(super) fn flush_counters(&self) {
+    fn flush_counters(&self) {
         for meter in self.metrics.borrow_mut().values_mut() {
             let counted = core::mem::take(&mut meter.counted);
             if let (Some(id), 1..) = (meter.id, counted) {
@@ -211,6 +229,9 @@ impl Worker {
         for change in effects.changes {
             let line = change.describe(&self.gateway.policy);
             host::log(Level::Info, &format!("spillway: {line}"));
+        }
+        for kind in self.errands.push(effects.errands) {
+            self.turn(|turn| turn.dropped(kind));
         }
         self.bookings.borrow_mut().extend(effects.bookings);
         self.transitions.borrow_mut().extend(effects.transitions);

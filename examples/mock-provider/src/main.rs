@@ -13,6 +13,7 @@ mod fault;
 mod gemini;
 mod http;
 mod openai;
+mod outside;
 mod prompt;
 mod serve;
 mod wire;

@@ -11,6 +11,7 @@ use crate::answer::{Answer, Api, Body, compose};
 use crate::control::Control;
 use crate::fault::Fault;
 use crate::http::{Connection, Request, head};
+use crate::outside;
 
 /// What became of an answer.
 enum Sent {
@@ -40,19 +41,7 @@ fn exchange(connection: &mut Connection, request: Request, control: &Control) ->
         return whole(connection, status, &[], body.to_string().as_bytes());
     }
     let Some(api) = Api::of(&route) else {
-        let fault = control.arrive(request);
-        let sent = hold_and(connection, control, &fault, |connection| {
-            whole(
-                connection,
-                404,
-                &[],
-                json!({"error": {"message": "mock: no such path"}})
-                    .to_string()
-                    .as_bytes(),
-            )
-        });
-        control.leave(&route, 404, sent.is_ok());
-        return sent;
+        return other(connection, (request, &route), control);
     };
     let fault = control.arrive(request.clone());
     let answer = compose(api, &request, &fault);
@@ -61,6 +50,30 @@ fn exchange(connection: &mut Connection, request: Request, control: &Control) ->
     });
     control.leave(&route, answer.status, sent.is_ok());
     sent
+}
+
+/// What is no API of a provider.
+fn other(
+    connection: &mut Connection,
+    (request, route): (Request, &str),
+    control: &Control,
+) -> io::Result<Sent> {
+    let none = || (404, json!({"error": {"message": "mock: no such path"}}));
+    let (status, body) = outside::answer(&request).unwrap_or_else(none);
+    let fault = control.arrive(request);
+    let told = fault
+        .number("status")
+        .and_then(|status| u16::try_from(status).ok());
+    let status = told.unwrap_or(status);
+    let sent = hold_and(connection, control, &fault, |connection| {
+        whole(connection, status, &json_type(), body.to_string().as_bytes())
+    });
+    control.leave(route, status, sent.is_ok());
+    sent
+}
+
+fn json_type() -> [(String, String); 1] {
+    [("content-type".to_owned(), "application/json".to_owned())]
 }
 
 fn hold_and(

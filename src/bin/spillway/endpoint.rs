@@ -23,8 +23,12 @@ pub(crate) const URL: &str = "PROVIDER=http://HOST:PORT or PROVIDER=https://HOST
 impl Endpoint {
     /// By the provider's authority; without one by its cluster's name: `outbound|8000||HOST` as Istio has it, or a host.
     pub(crate) fn of(provider: &Provider) -> Self {
-        let cluster = provider.cluster.as_str();
-        match (&provider.authority, istio(cluster)) {
+        Self::of_parts(&provider.cluster, provider.authority.as_deref())
+    }
+
+    /// The same for what is no provider.
+    pub(crate) fn of_parts(cluster: &str, authority: Option<&str>) -> Self {
+        match (authority, istio(cluster)) {
             (Some(authority), _) => Self::usual(authority),
             (None, Some((host, port))) => Self {
                 host: host.to_owned(),

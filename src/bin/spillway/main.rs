@@ -13,6 +13,8 @@ mod endpoint;
 #[cfg(not(target_arch = "wasm32"))]
 mod orders;
 #[cfg(not(target_arch = "wasm32"))]
+mod outside;
+#[cfg(not(target_arch = "wasm32"))]
 mod render;
 #[cfg(not(target_arch = "wasm32"))]
 mod source;

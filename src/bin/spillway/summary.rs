@@ -9,6 +9,7 @@ use spillway::policy::{
     ProviderDialect, ProviderModel, Reserve, Rung, Unit, Validation, Via, WhenAllOpen,
 };
 
+use crate::outside;
 use crate::variables::Variables;
 
 /// The policy's sections, a line or more each. `document` is what the policy was made of: it knows the variables' names.
@@ -32,6 +33,12 @@ pub(crate) fn summary(document: &Value, policy: &Policy, variables: &Variables) 
     section(&mut out, "limits", policy.limits.iter().map(|l| limit(l, policy)));
     section(&mut out, "validate", policy.validate.iter().map(validation));
     section(&mut out, "guards", policy.guards.iter().map(guard));
+    section(
+        &mut out,
+        "moderation",
+        policy.moderation.iter().map(outside::moderation),
+    );
+    section(&mut out, "review", policy.review.iter().map(outside::review));
     section(&mut out, "notes", notes(document, policy, variables));
     out
 }
@@ -379,7 +386,12 @@ pub(crate) fn secrets(document: &Value) -> Vec<&str> {
         .into_iter()
         .flat_map(|p| p.values())
         .filter_map(|p| p.pointer("/credential/env"));
-    let mut names: Vec<&str> = keys.chain(credentials).filter_map(Value::as_str).collect();
+    let own = outside::credentials(document);
+    let mut names: Vec<&str> = keys
+        .chain(credentials)
+        .chain(own)
+        .filter_map(Value::as_str)
+        .collect();
     names.sort_unstable();
     names.dedup();
     names

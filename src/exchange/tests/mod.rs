@@ -10,6 +10,7 @@ mod endings;
 mod failover;
 mod guards;
 mod headers_first;
+mod moderation;
 mod overtime;
 mod refusals;
 mod refused_fields;
@@ -27,7 +28,7 @@ use serde_json::{Value, json};
 
 use super::{
     Body, Call as Callout, CallAnswer, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead,
-    ResponseHead, Step, Turn,
+    ResponseHead, Step, Turn, Way,
 };
 use crate::body::cache::Schemas;
 use crate::failover::Load;
@@ -337,8 +338,28 @@ impl Call {
         match flow {
             Flow::Reply(reply) => self.reply = Some(reply),
             Flow::Call(call) => self.call = Some(*call),
-            Flow::Continue | Flow::Hold => {}
+            Flow::Continue | Flow::Hold | Flow::Resume(_) => {}
         }
+    }
+
+    /// What the host does out of turn: answers, or lets go on what it held.
+    fn out_of_turn(&mut self, step: Step) {
+        if let Flow::Resume(resume) = step.flow {
+            assert_eq!(
+                resume.held,
+                self.buffered.len(),
+                "the host is told how much it holds"
+            );
+            let held = core::mem::take(&mut self.buffered);
+            let out = step.body.unwrap_or(held);
+            let (headers, body) = match resume.way {
+                Way::Request => (&mut self.headers, &mut self.body),
+                Way::Response => (&mut self.answer_headers, &mut self.answer),
+            };
+            body.extend(out);
+            edit(headers, &step.edits);
+        }
+        self.take_reply(step.flow);
     }
 
     /// The host buffers what is held, and shows all of it.
@@ -404,13 +425,13 @@ impl Call {
     /// What came of the call.
     fn called(&mut self, lab: &mut Lab, answer: CallAnswer) {
         let step = self.run(lab, |exchange, turn| exchange.called(turn, answer));
-        self.take_reply(step.flow);
+        self.out_of_turn(step);
     }
 
     /// The tick comes.
     fn wake(&mut self, lab: &mut Lab) {
         let step = self.run(lab, Exchange::woken);
-        self.take_reply(step.flow);
+        self.out_of_turn(step);
     }
 
     /// A whole JSON answer.

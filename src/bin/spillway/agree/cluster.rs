@@ -1,12 +1,11 @@
 //! The clusters of providers: there, and reached so that nobody listens.
 
-use spillway::policy::Provider;
-
 use super::plugin::Plugin;
 use super::tree::Node;
 use super::{Findings, Site};
 use crate::endpoint::is_public;
 use crate::orders;
+use crate::outside;
 
 const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const TLS: &str = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
@@ -78,12 +77,29 @@ pub(super) fn endpoints<'a>(cluster: &Node<'a>) -> Vec<(u32, Node<'a>)> {
 
 /// Holds each provider's cluster against the policy.
 pub(super) fn check(site: &Site<'_>, findings: &mut Findings) {
+    for place in outside::places(site.policy) {
+        let need = format!("which {} asks or posts to", place.name);
+        let Some(cluster) = site.clusters.require(place.cluster, &need, findings) else {
+            continue;
+        };
+        check_tls(site, place.name, cluster, findings);
+        if let Some(plugin) = upstream_plugin(cluster) {
+            findings.note(
+                plugin.config.path.clone(),
+                format!(
+                    "cluster {} runs Spillway itself, which can't call itself",
+                    place.cluster
+                ),
+                "no such filter here",
+            );
+        }
+    }
     for provider in &site.policy.providers {
         let need = format!("which provider {} names", provider.name);
         let Some(cluster) = site.clusters.require(&provider.cluster, &need, findings) else {
             continue;
         };
-        check_tls(site, provider, cluster, findings);
+        check_tls(site, &provider.name, cluster, findings);
         if let Some(plugin) = upstream_plugin(cluster) {
             findings.note(
                 plugin.config.path.clone(),
@@ -98,7 +114,7 @@ pub(super) fn check(site: &Site<'_>, findings: &mut Findings) {
 }
 
 /// Where the way leads out, it is encrypted, and the name at its end verified.
-pub(super) fn check_tls(site: &Site<'_>, provider: &Provider, cluster: &Node<'_>, findings: &mut Findings) {
+pub(super) fn check_tls(site: &Site<'_>, name: &str, cluster: &Node<'_>, findings: &mut Findings) {
     let addresses = endpoints(cluster);
     let mut hosts = addresses.iter().filter_map(|(_, endpoint)| {
         let address = endpoint.at(&["endpoint", "address", "socket_address"])?;
@@ -121,13 +137,13 @@ pub(super) fn check_tls(site: &Site<'_>, provider: &Provider, cluster: &Node<'_>
         );
         return;
     };
-    check_sni(site, provider, (cluster, &context, host), findings);
+    check_sni(site, name, (cluster, &context, host), findings);
     check_trust((cluster, &context, host), findings);
 }
 
 fn check_sni(
     site: &Site<'_>,
-    provider: &Provider,
+    name: &str,
     (cluster, context, host): (&Node<'_>, &Node<'_>, &str),
     findings: &mut Findings,
 ) {
@@ -135,7 +151,7 @@ fn check_sni(
     // Where attempts go by the cluster of an order, its options count, and the name would be the client's.
     let relayed = orders::orders(site.policy)
         .iter()
-        .any(|order| order.places(site.policy).any(|place| place.name == provider.name));
+        .any(|order| order.places(site.policy).any(|place| place.name == name));
     let automatic = !relayed && is_automatic(cluster, "auto_sni") || context.flag("auto_host_sni");
     if context.text("sni").is_empty() && !is_address && !automatic {
         findings.note(

@@ -88,7 +88,7 @@ fn check_alone(site: &Site<'_>, order: &Order, cluster: &Node<'_>, findings: &mu
             true => check_priorities(site, order, cluster, findings),
             false => check_metadata(site, provider, cluster, findings),
         }
-        return check_tls(site, provider, cluster, findings);
+        return check_tls(site, &provider.name, cluster, findings);
     }
     findings.note(
         cluster.path_of("cluster_type"),

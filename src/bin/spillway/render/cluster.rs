@@ -8,6 +8,7 @@ use super::fill::{fill, indented};
 use super::yaml::scalar;
 use crate::endpoint::{Endpoint, istio};
 use crate::orders::{self, Order};
+use crate::outside;
 
 /// Members that several clusters have alike: written once, named where they stand again.
 #[derive(Default)]
@@ -88,13 +89,13 @@ fn protocol(tls: bool) -> &'static str {
     }
 }
 
-/// The clusters of the providers that `takes` lets in, and of all orders: one item of a list each.
-pub(super) fn clusters(job: &Job<'_>, takes: impl Fn(&Provider) -> bool) -> Vec<String> {
+/// The clusters of the providers and services outside whose names `takes` lets in, and of all orders: one item of a list each.
+pub(super) fn clusters(job: &Job<'_>, takes: impl Fn(&str) -> bool) -> Vec<String> {
     let mut shared = Shared::default();
-    let mut written: Vec<String> = own(job.policy)
+    let mut written: Vec<String> = sites(job)
         .into_iter()
-        .filter(|provider| takes(provider))
-        .map(|provider| of_provider(job, provider, &mut shared))
+        .filter(|site| takes(site.cluster))
+        .map(|site| of_site(job, &site, &mut shared))
         .collect();
     let orders = orders::orders(job.policy);
     for (at, order) in orders.iter().enumerate() {
@@ -108,6 +109,39 @@ pub(super) fn clusters(job: &Job<'_>, takes: impl Fn(&Provider) -> bool) -> Vec<
         written.push(comment + &cluster);
     }
     written
+}
+
+/// Somebody whom a cluster leads to.
+pub(super) struct Site<'j> {
+    pub(super) name: &'j str,
+    pub(super) cluster: &'j str,
+    pub(super) endpoint: Endpoint,
+    is_provider: bool,
+}
+
+/// The providers, those that share a cluster once, and the services outside that have a cluster of their own.
+pub(super) fn sites<'j>(job: &'j Job<'_>) -> Vec<Site<'j>> {
+    let providers = own(job.policy)
+        .into_iter()
+        .map(|provider| of_provider(job, provider));
+    let outside = outside::places(job.policy).into_iter().map(|place| Site {
+        name: place.name,
+        cluster: place.cluster,
+        endpoint: named(job, place.name)
+            .cloned()
+            .unwrap_or_else(|| Endpoint::of_parts(place.cluster, Some(place.authority))),
+        is_provider: false,
+    });
+    providers.chain(outside).collect()
+}
+
+fn of_provider<'j>(job: &Job<'_>, provider: &'j Provider) -> Site<'j> {
+    Site {
+        name: &provider.name,
+        cluster: &provider.cluster,
+        endpoint: endpoint(job, provider),
+        is_provider: true,
+    }
 }
 
 /// The providers, those that share a cluster once.
@@ -152,9 +186,13 @@ pub(super) fn guesses(job: &Job<'_>) -> Vec<String> {
 }
 
 fn given<'j>(job: &'j Job<'_>, provider: &Provider) -> Option<&'j Endpoint> {
+    named(job, &provider.name)
+}
+
+fn named<'j>(job: &'j Job<'_>, site: &str) -> Option<&'j Endpoint> {
     let mut endpoints = job.options.endpoints.iter();
     endpoints
-        .find(|(name, _)| *name == provider.name)
+        .find(|(name, _)| name == site)
         .map(|(_, endpoint)| endpoint)
 }
 
@@ -164,35 +202,34 @@ pub(super) fn endpoint(job: &Job<'_>, provider: &Provider) -> Endpoint {
         .unwrap_or_else(|| Endpoint::of(provider))
 }
 
-fn of_provider(job: &Job<'_>, provider: &Provider, shared: &mut Shared) -> String {
-    let endpoint = endpoint(job, provider);
+fn of_site(job: &Job<'_>, site: &Site<'_>, shared: &mut Shared) -> String {
     let parts = Parts {
-        name: provider.cluster.clone(),
+        name: site.cluster.to_owned(),
         breakers: shared.unthrottled(),
-        options: shared.options(endpoint.tls),
-        tls: tls(job, provider, &endpoint),
+        options: shared.options(site.endpoint.tls),
+        tls: tls(job, site.name, &site.endpoint),
     };
-    cluster(job, (provider, &endpoint), parts, shared)
+    cluster(job, site, parts, shared)
 }
 
 /// A cluster of its own, so that its budget works: requests through a composite are counted in the provider's cluster
 /// alone, and a share of none is none (tried on Envoy 1.37 and 1.40).
 fn repeats(job: &Job<'_>, (order, provider): (&Order, &Provider), shared: &mut Shared) -> String {
-    let endpoint = endpoint(job, provider);
-    let tls = match endpoint.tls {
+    let site = of_provider(job, provider);
+    let tls = match site.endpoint.tls {
         true => format!("transport_socket: *tls-{}\n", provider.name),
         false => String::new(),
     };
     let parts = Parts {
         name: order.name(job.policy),
         breakers: breakers(order, shared),
-        options: shared.attempts(job, endpoint.tls),
+        options: shared.attempts(job, site.endpoint.tls),
         tls,
     };
-    cluster(job, (provider, &endpoint), parts, shared)
+    cluster(job, &site, parts, shared)
 }
 
-/// In what clusters with one provider's endpoint differ.
+/// In what clusters with one endpoint differ.
 struct Parts {
     name: String,
     breakers: String,
@@ -200,22 +237,18 @@ struct Parts {
     tls: String,
 }
 
-fn cluster(
-    job: &Job<'_>,
-    (provider, endpoint): (&Provider, &Endpoint),
-    parts: Parts,
-    shared: &mut Shared,
-) -> String {
+fn cluster(job: &Job<'_>, site: &Site<'_>, parts: Parts, shared: &mut Shared) -> String {
+    let endpoint = &site.endpoint;
     let (kind, family) = match (endpoint.is_address(), endpoint.tls) {
         (true, _) => ("STATIC", ""),
         // Public APIs answer with some of very many addresses; a service of ours with all of them.
         (false, true) => ("LOGICAL_DNS", "dns_lookup_family: V4_PREFERRED\n"),
         (false, false) => ("STRICT_DNS", "dns_lookup_family: V4_PREFERRED\n"),
     };
-    let metadata = match job.is_native() && !job.options.priority {
+    let metadata = match site.is_provider && job.is_native() && !job.options.priority {
         true => fill(
             include_str!("templates/metadata.yaml"),
-            &[("provider", scalar(&provider.name))],
+            &[("provider", scalar(site.name))],
         ),
         false => String::new(),
     };
@@ -236,7 +269,7 @@ fn cluster(
     )
 }
 
-fn tls(job: &Job<'_>, provider: &Provider, endpoint: &Endpoint) -> String {
+fn tls(job: &Job<'_>, name: &str, endpoint: &Endpoint) -> String {
     if !endpoint.tls {
         return String::new();
     }
@@ -246,7 +279,7 @@ fn tls(job: &Job<'_>, provider: &Provider, endpoint: &Endpoint) -> String {
         false => (format!("sni: {host}\n"), "DNS"),
     };
     let anchor = match job.is_native() {
-        true => format!(" &tls-{}", provider.name),
+        true => format!(" &tls-{name}"),
         false => String::new(),
     };
     let places = [

@@ -7,7 +7,7 @@
 use spillway::policy::Provider;
 
 use super::Job;
-use super::cluster;
+use super::cluster::{self, Site};
 use super::embed::embed;
 use super::envoy::{STATS, buffer, head, plugin, size};
 use super::fill::fill;
@@ -33,8 +33,8 @@ pub(super) fn manifests(job: &Job<'_>) -> Result<String, String> {
         documents.push(envoy_filter(job, &embedded.block));
     }
     documents.extend(virtual_host::documents(job));
-    for provider in cluster::own(job.policy) {
-        documents.extend(service(job, provider));
+    for site in cluster::sites(job) {
+        documents.extend(service(job, &site));
     }
     documents.extend(metrics(job));
     let head = head(job, &embedded.head, job.options.mesh.place.title(), &needs(job));
@@ -207,7 +207,7 @@ fn clusters(job: &Job<'_>) -> Vec<String> {
         let places = [("context", context), ("cluster", unlisted(&item))];
         fill(include_str!("templates/patch-cluster.yaml"), &places)
     };
-    let own = |provider: &Provider| istio(&provider.cluster).is_none();
+    let own = |name: &str| istio(name).is_none();
     cluster::clusters(job, own).into_iter().map(patch).collect()
 }
 
@@ -221,21 +221,20 @@ fn unlisted(item: &str) -> String {
 }
 
 /// What makes Istio's own cluster of a provider, as far as it isn't there: services of the mesh are.
-fn service(job: &Job<'_>, provider: &Provider) -> Vec<String> {
-    let Some((host, port)) = istio(&provider.cluster) else {
+fn service(job: &Job<'_>, site: &Site<'_>) -> Vec<String> {
+    let Some((host, port)) = istio(site.cluster) else {
         return Vec::new();
     };
-    let name = provider.name.to_ascii_lowercase().replace(['_', '.'], "-");
-    let endpoint = cluster::endpoint(job, provider);
-    let tls = match endpoint.tls {
+    let name = site.name.to_ascii_lowercase().replace(['_', '.'], "-");
+    let tls = match site.endpoint.tls {
         true => {
             format!("tls: {{mode: SIMPLE, sni: {host}, subjectAltNames: [{host}], caCertificates: system}}\n")
         }
         false => String::new(),
     };
     // A port of its own for TLS: in a sidecar, HTTP on 443 would be in the way of everybody's TLS.
-    let target = match endpoint.tls && endpoint.port != port {
-        true => format!(", targetPort: {}", endpoint.port),
+    let target = match site.endpoint.tls && site.endpoint.port != port {
+        true => format!(", targetPort: {}", site.endpoint.port),
         false => String::new(),
     };
     let places = [

@@ -97,12 +97,14 @@ impl Job<'_> {
     /// What no configuration can do justice to.
     fn fits(&self) -> Result<(), String> {
         for name in self.options.endpoints.iter().map(|(name, _)| name) {
-            if !self
+            let providers = self
                 .policy
                 .providers
                 .iter()
-                .any(|provider| provider.name == *name)
-            {
+                .map(|provider| provider.name.as_str());
+            let outside = crate::outside::places(self.policy);
+            let mut known = providers.chain(outside.iter().map(|place| place.name));
+            if !known.any(|other| other == name) {
                 return Err(format!("--endpoint: there is no provider {name:?}"));
             }
         }

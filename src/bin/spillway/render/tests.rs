@@ -131,6 +131,57 @@ fn every_example_becomes_a_configuration_that_agrees_with_it() {
     }
 }
 
+/// A moderation and a review outside of the providers' clusters.
+const OUTSIDE: &str = r#"
+moderation:
+  - {name: own, on: [request], provider: c, ask: moderation}
+  - {name: judge, on: [request], cluster: judged, authority: api.judge.com, path: /j, ask: http, flagged: /f,
+     credential: {env: JUDGE_KEY}}
+review: {cluster: 'outbound|8080||review.ops.svc', path: /exchanges, when: [flagged]}
+"#;
+
+#[test]
+fn services_outside_have_clusters_and_variables_of_their_own() {
+    let policy = format!("{LOCAL}{OUTSIDE}");
+    let config = envoy("--endpoint review=http://127.0.0.1:8080", &policy);
+    let clusters = config["static_resources"]["clusters"].as_array().unwrap();
+    let cluster = |name: &str| clusters.iter().find(|cluster| cluster["name"] == name).unwrap();
+    assert!(
+        cluster("judged")["transport_socket"].is_object(),
+        "public, so encrypted"
+    );
+    let of = |name: &str| {
+        let at = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/port_value";
+        cluster(name).pointer(at).unwrap().clone()
+    };
+    assert_eq!(
+        (of("judged"), of("outbound|8080||review.ops.svc")),
+        (443.into(), 8080.into())
+    );
+    assert!(config.to_string().contains("JUDGE_KEY"));
+    assert!(refusal("--envoy --endpoint else=http://a", &policy).contains("there is no provider \"else\""));
+    let manifests = istio("", &policy.replace("via: native", "via: callout"));
+    let hosts: Vec<&Value> = manifests
+        .iter()
+        .map(|document| &document["spec"]["host"])
+        .collect();
+    assert!(hosts.contains(&&"review.ops.svc".into()), "{hosts:?}");
+}
+
+#[test]
+fn a_service_outside_without_its_cluster_is_told() {
+    let policy = format!("{LOCAL}{OUTSIDE}");
+    let mut config = envoy("", &policy);
+    let clusters = config["static_resources"]["clusters"].as_array_mut().unwrap();
+    clusters.retain(|cluster| cluster["name"] != "judged");
+    let mut variables = Variables::default();
+    variables.assume();
+    let found = disagreements(&config, None, &variables).unwrap();
+    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("there is no cluster judged"), "{told:?}");
+}
+
 #[test]
 fn an_address_that_the_cluster_s_name_tells_is_no_guess() {
     let text = include_str!("../../../../examples/policies/headers-first.yaml");
