@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Call, DONE, Ending, Lab, Request, answered, chat, delta, message, usage};
-use crate::exchange::{CallAnswer, Effects, Flow};
+use crate::exchange::{CallAnswer, Effects, Exchange, Flow};
 
 const MAIL: &str = "ann.lee@example.com";
 const CARD: &str = "4242 4242 4242 4242";
@@ -772,6 +772,26 @@ fn whoever_is_asked_next_sees_placeholders_and_the_client_its_own_words() {
             assert!(got.contains(&format!("To {MAIL}.")), "{got}");
         }
     }
+}
+
+#[test]
+fn what_came_back_to_the_client_never_goes_out_again() {
+    let mut lab = calling(guard("restore"));
+    let mut call = lab.send(&requests(&format!("mail {MAIL} about {CARD}"), false)[0]);
+    let Exchange::Admitted(state) = &mut call.exchange else {
+        panic!()
+    };
+    let watching = state.watching.as_mut().unwrap();
+    let again = format!(r#"{{"messages":[{{"content":"mail [EMAIL_1] {CARD} {MAIL} b@c.de"}}]}}"#);
+    let sent = watching.once_more(again.into_bytes()).unwrap();
+    let expected = r#"{"messages":[{"content":"mail [EMAIL_1] [CARD_1] [EMAIL_1] [EMAIL_2]"}]}"#;
+    assert_eq!(String::from_utf8(sent).unwrap(), expected);
+    call.respond(&mut lab, 503, &[("content-type", "application/json")], false);
+    let record = call.end(&mut lab, Ending::ClientAbort);
+    assert_eq!(
+        record["guards"][0]["found"], 1,
+        "what is sent once more isn't counted again"
+    );
 }
 
 #[test]
