@@ -61,7 +61,8 @@ impl Scanner {
 
     /// The same, that leaves placeholders alone.
     pub(super) fn without_placeholders(mut self) -> Self {
-        self.triggers[usize::from(b'[')] = false;
+        let bracket = self.triggers.get_mut(usize::from(b'['));
+        bracket.into_iter().for_each(|trigger| *trigger = false);
         self
     }
 
