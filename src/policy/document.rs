@@ -67,7 +67,11 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         .get("moderation")
         .map(|f| moderation::moderations(&f, &around, reviews, r))
         .unwrap_or_default();
-    let causes = (!moderation.is_empty(), !validate.is_empty());
+    let causes = moderation::Causes {
+        moderation: !moderation.is_empty(),
+        guards: !guards.is_empty(),
+        validate: !validate.is_empty(),
+    };
     let review = s.get("review").and_then(|f| moderation::review(&f, causes, r));
     let host = host(&s, r);
     native_fits(&s, (&common, &routes), &host, r);
