@@ -47,6 +47,14 @@ pub struct RequestFacts<'b> {
     pub(super) options: Options,
 }
 
+impl RequestFacts<'_> {
+    /// What it was read as.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+}
+
 /// Where `stream_options` stands in the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Options {

@@ -123,10 +123,20 @@ impl Identified {
         turn.count(Metric::Counted(self.record.counted.unwrap_or_default()));
         match granted {
             Ok(granted) => {
-                plan.ask(turn, &self.rules, (self.endpoint, bytes));
+                self.ask_for(turn, &mut plan, bytes);
                 self.send(turn, &plan, granted, bytes)
             }
             Err(refusal) => refuse(turn, self.endpoint, self.record, refusal),
+        }
+    }
+
+    /// Notes what the answer must be, in the client's own words: those that it comes back in.
+    fn ask_for<S: Store>(&self, turn: &Turn<'_, S>, plan: &mut Plan<'_>, bytes: &[u8]) {
+        let own = self.as_it_comes_back(bytes);
+        let own = own.as_deref();
+        match own.and_then(|own| Some((own, scan(self.endpoint, own).ok()?))) {
+            Some((own, facts)) => plan.ask(turn, &self.rules, (&facts, own)),
+            None => plan.ask(turn, &self.rules, (plan.facts, bytes)),
         }
     }
 

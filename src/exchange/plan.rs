@@ -147,13 +147,13 @@ impl<'a> Plan<'a> {
         &mut self,
         turn: &Turn<'_, S>,
         rules: &[usize],
-        (endpoint, body): (Endpoint, &[u8]),
+        (facts, body): (&RequestFacts<'_>, &[u8]),
     ) {
         let policy = &turn.gateway.policy;
         let rule = self.rule(policy, rules);
         let request = Outgoing {
-            endpoint,
-            facts: self.facts,
+            endpoint: facts.endpoint(),
+            facts,
             body,
             room: callout::room(turn.load),
         };

@@ -21,6 +21,7 @@ mod stream;
 mod tail;
 mod text;
 mod watch;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,8 @@ pub(crate) use body::place;
 pub use kind::{Kind, Kinds};
 pub use own::{LONGEST, Own};
 pub use stream::StreamGuard;
-pub use watch::{Plan, Watch, Written};
+pub use watch::{Plan, Watch};
+pub use written::Written;
 
 /// What is found of these kinds in a text, from the left, the longest first; none overlaps another.
 #[must_use]

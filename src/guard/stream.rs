@@ -10,7 +10,8 @@ use super::placeholder;
 use super::scan::{Found, What};
 use super::tail::Tail;
 use super::text::Text;
-use super::watch::{Change, Floors, Plan, Watch, Written};
+use super::watch::{Change, Floors, Plan, Watch};
+use super::written::{Way, Written};
 
 /// Kept back at most, with room for the rest of a character.
 const HOLD: usize = 252;
@@ -41,7 +42,7 @@ pub struct StreamGuard {
     floors: Floors,
     /// What still comes of a match that was replaced already.
     tail: Tail,
-    written: Written,
+    way: Way,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl StreamGuard {
     #[must_use]
     pub fn of(written: Written) -> Self {
         Self {
-            written,
+            way: Way::of(written),
             ..Self::default()
         }
     }
@@ -131,7 +132,7 @@ impl StreamGuard {
         cursor.take(self.sent + more);
         let taken = cursor.taken();
         self.raw.drain(..taken);
-        self.sent += more;
+        self.pass_to(self.sent + more);
         if more > 0 {
             self.floors.changed = self.sent;
             self.next.iter_mut().take(1).for_each(|next| *next = self.sent);
@@ -192,23 +193,31 @@ impl StreamGuard {
 
     /// The content up to the limit, or to the end of what is replaced, with the changes.
     fn send(&mut self, changes: Vec<Change>, limit: usize) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut cursor = Cursor::new(&self.raw, self.sent);
+        let (mut out, mut raw) = (Vec::new(), core::mem::take(&mut self.raw));
+        let mut cursor = Cursor::new(&raw, self.sent);
         for change in changes {
             out.extend_from_slice(cursor.take(change.start));
-            escape::encode(&self.written.value(change.with), &mut out);
+            self.pass_to(change.start);
+            escape::encode(&self.way.value(change.with), &mut out);
             cursor.take(change.end);
-            self.sent = change.end;
+            self.pass_to(change.end);
             let open = change.end == self.text.len() && matches!(change.found.what, What::Value(_));
             self.tail = if open { change.found.tail } else { Tail::None };
         }
         if limit > self.sent {
             out.extend_from_slice(cursor.take(limit));
-            self.sent = limit;
+            self.pass_to(limit);
         }
         let taken = cursor.taken();
-        self.raw.drain(..taken);
+        raw.drain(..taken);
+        self.raw = raw;
         out
+    }
+
+    /// The text up to there was let go or replaced.
+    fn pass_to(&mut self, end: usize) {
+        self.way.pass(self.text.get(self.sent..end).unwrap_or_default());
+        self.sent = end;
     }
 
     /// Lets text out of sight that nothing looks back to.

@@ -12,6 +12,7 @@ use super::own::Own;
 use super::placeholder::{Keep, Placeholders};
 use super::scan::{Found, Scanner, What};
 use super::text::Text;
+use super::written::{Way, Written};
 use crate::policy::{Guard, GuardAction, Mode, Side};
 
 /// So much of a value tells it from others, unless it is put back: what a stream has in sight of each.
@@ -204,26 +205,6 @@ pub struct Watch {
     repeats: bool,
 }
 
-/// How a text is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Written {
-    /// As it is.
-    #[default]
-    Plainly,
-    /// As JSON: a tool's arguments.
-    AsJson,
-}
-
-impl Written {
-    /// A value as it stands in such a text.
-    pub(super) fn value(self, value: Vec<u8>) -> Vec<u8> {
-        match self {
-            Self::Plainly => value,
-            Self::AsJson => escape::in_json(&value),
-        }
-    }
-}
-
 impl Watch {
     /// Whether the answer may have values put back.
     #[must_use]
@@ -270,10 +251,13 @@ impl Watch {
             return None;
         }
         let mut out = Vec::with_capacity(raw.len());
-        let mut cursor = Cursor::new(raw, 0);
+        let (mut cursor, mut way, mut passed) = (Cursor::new(raw, 0), Way::of(written), 0);
         for change in changes {
             out.extend_from_slice(cursor.take(change.start));
-            escape::encode(&written.value(change.with), &mut out);
+            way.pass(text.get(passed..change.start).unwrap_or_default());
+            escape::encode(&way.value(change.with), &mut out);
+            way.pass(text.get(change.start..change.end).unwrap_or_default());
+            passed = change.end;
             cursor.take(change.end);
         }
         out.extend_from_slice(cursor.take(text.len()));

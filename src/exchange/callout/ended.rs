@@ -10,6 +10,7 @@ use crate::report::record::{Tried, milliseconds};
 use crate::store::Store;
 use crate::time::Instant;
 
+use super::super::guarding::Watching;
 use super::super::settle::{Cost, settle_there};
 use super::super::{Exchange, Step, Turn};
 use super::calling::{Calling, Phase};
@@ -30,6 +31,8 @@ pub(in super::super) struct Ended {
     pub(in super::super) cost: Cost,
     pub(in super::super) fault: Fault,
     pub(in super::super) record: Box<Record>,
+    /// What guards look for in the next answer as well.
+    pub(in super::super) watching: Option<Box<Watching>>,
 }
 
 impl Ended {
@@ -49,6 +52,7 @@ impl Ended {
         }
         kept.due = None;
         kept.listening = None;
+        kept.watching = self.watching;
         let state = Box::new(Calling {
             endpoint: self.endpoint,
             retry: self.retry,

@@ -45,7 +45,6 @@ impl Admitted {
             self.kept = Some(kept);
             return (Exchange::Admitted(self), Step::hold());
         }
-        kept.watching = self.watching.take();
         if let Some(pass) = self.pass {
             observe(turn, self.hop, pass, Outcome::Failure(Failure::Timeout));
         }
@@ -61,6 +60,7 @@ impl Admitted {
             status: None,
             fault: overdue.fault(),
             record: self.record,
+            watching: self.watching,
         };
         ended.go_on(turn, kept, next)
     }
@@ -133,7 +133,6 @@ impl Responding {
             self.kept = Some(kept);
             return Err(self);
         }
-        kept.watching = self.watching.take();
         let outcome = outcome_of(fault);
         if let Some(pass) = self.pass.take() {
             observe(turn, self.hop, pass, outcome);
@@ -151,6 +150,7 @@ impl Responding {
             cost,
             fault,
             record: self.record,
+            watching: self.watching,
         }
         .go_on(turn, kept, next))
     }

@@ -68,13 +68,14 @@ fn refusal(endpoint: Endpoint, message: &str) -> Reply {
 }
 
 /// What became of a whole answer.
-enum Looked {
+pub(super) enum Looked {
     Same,
     Other(Vec<u8>),
     Stopped(Stop),
 }
 
-fn look(watch: &mut Watch, plan: &Plan, (endpoint, body): (Endpoint, &[u8])) -> Looked {
+/// Looks a whole answer over.
+pub(super) fn look(watch: &mut Watch, plan: &Plan, (endpoint, body): (Endpoint, &[u8])) -> Looked {
     let Ok(found) = Texts::of(body) else {
         return Looked::Stopped(Stop::Unguarded);
     };
@@ -307,6 +308,7 @@ impl Responding {
         self.record.refused = Refused::Guard.as_str();
         self.unchecked(turn);
         self.rule = None;
+        self.buffered = None;
         message
     }
 

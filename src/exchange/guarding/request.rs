@@ -9,6 +9,7 @@ use crate::store::Store;
 use super::super::identify::Identified;
 use super::super::refuse::{Refusal, refuse};
 use super::super::{Exchange, Step, Turn};
+use super::answer::{Looked, look};
 use super::path::path;
 use super::texts::{Texts, continues};
 use super::{Watching, binds, note, of_model, told};
@@ -80,6 +81,17 @@ impl Identified {
                 let refusal = Refusal::bad_request(&error.to_string(), "invalid_body");
                 refuse(turn, self.endpoint, self.record, refusal)
             }
+        }
+    }
+
+    /// A masked body as its answer would come back; none when that makes no difference.
+    pub(in super::super) fn as_it_comes_back(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let watching = self.watching.as_ref().filter(|_| self.masked)?;
+        // Nothing of it is an answer's: it isn't counted, and stops nothing.
+        let mut watch = watching.watch.clone();
+        match look(&mut watch, &watching.plan, (self.endpoint, body)) {
+            Looked::Other(own) => Some(own),
+            Looked::Same | Looked::Stopped(_) => None,
         }
     }
 

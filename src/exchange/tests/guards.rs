@@ -188,6 +188,12 @@ fn cut(lab: &mut Lab, (request, stream): (&Request, &str), at: usize) -> (Call, 
     (call, charged)
 }
 
+/// At every byte of a chat; of the others, whose tests take as long, at every third.
+fn step_of(request: &Request) -> usize {
+    let of_chat = |(_, value): &(String, Vec<u8>)| value == b"/v1/chat/completions";
+    if request.headers.iter().any(of_chat) { 1 } else { 3 }
+}
+
 fn streamed(lab: &mut Lab, request: &Request, chunks: &[&str]) -> Call {
     let mut call = lab.send(request);
     assert!(call.reply.is_none(), "{:?}", call.reply);
@@ -295,6 +301,24 @@ fn what_is_put_back_into_arguments_leaves_them_json() {
 }
 
 #[test]
+fn a_number_in_arguments_becomes_a_string_of_them() {
+    let arguments = r#"{"card":4242424242424242,"mail":"ann.lee@example.com"}"#;
+    let expected = r#"{"card":"[CARD_1]","mail":"[EMAIL_1]"}"#;
+    for stream in streams(&["hi"], &[arguments]).iter().take(2) {
+        let at = usize::from(stream.starts_with("event"));
+        let request = &requests("hi", true)[at];
+        let got = streamed(&mut Lab::new(guard("mask")), request, &[stream]).answer_text();
+        assert_eq!(heard(&got).1, expected, "{got}");
+    }
+    let mut answer: Value = serde_json::from_str(&whole("hi", &json!({}))[0]).unwrap();
+    let place = "/choices/0/message/tool_calls/0/function/arguments";
+    *answer.pointer_mut(place).unwrap() = json!(arguments);
+    let call = Lab::new(guard("mask")).exchange(&chat(json!({})), 200, &answer.to_string());
+    let got: Value = serde_json::from_slice(&call.answer).unwrap();
+    assert_eq!(got.pointer(place).unwrap(), expected);
+}
+
+#[test]
 fn masked_text_never_leaves_a_stream_wherever_it_is_cut() {
     let text = [
         "Write to ann.",
@@ -310,7 +334,7 @@ fn masked_text_never_leaves_a_stream_wherever_it_is_cut() {
     ];
     for (request, stream) in requests("hi", true).iter().zip(streams(&text, &arguments)) {
         let (mut lab, mut whole) = (many("mask"), String::new());
-        for at in 0..stream.len() {
+        for at in (0..stream.len()).step_by(step_of(request)) {
             let got = cut(&mut lab, (request, &stream), at).0.answer_text();
             if at == 0 {
                 let expected = "Write to [EMAIL_1]; card [CARD_1] is hers.";
@@ -616,6 +640,44 @@ fn a_verdict_is_on_what_the_client_gets() {
     );
     let call = lab.exchange(&request, 200, &answered(r#"{"to": "[EMAIL_2]"}"#, 9, 41));
     assert_eq!(call.refused(), Some(502));
+}
+
+#[test]
+fn what_a_request_asks_of_its_answer_is_in_its_own_words() {
+    let words = json!({"messages": [{"role": "user", "content": format!("write to {MAIL}, please")}]});
+    let schema = json!({"type": "object", "properties": {"to": {"enum": [MAIL]}}, "required": ["to"]});
+    let format = json!({"response_format": {"type": "json_schema", "json_schema": {"name": "o", "schema": schema}}});
+    let grounding = json!({"fields": ["/to"], "at_least": 1, "otherwise": "reject"});
+    for validation in [json!({"name": "own", "on_invalid": ["reject"]}),
+        json!({"name": "own", "on_invalid": ["reject"], "grounding": grounding})] {
+        let mut lab = Lab::new(with(guard("restore"), json!({"validate": [validation]})));
+        let request = chat(with(words.clone(), format.clone()));
+        let call = lab.exchange(&request, 200, &answered(r#"{"to": "[EMAIL_1]"}"#, 9, 41));
+        assert_eq!(call.refused(), None, "{:?}", call.reply);
+        assert_eq!(call.answer_text(), answered(&format!(r#"{{"to": "{MAIL}"}}"#), 9, 41));
+        let call = lab.exchange(&request, 200, &answered(r#"{"to": "bob"}"#, 9, 41));
+        assert_eq!(call.refused(), Some(502));
+    }
+}
+
+#[test]
+fn a_stream_that_is_held_for_its_verdict_is_guarded_first() {
+    let schema = json!({"type": "object", "required": ["to"], "properties": {"to": {"type": "string"}}});
+    let validate = json!({"validate": [{"name": "held", "schema": schema, "buffer": true, "on_invalid": ["reject"]}]});
+    let words = format!("mail {MAIL}");
+    let [request, ..] = requests(&words, true);
+    let events = [r#"{"to": "[EM"#, r#"AIL_1]"}"#].map(|piece| delta(piece, None));
+    let stream = [&*events.concat(), &delta("", Some("stop")), &usage(9, 41), DONE].concat();
+    for at in [1, 100, 200, 300] {
+        let mut lab = Lab::new(with(guard("restore"), validate.clone()));
+        let call = streamed(&mut lab, &request, &[&stream[..at], &stream[at..]]);
+        assert_eq!(heard(&call.answer_text()).0, format!(r#"{{"to": "{MAIL}"}}"#));
+        let mut lab = Lab::new(with(guard("block"), validate.clone()));
+        let bad = [&*delta(r#"{"to": "a"#, None), &delta("nn.lee@example.com\"}", None), DONE].concat();
+        let call = streamed(&mut lab, &chat(json!({"stream": true})), &[&bad[..at], &bad[at..]]);
+        let got = call.answer_text();
+        assert!(got.contains("\"error\"") && !got.contains("lee") && call.reply.is_none(), "{got}");
+    }
 }
 
 #[test]
