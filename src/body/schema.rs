@@ -53,6 +53,17 @@ impl Schema {
         })
     }
 
+    /// What a text must begin with to match, white space apart: `{` where the schema asks for an object, `[` where it asks
+    /// for an array.
+    #[must_use]
+    pub fn opening(&self) -> Option<char> {
+        match self.source.get("type")?.as_str()? {
+            "object" => Some('{'),
+            "array" => Some('['),
+            _ => None,
+        }
+    }
+
     /// The verdict on a text that should be JSON and match.
     ///
     /// Linear in the text but for what the schema itself multiplies. A text nested deeper than 64 or of more than

@@ -80,6 +80,11 @@ impl Notes {
         }
     }
 
+    /// The text as far as it came.
+    pub(super) fn words(&self) -> &str {
+        &self.text
+    }
+
     /// The text can't be gathered whole.
     pub(super) fn give_up(&mut self) {
         self.too_long = true;

@@ -180,6 +180,20 @@ impl StreamReader {
         self.tally.notes.clone().answer()
     }
 
+    /// The first character of the assistant's words that is no white space, once it has come; none where no text is
+    /// gathered.
+    #[must_use]
+    pub fn first_character(&self) -> Option<char> {
+        self.tally.notes.words().trim_start().chars().next()
+    }
+
+    /// Whether all that the assistant said so far is white space.
+    #[must_use]
+    pub fn said_only_space(&self) -> bool {
+        let words = self.tally.notes.words();
+        !words.is_empty() && words.trim_start().is_empty()
+    }
+
     /// Whether what goes out may differ from what comes in.
     fn edits(&self) -> bool {
         self.options.strip_usage || self.options.hold_end || self.holding == Holding::Failed

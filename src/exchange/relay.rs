@@ -84,6 +84,7 @@ pub(super) fn set_out<S: Store>(
         pass: start.pass.map(Pass::pack).unwrap_or_default(),
         prompt: start.prompt,
         patience_ms: milliseconds(patience.each.min(patience.all)),
+        opening: None,
     };
     let property = (ORDER.to_owned(), order.to_bytes());
     turn.effects.properties.push(property);
@@ -249,7 +250,12 @@ fn count<S: Store>(turn: &mut Turn<'_, S>, provider: usize, why: GaveUp, status:
         (GaveUp::StreamError, _) => turn.count(Metric::StreamError(provider)),
         (_, Some(status)) => turn.count(Metric::Upstream(provider, StatusClass::of(status))),
         (
-            GaveUp::Reset | GaveUp::Timeout | GaveUp::RateLimited | GaveUp::Status | GaveUp::Malformed,
+            GaveUp::Reset
+            | GaveUp::Timeout
+            | GaveUp::RateLimited
+            | GaveUp::Status
+            | GaveUp::Malformed
+            | GaveUp::Invalid,
             None,
         ) => {}
     }

@@ -150,6 +150,8 @@ pub enum GaveUp {
     StreamError,
     /// The answer isn't one in its provider's protocol, and can't be translated.
     Malformed,
+    /// The answer fails its validation.
+    Invalid,
 }
 
 impl GaveUp {
@@ -164,6 +166,7 @@ impl GaveUp {
             Self::Status => "status",
             Self::StreamError => "stream_error",
             Self::Malformed => "malformed",
+            Self::Invalid => "invalid",
         }
     }
 }

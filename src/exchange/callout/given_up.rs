@@ -206,6 +206,8 @@ fn outcome_of(fault: Fault) -> Outcome {
         Fault::Timeout | Fault::FirstToken => Outcome::Failure(Failure::Timeout),
         Fault::StreamError => Outcome::Failure(Failure::StreamError),
         Fault::Malformed => Outcome::Failure(Failure::Malformed),
+        // It answered well enough for a breaker.
+        Fault::Invalid => Outcome::Neutral,
         Fault::Status(status, _) => Outcome::Failure(Failure::Status(status)),
     }
 }
