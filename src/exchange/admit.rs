@@ -1,5 +1,7 @@
 //! From the body to a ticket: read, estimate, choose a candidate, set its tokens aside.
 
+use std::rc::Rc;
+
 use crate::breaker::{Outcome, Pass};
 use crate::dialect::{Edits, Endpoint, RequestFacts, rewrite, scan};
 use crate::ledger::{Admission, Level, Request, Ticket};
@@ -18,6 +20,7 @@ use super::counting::Tokens;
 use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
+use super::judge::{Asked, Position};
 use super::plan::{Plan, misrouted, nobody, too_long, unknown};
 use super::refuse::{Refusal, refuse, sourced, wait_until};
 use super::relay::{self, Relay, Spent};
@@ -45,8 +48,10 @@ pub struct Admitted {
     pub(super) spent: Option<Box<Spent>>,
     /// What is needed to send it again by a callout, where the policy wants that.
     pub(super) kept: Option<Box<callout::Kept>>,
-    /// The rule that the answer must meet.
-    pub(super) rule: Option<usize>,
+    /// What the request asks of its answer, beyond a good status.
+    pub(super) asked: Option<Rc<Asked>>,
+    /// How far the ladder was climbed for answers before.
+    pub(super) position: Position,
     /// Answers asked for.
     pub(super) choices: u32,
     /// When it went to the provider.
@@ -111,7 +116,10 @@ impl Identified {
         let granted = self.admit(turn, &plan);
         turn.count(Metric::Counted(self.record.counted.unwrap_or_default()));
         match granted {
-            Ok(granted) => self.send(turn, &plan, granted, bytes),
+            Ok(granted) => {
+                plan.ask(&turn.gateway.policy, &self.rules);
+                self.send(turn, &plan, granted, bytes)
+            }
             Err(refusal) => refuse(turn, self.endpoint, self.record, refusal),
         }
     }
@@ -390,7 +398,8 @@ impl Identified {
             relay: None,
             spent: None,
             kept: None,
-            rule: plan.rule(&turn.gateway.policy, &self.rules),
+            asked: plan.asked.clone(),
+            position: Position::default(),
             choices: plan.facts.choices,
             sent: turn.now.monotonic,
             record: self.record,

@@ -5,16 +5,18 @@
 
 use std::borrow::Cow;
 
-use crate::body::schema::{Verdict, Violation};
 use crate::dialect::{Answer, ErrorKind, answer, error_body, error_event};
-use crate::policy::{Mode, OnInvalid, Policy};
+use crate::policy::Mode;
 use crate::report::metric::{Checked, Metric, Refused};
 use crate::store::Store;
 
+use super::blame::Ending;
+use super::callout::again;
+use super::judge::{Case, Judged, Rule, Then, judge};
 use super::respond::{Reader, Responding};
 use super::settle::is_cut;
 use super::step::Reply;
-use super::{Edit, Step, Turn};
+use super::{Edit, Exchange, Step, Turn};
 
 /// The header that carries the verdict.
 const VERDICT: &str = "x-spillway-validation";
@@ -22,136 +24,72 @@ const VERDICT: &str = "x-spillway-validation";
 /// What a client is told of a stream that stopped.
 const CUT: &str = "the provider's stream ended before its answer did";
 
-/// A rule that applies to this answer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rule {
-    at: usize,
-    pub(super) on_invalid: OnInvalid,
-    pub(super) mode: Mode,
-}
-
-impl Rule {
-    /// The policy's rule, with the policy's own mode taken in.
-    pub(super) fn of(policy: &Policy, at: usize) -> Option<Self> {
-        let rule = policy.validate.get(at)?;
-        let shadow = policy.mode == Mode::Shadow || rule.mode == Mode::Shadow;
-        let mode = if shadow { Mode::Shadow } else { Mode::Enforce };
-        Some(Self {
-            at,
-            on_invalid: rule.on_invalid,
-            mode,
-        })
-    }
-
-    /// Whether the answer must wait for the verdict: to be replaced, or to have a header set that has not gone yet.
-    pub(super) fn holds(self, policy: &Policy) -> bool {
-        let header = policy.host.body_pause && self.on_invalid == OnInvalid::Annotate;
-        self.mode == Mode::Enforce && (self.on_invalid == OnInvalid::Reject || header)
-    }
-
-    fn rejects(self, verdict: Checked) -> bool {
-        let bad = matches!(verdict, Checked::Invalid | Checked::NotJson | Checked::Empty);
-        bad && self.on_invalid == OnInvalid::Reject && self.mode == Mode::Enforce
-    }
-}
-
-/// A verdict with what it objects to.
-struct Finding {
-    verdict: Checked,
-    violations: Vec<Violation>,
-}
-
-impl Finding {
-    fn plain(verdict: Checked) -> Self {
-        Self {
-            verdict,
-            violations: Vec::new(),
-        }
-    }
-
-    fn of(policy: &Policy, rule: Rule, said: &Answer) -> Self {
-        match said {
-            Answer::Text(text) => Self::of_text(policy, rule, text),
-            Answer::Refused => Self::plain(Checked::Refusal),
-            Answer::Filtered => Self::plain(Checked::Filtered),
-            Answer::Cut => Self::plain(Checked::Truncated),
-            Answer::Empty => Self::plain(Checked::Empty),
-            Answer::Many(_) => Self::plain(Checked::Several),
-            Answer::ToolCalls => Self::plain(Checked::ToolCalls),
-            Answer::NotJson => Self::plain(Checked::NotJson),
-            Answer::Error | Answer::TooLong => Self::plain(Checked::Unchecked),
-        }
-    }
-
-    fn of_text(policy: &Policy, rule: Rule, text: &str) -> Self {
-        let Some(found) = policy.validate.get(rule.at) else {
-            return Self::plain(Checked::Unchecked);
-        };
-        match found.schema.check(text) {
-            Verdict::Valid => Self::plain(Checked::Valid),
-            Verdict::NotJson => Self::plain(Checked::NotJson),
-            Verdict::Invalid(violations) => Self {
-                verdict: Checked::Invalid,
-                violations,
-            },
-        }
-    }
-
-    /// What the client is told: paths and keywords, never content.
-    fn message(&self, policy: &Policy, rule: Rule) -> String {
-        let name = policy.validate.get(rule.at).map_or("", |r| r.name.as_str());
-        let what = match self.verdict {
-            Checked::NotJson => "it isn't JSON".to_owned(),
-            Checked::Empty => "it is empty".to_owned(),
-            _ => self
-                .violations
-                .iter()
-                .map(describe)
-                .collect::<Vec<_>>()
-                .join(", "),
-        };
-        format!("the model's answer breaks schema {name:?}: {what}")
-    }
-}
-
-fn describe(violation: &Violation) -> String {
-    let path = if violation.path.is_empty() {
-        "(root)"
-    } else {
-        &violation.path
-    };
-    format!("{path} ({})", violation.keyword)
-}
-
 impl Responding {
-    /// Judges a whole JSON answer that the host holds.
-    pub(super) fn judge_json<S: Store>(&mut self, turn: &mut Turn<'_, S>, rule: Rule, body: &[u8]) -> Step {
-        let finding = Finding::of(&turn.gateway.policy, rule, &answer(self.endpoint, body));
-        self.note(turn, rule, finding.verdict);
-        let policy = &turn.gateway.policy;
-        if !rule.rejects(finding.verdict) {
-            let edits = if policy.host.body_pause {
-                vec![Edit::set(VERDICT, finding.verdict.as_str())]
-            } else {
-                vec![]
+    /// Judges a whole JSON answer that the host holds, and does what its ladder says.
+    pub(super) fn judged<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        rule: Rule,
+        body: &[u8],
+    ) -> (Exchange, Step) {
+        let said = answer(self.endpoint, body);
+        loop {
+            let Some(judged) = self.judge(turn, rule, &said) else {
+                return (Exchange::Done(self.finish(turn, Ending::Complete)), Step::pass());
             };
-            return Step::edited(edits);
+            let step = match judged.then {
+                Then::Ask(to, complaint, otherwise) => {
+                    self = match again(self, turn, &complaint, to) {
+                        Ok(next) => {
+                            turn.count(Metric::Schema(rule.at, judged.verdict));
+                            return next;
+                        }
+                        Err(same) => same,
+                    };
+                    self.position = otherwise;
+                    continue;
+                }
+                Then::Pass => self.told(turn, judged.verdict),
+                Then::Reject(message) => self.rejected(turn, judged.verdict, &message),
+            };
+            self.note(turn, rule, judged.verdict);
+            return (Exchange::Done(self.finish(turn, Ending::Complete)), step);
         }
+    }
+
+    fn judge<S: Store>(&self, turn: &mut Turn<'_, S>, rule: Rule, said: &Answer) -> Option<Judged> {
+        let case = Case {
+            policy: &turn.gateway.policy,
+            rule,
+            asked: self.asked.as_deref()?,
+            position: self.position,
+            gone: matches!(self.reader, Reader::Stream(_)),
+        };
+        Some(judge(&case, said))
+    }
+
+    /// It goes on, with its verdict where there is still room for one.
+    fn told<S: Store>(&self, turn: &Turn<'_, S>, verdict: Checked) -> Step {
+        let edits = if turn.gateway.policy.host.body_pause {
+            vec![Edit::set(VERDICT, verdict.as_str())]
+        } else {
+            vec![]
+        };
+        Step::edited(edits)
+    }
+
+    fn rejected<S: Store>(&mut self, turn: &mut Turn<'_, S>, verdict: Checked, message: &str) -> Step {
         self.refuse_answer(turn);
-        let message = finding.message(policy, rule);
         let body = error_body(
             self.endpoint.dialect(),
             ErrorKind::BadAnswer,
-            &message,
+            message,
             "invalid_answer",
         );
-        if !policy.host.body_pause {
+        if !turn.gateway.policy.host.body_pause {
             return Step::replaced(body);
         }
-        let headers = [
-            ("content-type", "application/json"),
-            (VERDICT, finding.verdict.as_str()),
-        ];
+        let headers = [("content-type", "application/json"), (VERDICT, verdict.as_str())];
         let headers = headers
             .map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value)))
             .to_vec();
@@ -184,13 +122,12 @@ impl Responding {
         };
         let cut = is_cut(reader.progress()) && self.is_good();
         let said = self.rule.map(|rule| (rule, reader.answer()));
-        let policy = &turn.gateway.policy;
-        let judged = said.map(|(rule, said)| (rule, Finding::of(policy, rule, &said)));
-        if let Some((rule, finding)) = judged {
-            self.note(turn, rule, finding.verdict);
-            if rule.rejects(finding.verdict) {
+        let judged = said.and_then(|(rule, said)| Some((rule, self.judge(turn, rule, &said)?)));
+        if let Some((rule, judged)) = judged {
+            self.note(turn, rule, judged.verdict);
+            if let (Then::Reject(message), Mode::Enforce) = (judged.then, rule.mode) {
                 self.refuse_answer(turn);
-                return Some((ErrorKind::BadAnswer, finding.message(policy, rule)));
+                return Some((ErrorKind::BadAnswer, message));
             }
         }
         let told = cut && !turn.in_shadow();
@@ -228,8 +165,9 @@ impl Responding {
         let (Some(rule), Some(body)) = (self.rule, gathered.take()) else {
             return;
         };
-        let finding = Finding::of(&turn.gateway.policy, rule, &answer(self.endpoint, &body));
-        self.note(turn, rule, finding.verdict);
+        if let Some(judged) = self.judge(turn, rule, &answer(self.endpoint, &body)) {
+            self.note(turn, rule, judged.verdict);
+        }
     }
 
     /// An answer that its rule never got to see.

@@ -22,6 +22,7 @@ mod counting;
 mod foreign;
 mod gateway;
 mod identify;
+mod judge;
 mod plan;
 mod refuse;
 mod relay;

@@ -1,5 +1,7 @@
 //! What a request asks for and where it may go, once its body is read; and what it is told when that is nowhere.
 
+use std::rc::Rc;
+
 use crate::dialect::{Endpoint, RequestFacts};
 use crate::ledger::{self, Demand};
 use crate::policy::{Hop, Mode, ModelRoute, Policy, ProviderModel, Validation};
@@ -13,6 +15,7 @@ use super::Turn;
 use super::counting::{Counting, Tokens};
 use super::foreign;
 use super::gateway::Claims;
+use super::judge::Asked;
 use super::refuse::{Refusal, wait_until};
 
 /// What is asked for, and where it may go.
@@ -26,6 +29,8 @@ pub(super) struct Plan<'a> {
     pub(super) foreign: Vec<Hop>,
     /// The body to judge those by when one is found; none if they are judged.
     pub(super) unjudged: Option<&'a [u8]>,
+    /// What is asked of the answer, beyond a good status.
+    pub(super) asked: Option<Rc<Asked>>,
 }
 
 impl<'a> Plan<'a> {
@@ -61,6 +66,7 @@ impl<'a> Plan<'a> {
             too_long: Vec::new(),
             foreign: Vec::new(),
             unjudged: None,
+            asked: None,
         }
     }
 
@@ -131,8 +137,12 @@ impl<'a> Plan<'a> {
         wanted && speaks && self.facts.stream && self.facts.include_usage != Some(true)
     }
 
-    /// The rule of those that match the request's headers which its answer must meet.
-    pub(super) fn rule(&self, policy: &Policy, rules: &[usize]) -> Option<usize> {
+    /// Remembers what the answer must meet, by the first validation that applies of those that match the headers.
+    pub(super) fn ask(&mut self, policy: &Policy, rules: &[usize]) {
+        self.asked = self.rule(policy, rules).map(|rule| Rc::new(Asked { rule }));
+    }
+
+    fn rule(&self, policy: &Policy, rules: &[usize]) -> Option<usize> {
         let named = |model: &String| *model == self.route.name;
         let applies = |rule: &Validation| rule.models.is_empty() || rule.models.iter().any(named);
         let applies = |at: &usize| policy.validate.get(*at).is_some_and(applies);

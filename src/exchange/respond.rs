@@ -1,6 +1,7 @@
 //! The answer as it passes: status, readers, and what of it goes on to the client.
 
 use core::time::Duration;
+use std::rc::Rc;
 
 use crate::breaker::{Failure, Outcome, Pass};
 use crate::dialect::signals::{Signals, is_rate_limit_header, signals};
@@ -8,7 +9,7 @@ use crate::dialect::{Endpoint, JsonFacts, JsonReader, Passed, StreamOptions, Str
 use crate::headers::Headers;
 use crate::headroom::Headroom;
 use crate::ledger::Ticket;
-use crate::policy::{Hop, Mode, OnInvalid, Policy, Tokenizer};
+use crate::policy::{Hop, Policy, Tokenizer};
 use crate::report::Record;
 use crate::report::metric::{Metric, StatusClass};
 use crate::report::ratelimit::quota_headers;
@@ -18,9 +19,9 @@ use crate::time::Instant;
 use crate::tokens::Estimate;
 
 use super::admit::Admitted;
-use super::answer::Rule;
 use super::blame::{self, Ending};
 use super::callout::Kept;
+use super::judge::{Asked, Position, Rule};
 use super::refuse::tightest;
 use super::relay::Spent;
 use super::settle::observe;
@@ -94,6 +95,10 @@ pub struct Responding {
     pub(super) headroom: Option<Headroom>,
     pub(super) reader: Reader,
     pub(super) rule: Option<Rule>,
+    /// What the request asked of its answer.
+    pub(super) asked: Option<Rc<Asked>>,
+    /// How far the ladder was climbed.
+    pub(super) position: Position,
     /// Answers asked for.
     pub(super) choices: u32,
     /// When it went to the provider: the client's upload is no time of the provider's.
@@ -120,10 +125,9 @@ impl Admitted {
         let status = came.status.or(head.status()).unwrap_or(502);
         turn.count(Metric::Upstream(self.hop.provider, StatusClass::of(status)));
         let found = signals(head.headers.iter(), turn.now);
-        let rule = self
-            .rule
-            .filter(|_| (200..300).contains(&status) && self.endpoint.generates());
-        let rule = rule.and_then(|at| Rule::of(&turn.gateway.policy, at));
+        let judged = (200..300).contains(&status) && self.endpoint.generates();
+        let asked = self.asked.as_ref().filter(|_| judged);
+        let rule = asked.and_then(|asked| Rule::of(&turn.gateway.policy, asked.rule));
         let reader = self.reader(&turn.gateway.policy, head, rule);
         let mut edits = self.response_edits(turn, head, &reader);
         edits.extend(came.edits);
@@ -183,6 +187,8 @@ impl Admitted {
             headroom: None,
             reader,
             rule,
+            asked: self.asked,
+            position: self.position,
             choices: self.choices,
             sent: self.sent,
             headed: now,
@@ -233,8 +239,7 @@ impl Admitted {
         StreamOptions {
             strip_usage: self.strip_usage,
             gather: rule.map(|_| policy.bounds.response_body),
-            hold_end: rule
-                .is_some_and(|rule| rule.on_invalid == OnInvalid::Reject && rule.mode == Mode::Enforce),
+            hold_end: rule.is_some_and(|rule| rule.holds_end(policy)),
             line_bound: policy.bounds.sse_line,
         }
     }
@@ -363,8 +368,7 @@ impl Responding {
             self.unchecked(turn);
             return self.passed_on(turn, body);
         }
-        let step = self.judge_json(turn, rule, &whole);
-        (Exchange::Done(self.finish(turn, Ending::Complete)), step)
+        self.judged(turn, rule, &whole)
     }
 
     /// The answer held, which is read like any other from here on.
@@ -425,14 +429,12 @@ impl Responding {
 
     /// The response ended in trailers: a held answer gets its verdict, but no body can be changed any more.
     pub(super) fn trailers<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
-        let step = match self.held_answer() {
-            Some((rule, whole)) => unreplaced(self.judge_json(turn, rule, &whole)),
-            None => {
-                self.unchecked(turn);
-                Step::pass()
-            }
-        };
-        (Exchange::Done(self.finish(turn, Ending::Complete)), step)
+        if let Some((rule, whole)) = self.held_answer() {
+            let (exchange, step) = self.judged(turn, rule, &whole);
+            return (exchange, unreplaced(step));
+        }
+        self.unchecked(turn);
+        (Exchange::Done(self.finish(turn, Ending::Complete)), Step::pass())
     }
 
     /// What a JSON answer turned out to be.

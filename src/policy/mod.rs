@@ -18,6 +18,7 @@ mod environment;
 mod error;
 mod failover;
 mod field;
+mod ladder;
 mod limit;
 mod model;
 mod names;
@@ -43,6 +44,7 @@ use serde_json::Value;
 pub use callers::{digest, known};
 pub use environment::{Environment, ProcessEnvironment};
 pub use error::{PolicyError, Problem};
+pub use ladder::{Ladder, Rung};
 pub use types::*;
 
 /// The policy of a JSON document; secrets come from `environment`.

@@ -8,6 +8,8 @@ use crate::body::grounding::Claims;
 use crate::body::schema::Schema;
 use crate::rule::{Clamp, Condition};
 
+use super::ladder::Ladder;
+
 /// Whether a decision binds or is only counted and reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -529,18 +531,9 @@ pub struct Validation {
     /// What the assistant's text must be.
     pub schema: Schema,
     /// What becomes of an answer that isn't.
-    pub on_invalid: OnInvalid,
+    pub on_invalid: Ladder,
     /// Whether it binds.
     pub mode: Mode,
-}
-
-/// What becomes of an answer that fails its schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnInvalid {
-    /// 502 in the client's dialect; a stream ends with an error event.
-    Reject,
-    /// Passed on with a header that says so.
-    Annotate,
 }
 
 /// Something that must hold across the fields of an answer.

@@ -6,9 +6,10 @@ use crate::body::schema::Schema;
 
 use super::error::{list, quote};
 use super::field::{Field, Reading, Section};
+use super::ladder::{Ladder, ladder};
 use super::limit;
 use super::names::{self, LABEL, PLAIN};
-use super::types::{Mode, ModelRoute, OnInvalid, Validation};
+use super::types::{Mode, ModelRoute, Validation};
 
 /// The rules, in the order written: the first that applies decides.
 pub(super) fn rules(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<'_>) -> Vec<Validation> {
@@ -48,7 +49,7 @@ fn rule(
     let path = path.and_then(|f| f.parsed(r, "a path that begins with /, without query", exact_path));
     let headers = headers.map(|f| required_headers(&f, r)).unwrap_or_default();
     let models = models.map(|f| model_names(&f, routes, r)).unwrap_or_default();
-    let on_invalid = section.or("on_invalid", OnInvalid::Reject, |f| on_invalid(&f, r));
+    let on_invalid = section.or("on_invalid", Ladder::default(), |f| ladder(&f, r));
     let mode = section.or("mode", Mode::default(), |f| limit::mode(&f, r));
     let schema = section
         .require("schema", r, "a JSON Schema")
@@ -101,23 +102,6 @@ fn model_names(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<'_>) -
         found.extend(item.parsed(r, &known, |text| is_known(text).then(|| text.to_owned())));
     }
     found
-}
-
-fn on_invalid(field: &Field<'_>, r: &mut Reading<'_>) -> Option<OnInvalid> {
-    const STEPS: [(&str, OnInvalid); 2] = [("reject", OnInvalid::Reject), ("annotate", OnInvalid::Annotate)];
-    let items = field.items(r, "[reject] or [annotate]");
-    match items.as_slice() {
-        [] if !field.tree().is_array() => None,
-        [only] => only.choice(r, &STEPS),
-        several => {
-            field.refuse(
-                r,
-                format!("has {} steps", several.len()),
-                "[reject] or [annotate]",
-            );
-            None
-        }
-    }
 }
 
 fn schema(field: &Field<'_>, r: &mut Reading<'_>) -> Option<Schema> {

@@ -213,6 +213,12 @@ pub enum Checked {
     ToolCalls,
     /// Too long, encoded or broken off: not checked.
     Unchecked,
+    /// It matches, now that it was mended or a field put back to its bound.
+    Repaired,
+    /// It matches, and is a second answer.
+    Retried,
+    /// The policy's default stands in its place.
+    Defaulted,
 }
 
 /// A status, as coarse as an alert needs.
@@ -450,7 +456,7 @@ words!(Unmoved {
 words!(Checked {
     Valid => "valid", Invalid => "invalid", NotJson => "not_json", Refusal => "refusal", Filtered => "filtered",
     Truncated => "truncated", Empty => "empty", Several => "several", ToolCalls => "tool_calls",
-    Unchecked => "unchecked",
+    Unchecked => "unchecked", Repaired => "repaired", Retried => "retried", Defaulted => "defaulted",
 });
 words!(StatusClass { Good => "2xx", RateLimited => "429", Client => "4xx", Server => "5xx" });
 words!(Aborted { Client => "client", Upstream => "upstream", Timeout => "timeout", Host => "host" });

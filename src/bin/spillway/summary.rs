@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use serde_json::Value;
 use spillway::policy::{
-    Anonymous, CallerRule, Charge, Failover, Forced, Hop, Limit, Mode, ModelRoute, OnInvalid, Per, Policy,
-    Provider, ProviderDialect, Reserve, Unit, Validation, Via, WhenAllOpen,
+    Anonymous, CallerRule, Charge, Failover, Forced, Hop, Limit, Mode, ModelRoute, Per, Policy, Provider,
+    ProviderDialect, Reserve, Rung, Unit, Validation, Via, WhenAllOpen,
 };
 
 use crate::variables::Variables;
@@ -286,15 +286,24 @@ fn validation(rule: &Validation) -> String {
     } else {
         when.join(" and ")
     };
-    let otherwise = match rule.on_invalid {
-        OnInvalid::Reject => "502",
-        OnInvalid::Annotate => "annotated",
-    };
+    let otherwise: Vec<String> = rule.on_invalid.rungs().iter().map(rung).collect();
+    let otherwise = otherwise.join(", else ");
     format!(
         "{}: {when}; an answer that fails: {otherwise}{}",
         rule.name,
         shadow(rule.mode)
     )
+}
+
+fn rung(rung: &Rung) -> String {
+    match rung {
+        Rung::Repair => "repaired".to_owned(),
+        Rung::Retry(times) => format!("asked again ({times}x)"),
+        Rung::Fallback => "the next candidate".to_owned(),
+        Rung::Default(_) => "a default".to_owned(),
+        Rung::Reject => "502".to_owned(),
+        Rung::Annotate => "annotated".to_owned(),
+    }
 }
 
 fn counted(count: usize, noun: &str) -> String {

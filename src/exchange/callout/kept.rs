@@ -1,5 +1,7 @@
 //! What is kept of a request that may be sent again, and what its attempts have cost so far.
 
+use std::rc::Rc;
+
 use crate::dialect::Endpoint;
 use crate::ledger::{Level, Ticket};
 use crate::policy::{Charge, Failover, Hop, Mode, Per, Policy, Via};
@@ -10,6 +12,7 @@ use crate::time::Instant;
 
 use super::super::gateway::PROVIDERS;
 use super::super::identify::Who;
+use super::super::judge::{Asked, Position};
 use super::super::plan::Plan;
 use super::super::{Edit, Turn};
 use super::listen::Listening;
@@ -29,8 +32,10 @@ pub(crate) struct Kept {
     pub(super) authority: String,
     pub(super) headers: Headers,
     pub(super) who: Who,
-    /// The rule that the answer must meet.
-    pub(super) rule: Option<usize>,
+    /// What the request asks of its answer, beyond a good status.
+    pub(super) asked: Option<Rc<Asked>>,
+    /// How far its ladder was climbed.
+    pub(super) position: Position,
     /// Tokens of the prompt, as they were taken for.
     pub(super) prompt: u64,
     /// Output asked for, if the request bounds it.
@@ -82,7 +87,6 @@ pub(in super::super) struct Start<'a> {
     pub(in super::super) levels: &'a [(LimitRef, Level)],
     pub(in super::super) path: &'a str,
     pub(in super::super) authority: &'a str,
-    pub(in super::super) rules: &'a [usize],
     /// Tokens of the prompt.
     pub(in super::super) prompt: u64,
     /// When the client stops waiting, by its own header.
@@ -131,7 +135,8 @@ impl Kept {
             authority: start.authority.to_owned(),
             headers: core::mem::take(client.0),
             who: core::mem::take(client.1),
-            rule: plan.rule(policy, start.rules),
+            asked: plan.asked.clone(),
+            position: Position::default(),
             output: plan.facts.max_tokens,
             prompt: start.prompt,
             stream: plan.facts.stream,

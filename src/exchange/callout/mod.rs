@@ -13,6 +13,7 @@
 //! The invariants: nothing is sent again once a byte of an answer went to the client; each attempt's breaker is told
 //! once, and its provider's reservation settled once; the caller's own is settled at the end, for all attempts.
 
+mod again;
 mod answered;
 mod calling;
 mod ended;
@@ -24,6 +25,7 @@ mod request;
 mod said;
 mod start;
 
+pub(super) use again::again;
 pub use answered::CallAnswer;
 pub use calling::Calling;
 pub use request::Call;

@@ -70,7 +70,6 @@ impl Identified {
             levels: &granted.levels,
             path: &self.path,
             authority: &self.authority,
-            rules: &self.rules,
             prompt: granted.ticket.prompt(),
             deadline: self.patience(plan).map(|span| turn.now.monotonic.after(span)),
         };

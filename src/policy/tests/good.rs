@@ -5,8 +5,8 @@ use core::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::{
-    Anonymous, Attribute, Bounds, Breaker, CallerRule, Forced, Hop, Host, Mode, OnContention, OnInvalid,
-    OnUnreadable, Per, Policy, Price, ProviderDialect, Reserve, Tokenizer, Unit, WhenAllOpen, known,
+    Anonymous, Attribute, Bounds, Breaker, CallerRule, Forced, Hop, Host, Ladder, Mode, OnContention,
+    OnUnreadable, Per, Policy, Price, ProviderDialect, Reserve, Rung, Tokenizer, Unit, WhenAllOpen, known,
 };
 use super::{environment, least, read, with};
 
@@ -418,13 +418,13 @@ fn validation_rules_say_when_they_apply() {
     );
     assert_eq!(orders.headers, [("x-feature".to_owned(), "extract".to_owned())]);
     assert_eq!(
-        (orders.models.as_slice(), orders.on_invalid),
-        (["gpt-4o".to_owned()].as_slice(), OnInvalid::Annotate)
+        (orders.models.as_slice(), orders.on_invalid.rungs()),
+        (["gpt-4o".to_owned()].as_slice(), [Rung::Annotate].as_slice())
     );
     assert_eq!(orders.mode, Mode::Shadow);
     assert_eq!(
-        (any.name.as_str(), any.path.as_deref(), any.on_invalid),
-        ("rule-1", None, OnInvalid::Reject)
+        (any.name.as_str(), any.path.as_deref(), &any.on_invalid),
+        ("rule-1", None, &Ladder::default())
     );
     assert!(any.headers.is_empty() && any.models.is_empty());
 }

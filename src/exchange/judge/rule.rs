@@ -1,0 +1,43 @@
+//! The validation that applies to an answer, as far as its passing depends on it.
+
+use crate::policy::{Mode, Policy, Rung, Validation};
+
+/// Which validation of the policy applies, and whether it binds.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::exchange) struct Rule {
+    pub(in crate::exchange) at: usize,
+    pub(in crate::exchange) mode: Mode,
+}
+
+impl Rule {
+    /// The policy's validation, with the policy's own mode taken in.
+    pub(in crate::exchange) fn of(policy: &Policy, at: usize) -> Option<Self> {
+        let rule = policy.validate.get(at)?;
+        let shadow = policy.mode == Mode::Shadow || rule.mode == Mode::Shadow;
+        let mode = if shadow { Mode::Shadow } else { Mode::Enforce };
+        Some(Self { at, mode })
+    }
+
+    /// Whether the answer must wait for the verdict: to be replaced, or to have a header set that has not gone yet.
+    pub(in crate::exchange) fn holds(self, policy: &Policy) -> bool {
+        self.mode == Mode::Enforce && (policy.host.body_pause || self.acts(policy))
+    }
+
+    /// Whether a stream's end waits for the verdict, since it may have to be an error.
+    pub(in crate::exchange) fn holds_end(self, policy: &Policy) -> bool {
+        self.mode == Mode::Enforce && self.acts(policy)
+    }
+
+    #[allow(dead_code)] // Until `again` asks somebody.
+    /// Whether somebody may be asked again for a better answer, so that the request is still needed.
+    pub(in crate::exchange) fn asks(self, policy: &Policy) -> bool {
+        let rule = policy.validate.get(self.at);
+        self.mode == Mode::Enforce && rule.is_some_and(|rule| rule.on_invalid.asks())
+    }
+
+    /// Whether the answer may become another one.
+    fn acts(self, policy: &Policy) -> bool {
+        let acts = |rule: &Validation| rule.on_invalid.rungs() != [Rung::Annotate];
+        policy.validate.get(self.at).is_some_and(acts)
+    }
+}
