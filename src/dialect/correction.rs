@@ -274,9 +274,8 @@ mod tests {
 
     #[test]
     fn what_holds_no_conversation_is_not_corrected() {
-        let none = |endpoint, body: &str| {
-            corrected(endpoint, body.as_bytes(), &said("a", &[]), WRONG).is_none()
-        };
+        let none =
+            |endpoint, body: &str| corrected(endpoint, body.as_bytes(), &said("a", &[]), WRONG).is_none();
         assert!(none(Endpoint::Completions, r#"{"prompt":"a"}"#));
         assert!(none(Endpoint::Responses, r#"{"prompt":{"id":"p"}}"#));
         assert!(none(Endpoint::Responses, r#"{"input":3}"#));
@@ -290,8 +289,7 @@ mod tests {
             "function": {"name": "f", "arguments": "{}"}}]}}]});
         let found = Said::in_body(Endpoint::ChatCompletions, body.to_string().as_bytes());
         assert_eq!(found, said("", &[("f", "{}")]));
-        let body =
-            json!({"type": "message", "stop_reason": "end_turn", "content": [{"type": "text", "text": "hi"}]});
+        let body = json!({"type": "message", "stop_reason": "end_turn", "content": [{"type": "text", "text": "hi"}]});
         let found = Said::in_body(Endpoint::Messages, body.to_string().as_bytes());
         assert_eq!(found, said("hi", &[]));
     }

@@ -317,7 +317,7 @@ impl Identified {
         bytes: &[u8],
     ) -> (Exchange, Step) {
         if relay::is_native(&turn.gateway.policy, plan.route) {
-            return self.relay(turn, plan, granted);
+            return self.relay(turn, plan, (granted, bytes));
         }
         if self.speaks_another(&turn.gateway.policy, plan, granted.hop) {
             return self.call(turn, plan, (granted, bytes));
@@ -359,8 +359,10 @@ impl Identified {
         mut self,
         turn: &mut Turn<'_, S>,
         plan: &Plan<'_>,
-        mut granted: Granted,
+        (mut granted, bytes): (Granted, &[u8]),
     ) -> (Exchange, Step) {
+        let headers = self.protocol_headers.clone();
+        let kept = self.keep(turn, plan, (&granted, bytes));
         let start = relay::Start {
             hop: granted.hop,
             pass: granted.pass.take(),
@@ -368,7 +370,7 @@ impl Identified {
             prompt: granted.ticket.prompt(),
             path: &self.path,
             authority: &self.authority,
-            headers: core::mem::take(&mut self.protocol_headers),
+            headers,
             deadline: self.patience(plan),
         };
         let (relay, steering) = relay::set_out(turn, plan, start);
@@ -376,6 +378,7 @@ impl Identified {
         edits.extend(steering);
         let mut admitted = self.admitted(turn, plan, granted);
         admitted.relay = Some(relay);
+        admitted.kept = kept;
         (Exchange::Admitted(admitted), Step::edited(edits))
     }
 

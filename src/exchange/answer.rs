@@ -19,7 +19,7 @@ use super::step::Reply;
 use super::{Edit, Exchange, Step, Turn};
 
 /// The header that carries the verdict.
-const VERDICT: &str = "x-spillway-validation";
+pub(super) const VERDICT: &str = "x-spillway-validation";
 
 /// What a client is told of a stream that stopped.
 const CUT: &str = "the provider's stream ended before its answer did";
@@ -39,7 +39,7 @@ impl Responding {
             };
             let step = match judged.then {
                 Then::Ask(to, complaint, otherwise) => {
-                    self = match again(self, turn, &complaint, to) {
+                    self = match again(self, turn, (&complaint, body), to) {
                         Ok(next) => {
                             turn.count(Metric::Schema(rule.at, judged.verdict));
                             return next;

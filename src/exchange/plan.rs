@@ -15,7 +15,7 @@ use super::Turn;
 use super::counting::{Counting, Tokens};
 use super::foreign;
 use super::gateway::Claims;
-use super::judge::Asked;
+use super::judge::{Asked, Rule};
 use super::refuse::{Refusal, wait_until};
 
 /// What is asked for, and where it may go.
@@ -140,6 +140,19 @@ impl<'a> Plan<'a> {
     /// Remembers what the answer must meet, by the first validation that applies of those that match the headers.
     pub(super) fn ask(&mut self, policy: &Policy, rules: &[usize]) {
         self.asked = self.rule(policy, rules).map(|rule| Rc::new(Asked { rule }));
+    }
+
+    /// Whether somebody may be asked again for an answer that fails what it must meet.
+    pub(super) fn asks_again(&self, policy: &Policy) -> bool {
+        let rule = self.asked.as_ref().and_then(|asked| Rule::of(policy, asked.rule));
+        policy.host.body_pause && rule.is_some_and(|rule| rule.asks(policy))
+    }
+
+    /// What a stream must begin with, lest it be asked of the next candidate: one of these characters.
+    pub(super) fn opening(&self, policy: &Policy) -> Option<String> {
+        let rule = Rule::of(policy, self.asked.as_ref()?.rule)?;
+        let plain = self.facts.stream && self.facts.choices == 1;
+        rule.opening(policy).filter(|_| plain)
     }
 
     fn rule(&self, policy: &Policy, rules: &[usize]) -> Option<usize> {

@@ -63,6 +63,7 @@ pub(super) fn set_out<S: Store>(
     let attempts = attempts(rules, plan, hops.len());
     let patience = Patience::of(plan, &start, attempts);
     let places: Vec<Place> = hops.iter().filter_map(|hop| Place::of(policy, *hop)).collect();
+    let places_left = places.len() > 1;
     let mut edits = cluster_edits(&places);
     edits.extend(router_edits(rules, attempts));
     edits.extend(patience.edits());
@@ -84,7 +85,7 @@ pub(super) fn set_out<S: Store>(
         pass: start.pass.map(Pass::pack).unwrap_or_default(),
         prompt: start.prompt,
         patience_ms: milliseconds(patience.each.min(patience.all)),
-        opening: None,
+        opening: plan.opening(policy).filter(|_| places_left),
     };
     let property = (ORDER.to_owned(), order.to_bytes());
     turn.effects.properties.push(property);

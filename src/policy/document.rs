@@ -5,7 +5,7 @@ use super::field::{Field, Reading, Section};
 use super::names;
 use super::quantity::{self, BYTES};
 use super::types::{Anonymous, Bounds, Failover, Host, Mode, ModelRoute, OnUnreadable, Policy};
-use super::{callers, failover, limit, model, provider, validation};
+use super::{callers, chances, failover, limit, model, provider, validation};
 
 const FIELDS: [&str; 15] = [
     "version",
@@ -52,6 +52,7 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         .unwrap_or_default();
     let host = host(&s, r);
     native_fits(&s, (&common, &routes), &host, r);
+    chances::fit(&s, &validate, (&host, &routes), r);
     Policy {
         failover: common,
         mode: s.or("mode", Mode::default(), |f| limit::mode(&f, r)),

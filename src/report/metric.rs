@@ -186,6 +186,8 @@ pub enum Unmoved {
     Wait,
     /// The retry budget is used up.
     Budget,
+    /// The caller's limits have no room for another answer.
+    Limit,
     /// No candidate may be asked.
     Nobody,
 }
@@ -451,7 +453,7 @@ words!(PassedOver {
 });
 words!(Unmoved {
     Pinned => "pinned", TooLarge => "too_large", Attempts => "attempts", Deadline => "deadline", Wait => "wait",
-    Budget => "budget", Nobody => "nobody",
+    Budget => "budget", Limit => "limit", Nobody => "nobody",
 });
 words!(Checked {
     Valid => "valid", Invalid => "invalid", NotJson => "not_json", Refusal => "refusal", Filtered => "filtered",

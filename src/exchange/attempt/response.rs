@@ -144,11 +144,9 @@ impl Going {
     /// Tells the breaker, and hands back what there is to record.
     pub(super) fn give_up<S: Store>(self, turn: &mut Turn<'_, S>, lost: Lost) {
         let read = match lost.why {
-            GaveUp::Reset
-            | GaveUp::Timeout
-            | GaveUp::StreamError
-            | GaveUp::Malformed
-            | GaveUp::Invalid => self.order.prompt,
+            GaveUp::Reset | GaveUp::Timeout | GaveUp::StreamError | GaveUp::Malformed | GaveUp::Invalid => {
+                self.order.prompt
+            }
             GaveUp::Connect | GaveUp::RateLimited | GaveUp::Status => 0,
         };
         let tried = Tried {
@@ -252,10 +250,19 @@ impl Listening {
                 .rules(&turn.gateway.policy)
                 .is_some_and(|rules| rules.on.stream_error)
         {
-            return (Attempt::Over, self.failed(turn, (GaveUp::StreamError, Outcome::Failure(Failure::StreamError))));
+            return (
+                Attempt::Over,
+                self.failed(
+                    turn,
+                    (GaveUp::StreamError, Outcome::Failure(Failure::StreamError)),
+                ),
+            );
         }
         if self.going.begins_wrongly(self.reader.first_character()) {
-            return (Attempt::Over, self.failed(turn, (GaveUp::Invalid, Outcome::Neutral)));
+            return (
+                Attempt::Over,
+                self.failed(turn, (GaveUp::Invalid, Outcome::Neutral)),
+            );
         }
         let undecided = self.going.order.opening.is_some() && self.reader.said_only_space();
         let said = said && !undecided;

@@ -33,14 +33,16 @@ impl Responding {
         let Some(kept) = &mut self.kept else {
             return false;
         };
-        let can = turn.gateway.policy.host.body_pause || kept.calls();
+        let can = kept.moves && (turn.gateway.policy.host.body_pause || kept.calls());
         let wanted = rules.is_some_and(|rules| rules.on.stream_error || rules.on.first_token);
         if can && wanted && stream && kept.is_kept() {
             kept.listening = Some(Listening::default());
             return true;
         }
-        // A call's answer is read as a whole before anything of it goes out.
-        if !kept.calls() {
+        kept.due = None;
+        // A call's answer is read as a whole before anything of it goes out, as is one that waits for its verdict.
+        let waits = kept.chances && matches!(self.reader, Reader::Held { .. });
+        if !kept.calls() && !waits {
             kept.give_out();
         }
         false

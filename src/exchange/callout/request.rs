@@ -60,7 +60,7 @@ impl Kept {
         (model, now): (&str, Instant),
     ) -> Option<Outgoing> {
         let policy = &gateway.policy;
-        let facts = scan(endpoint, &self.body).ok()?;
+        let facts = scan(endpoint, self.request()).ok()?;
         let route = gateway.route(model)?;
         let plan = Plan::bare(policy, route, &facts);
         let provider = policy.providers.get(hop.provider)?;
@@ -71,7 +71,7 @@ impl Kept {
         let (body, dropped) = match pair {
             None => (self.renamed(&plan, at.1, own), Vec::new()),
             Some(pair) => {
-                let translated = pair.request(&self.body, at.1, facts.stream)?;
+                let translated = pair.request(self.request(), at.1, facts.stream)?;
                 (translated.body, translated.dropped)
             }
         };
@@ -99,7 +99,7 @@ impl Kept {
             model: Some(model),
             include_usage,
         };
-        rewrite(&self.body, plan.facts, edits).unwrap_or_else(|| self.body.clone())
+        rewrite(self.request(), plan.facts, edits).unwrap_or_else(|| self.request().to_vec())
     }
 
     fn head(

@@ -28,11 +28,21 @@ impl Rule {
         self.mode == Mode::Enforce && self.acts(policy)
     }
 
-    #[allow(dead_code)] // Until `again` asks somebody.
     /// Whether somebody may be asked again for a better answer, so that the request is still needed.
     pub(in crate::exchange) fn asks(self, policy: &Policy) -> bool {
         let rule = policy.validate.get(self.at);
         self.mode == Mode::Enforce && rule.is_some_and(|rule| rule.on_invalid.asks())
+    }
+
+    /// What an answer must begin with where one that doesn't goes to the next candidate: one of these characters. A fence
+    /// may be mended.
+    pub(in crate::exchange) fn opening(self, policy: &Policy) -> Option<String> {
+        let rule = policy.validate.get(self.at)?;
+        let rungs = rule.on_invalid.rungs();
+        let falls_back = self.mode == Mode::Enforce && rungs.contains(&Rung::Fallback);
+        let opening = rule.schema.opening().filter(|_| falls_back)?.to_string();
+        let mends = rungs.first() == Some(&Rung::Repair);
+        Some(if mends { opening + "`" } else { opening })
     }
 
     /// Whether the answer may become another one.

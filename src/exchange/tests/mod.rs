@@ -3,6 +3,7 @@
 mod admission;
 mod breakers;
 mod callouts;
+mod chances;
 mod counting;
 mod endings;
 mod failover;
