@@ -1,12 +1,11 @@
 //! Schemas that came with requests, compiled once and kept while they are used.
 //!
 //! Compiling takes milliseconds and most applications send the same few schemas, so both what compiles and what
-//! doesn't is remembered, by a hash that nobody can make collide: a foreign schema would judge another's answers. The
-//! invariant: never more than [`Schemas::MAX_ENTRIES`] and [`Schemas::MAX_BYTES`] of source are kept.
+//! doesn't is remembered, by its whole source: a foreign schema would judge another's answers, and comparing bytes costs
+//! less than any hash that nobody can make collide. The invariant: never more than [`Schemas::MAX_ENTRIES`] and
+//! [`Schemas::MAX_BYTES`] of source are kept.
 
 use std::rc::Rc;
-
-use sha2::{Digest, Sha256};
 
 use super::schema::Schema;
 
@@ -20,8 +19,7 @@ pub struct Schemas {
 
 #[derive(Debug)]
 struct Entry {
-    hash: [u8; 32],
-    bytes: usize,
+    source: Box<[u8]>,
     /// None: it doesn't compile.
     schema: Option<Rc<Schema>>,
 }
@@ -36,10 +34,10 @@ impl Schemas {
     ///
     /// A client's schema is the client's own: what can't be used judges nothing.
     pub fn schema(&mut self, source: &[u8]) -> Option<Rc<Schema>> {
-        let hash = Sha256::digest(source).into();
-        let entry = match self.entries.iter().position(|entry| entry.hash == hash) {
+        let known = self.entries.iter().rposition(|entry| *entry.source == *source);
+        let entry = match known {
             Some(at) => self.entries.remove(at),
-            None => self.compiled(hash, source),
+            None => self.compiled(source),
         };
         let schema = entry.schema.clone();
         self.entries.push(entry);
@@ -58,14 +56,15 @@ impl Schemas {
         self.entries.is_empty()
     }
 
-    fn compiled(&mut self, hash: [u8; 32], source: &[u8]) -> Entry {
+    fn compiled(&mut self, source: &[u8]) -> Entry {
         let tree = serde_json::from_slice(source).ok();
         let schema = tree.and_then(|tree| Schema::compile(&tree).ok()).map(Rc::new);
-        // What doesn't compile takes no room but its hash's.
-        let bytes = if schema.is_some() { source.len() } else { 0 };
-        self.bytes = self.bytes.saturating_add(bytes);
+        self.bytes = self.bytes.saturating_add(source.len());
         self.make_room();
-        Entry { hash, bytes, schema }
+        Entry {
+            source: source.into(),
+            schema,
+        }
     }
 
     /// For one more, whose bytes are counted already.
@@ -74,7 +73,7 @@ impl Schemas {
             && (self.entries.len() >= Self::MAX_ENTRIES || self.bytes > Self::MAX_BYTES)
         {
             let oldest = self.entries.remove(0);
-            self.bytes = self.bytes.saturating_sub(oldest.bytes);
+            self.bytes = self.bytes.saturating_sub(oldest.source.len());
         }
     }
 }

@@ -55,6 +55,12 @@ impl Context {
         normalize(json::chars(raw), &mut self.text);
         self.text.push('\u{1f}');
     }
+
+    /// Bytes kept.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.text.len()
+    }
 }
 
 impl Claims {

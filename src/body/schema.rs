@@ -35,6 +35,9 @@ pub struct Schema {
 }
 
 impl Schema {
+    /// What one verdict may take, see [`Self::work`].
+    pub const MAX_WORK: u64 = PATTERN_BUDGET;
+
     /// Compiles a schema document.
     ///
     /// # Errors
@@ -57,11 +60,7 @@ impl Schema {
     /// for an array.
     #[must_use]
     pub fn opening(&self) -> Option<char> {
-        match self.source.get("type")?.as_str()? {
-            "object" => Some('{'),
-            "array" => Some('['),
-            _ => None,
-        }
+        opening_of(&self.source)
     }
 
     /// The verdict on a text that should be JSON and match.
@@ -75,7 +74,7 @@ impl Schema {
         if let Some(violation) = extent.violation() {
             return Verdict::Invalid(vec![violation]);
         }
-        if self.pattern_work.saturating_mul(len(text)) > PATTERN_BUDGET {
+        if self.work(text.len()) > Self::MAX_WORK {
             return Verdict::Invalid(vec![Violation::whole("maxPatternWork")]);
         }
         let Ok(instance) = serde_json::from_str::<Value>(text) else {
@@ -85,6 +84,14 @@ impl Schema {
             return Verdict::Valid;
         }
         Verdict::Invalid(self.violations(&instance, text.len(), extent.nesting))
+    }
+
+    /// Bytes × positions of patterns that judging a text of so many bytes may take at worst; above [`Self::MAX_WORK`] it is
+    /// never looked at.
+    #[must_use]
+    pub fn work(&self, bytes: usize) -> u64 {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.pattern_work.saturating_mul(bytes)
     }
 
     fn violations(&self, instance: &Value, bytes: usize, nesting: usize) -> Vec<Violation> {
@@ -116,8 +123,14 @@ impl Schema {
     }
 }
 
-fn len(text: &str) -> u64 {
-    u64::try_from(text.len()).unwrap_or(u64::MAX)
+/// As [`Schema::opening`], of a schema's source.
+#[must_use]
+pub fn opening_of(schema: &Value) -> Option<char> {
+    match schema.get("type")?.as_str()? {
+        "object" => Some('{'),
+        "array" => Some('['),
+        _ => None,
+    }
 }
 
 impl fmt::Debug for Schema {

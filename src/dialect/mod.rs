@@ -5,6 +5,7 @@
 //! broken streams are worded in the client's own protocol ([`error_body`], [`error_event`]). All of it is linear in its
 //! input and bounded in memory, whatever a client or a provider sends.
 
+mod amend;
 mod answer;
 mod calls;
 mod chat;
@@ -31,6 +32,7 @@ mod wanted;
 mod tests;
 
 pub use crate::policy::ProviderDialect as Dialect;
+pub use amend::{Amendment, amended, amended_events};
 pub use answer::{Answer, answer};
 pub use calls::{Call, Calls};
 pub use correction::{Said, corrected};

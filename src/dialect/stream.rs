@@ -6,6 +6,7 @@
 
 use super::Endpoint;
 use super::answer::Answer;
+use super::calls::{Call, Calls};
 use super::event::{Kind, Progress, Tally};
 use crate::body::sse::{self, Blocks};
 use crate::policy::Tokenizer;
@@ -18,6 +19,8 @@ pub struct StreamOptions {
     pub strip_usage: bool,
     /// Gather the assistant's text, up to this many bytes.
     pub gather: Option<usize>,
+    /// Gather the tools called, with their arguments, up to as many bytes as of text.
+    pub gather_calls: bool,
     /// Hold the first event that ends the answer and all after it, until [`StreamReader::take_held`] or
     /// [`StreamReader::fail`].
     pub hold_end: bool,
@@ -51,6 +54,7 @@ pub struct StreamReader {
     /// The stream ended within an event, and that went out.
     ragged: bool,
     joined: Vec<u8>,
+    calls: Option<Calls>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +99,10 @@ impl StreamReader {
             last: Fate::Pass,
             ragged: false,
             joined: Vec::new(),
+            calls: options
+                .gather
+                .filter(|_| options.gather_calls)
+                .map(|bound| Calls::new(endpoint, bound)),
         }
     }
 
@@ -194,6 +202,15 @@ impl StreamReader {
         !words.is_empty() && words.trim_start().is_empty()
     }
 
+    /// The tools called, as far as the stream has come; none when they weren't gathered, or there was more than the bound.
+    #[must_use]
+    pub fn calls(&self) -> Option<Vec<Call>> {
+        self.calls
+            .clone()
+            .filter(|_| !self.tally.progress.oversize)?
+            .finish()
+    }
+
     /// Whether what goes out may differ from what comes in.
     fn edits(&self) -> bool {
         self.options.strip_usage || self.options.hold_end || self.holding == Holding::Failed
@@ -273,7 +290,13 @@ impl StreamReader {
 
     fn read(&mut self, block: &[u8]) -> Fate {
         let kind = match sse::event(block, &mut self.joined) {
-            Some(event) => self.tally.event(event.name, event.data),
+            Some(event) => {
+                if let Some(calls) = &mut self.calls {
+                    // What can't be read says nothing, to the tally neither.
+                    let _ = calls.event(event.data);
+                }
+                self.tally.event(event.name, event.data)
+            }
             None => Kind::Plain,
         };
         if kind == Kind::End && self.options.hold_end && self.holding == Holding::No {

@@ -53,6 +53,8 @@ pub struct Declared<'b> {
     pub name: Cow<'b, str>,
     /// Its schema as it stands in the body; none when it has none, or one over [`Declared::MAX_SCHEMA`].
     pub schema: Option<&'b [u8]>,
+    /// It has a schema, of more than [`Declared::MAX_SCHEMA`].
+    pub over: bool,
     /// The provider was asked to hold to it.
     pub strict: bool,
 }
@@ -151,6 +153,7 @@ fn note<'b>(found: &mut Declared<'b>, name: &[u8], value: &'b [u8]) {
         b"strict" => found.strict = value == b"true",
         b"parameters" | b"input_schema" | b"schema" if value != b"null" => {
             found.schema = Some(value).filter(|schema| schema.len() <= Declared::MAX_SCHEMA);
+            found.over = found.schema.is_none();
         }
         _ => {}
     }
@@ -204,6 +207,7 @@ mod tests {
         Declared {
             name: name.into(),
             schema: Some(schema.as_bytes()),
+            over: false,
             strict,
         }
     }
@@ -270,7 +274,8 @@ mod tests {
             r#"{{"tools":[{{"name":"f","input_schema":{{"enum":[{}1]}}}}]}}"#,
             "1,".repeat(100_000)
         );
-        assert_eq!(read(Endpoint::Messages, &body).tools[0].schema, None);
+        let tool = &read(Endpoint::Messages, &body).tools[0];
+        assert!(tool.schema.is_none() && tool.over);
         let deep = format!(r#"{{"tools":{}"#, "[".repeat(10_000));
         assert!(wanted(Endpoint::Messages, deep.as_bytes()).is_err());
     }

@@ -1,5 +1,6 @@
 //! What all exchanges of a worker share, and what one callback works with.
 
+use crate::body::cache::Schemas;
 use crate::breaker::{self, Breakers, Scope, Transition};
 use crate::failover::Load;
 use crate::ledger::{self, Claim, Ledger};
@@ -103,6 +104,8 @@ pub struct Turn<'a, S: Store> {
     pub counter: &'a mut Counter,
     /// What this worker has under way.
     pub load: Load,
+    /// Schemas that came with requests, of all exchanges of the worker.
+    pub schemas: &'a mut Schemas,
     /// Where effects go.
     pub effects: &'a mut Effects,
 }

@@ -18,6 +18,7 @@ mod arrive;
 pub mod attempt;
 mod blame;
 mod booking;
+mod buffered;
 mod callout;
 mod counting;
 mod foreign;
@@ -238,16 +239,19 @@ impl Exchange {
     /// What it adds to its worker's load.
     #[must_use]
     pub fn weight(&self) -> Weight {
-        let kept = match self {
-            Self::Admitted(state) => state.kept.as_deref(),
-            Self::Responding(state) => state.kept.as_deref(),
-            Self::Calling(state) => Some(state.kept()),
-            Self::Start | Self::Bypassed | Self::Uncounted(_) | Self::Identified(_) | Self::Done(_) => None,
+        let (kept, asked) = match self {
+            Self::Admitted(state) => (state.kept.as_deref(), state.asked.as_deref()),
+            Self::Responding(state) => (state.kept.as_deref(), state.asked.as_deref()),
+            Self::Calling(state) => (Some(state.kept()), None),
+            Self::Start | Self::Bypassed | Self::Uncounted(_) | Self::Identified(_) | Self::Done(_) => {
+                (None, None)
+            }
         };
+        let asked = asked.map_or(0, |asked| asked.size());
         Weight {
             active: matches!(self, Self::Admitted(_) | Self::Responding(_) | Self::Calling(_)),
             repeats: kept.is_some_and(Kept::repeats),
-            kept: kept.map_or(0, Kept::size),
+            kept: kept.map_or(asked, Kept::size),
         }
     }
 

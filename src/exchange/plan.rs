@@ -15,7 +15,7 @@ use super::Turn;
 use super::counting::{Counting, Tokens};
 use super::foreign;
 use super::gateway::Claims;
-use super::judge::{Asked, Rule};
+use super::judge::{Asked, Outgoing, Rule};
 use super::refuse::{Refusal, wait_until};
 
 /// What is asked for, and where it may go.
@@ -138,8 +138,10 @@ impl<'a> Plan<'a> {
     }
 
     /// Remembers what the answer must meet, by the first validation that applies of those that match the headers.
-    pub(super) fn ask(&mut self, policy: &Policy, rules: &[usize]) {
-        self.asked = self.rule(policy, rules).map(|rule| Rc::new(Asked { rule }));
+    pub(super) fn ask(&mut self, policy: &Policy, rules: &[usize], request: Outgoing<'_>) {
+        let rule = self.rule(policy, rules);
+        let asked = rule.and_then(|rule| Asked::of(policy, rule, request));
+        self.asked = asked.map(Rc::new);
     }
 
     /// Whether somebody may be asked again for an answer that fails what it must meet.
@@ -150,9 +152,11 @@ impl<'a> Plan<'a> {
 
     /// What a stream must begin with, lest it be asked of the next candidate: one of these characters.
     pub(super) fn opening(&self, policy: &Policy) -> Option<String> {
-        let rule = Rule::of(policy, self.asked.as_ref()?.rule)?;
+        let asked = self.asked.as_deref()?;
         let plain = self.facts.stream && self.facts.choices == 1;
-        rule.opening(policy).filter(|_| plain)
+        Rule::of(policy, asked.rule)
+            .filter(|_| plain)?
+            .opening(policy, asked)
     }
 
     fn rule(&self, policy: &Policy, rules: &[usize]) -> Option<usize> {

@@ -11,7 +11,7 @@ use crate::headroom::Headroom;
 use crate::ledger::Ticket;
 use crate::policy::{Hop, Policy, Tokenizer};
 use crate::report::Record;
-use crate::report::metric::{Metric, StatusClass};
+use crate::report::metric::{Metric, Refused, StatusClass};
 use crate::report::ratelimit::quota_headers;
 use crate::report::record::milliseconds;
 use crate::store::Store;
@@ -19,9 +19,11 @@ use crate::time::Instant;
 use crate::tokens::Estimate;
 
 use super::admit::Admitted;
+use super::answer::{Form, Whole};
 use super::blame::{self, Ending};
+use super::buffered::Buffered;
 use super::callout::Kept;
-use super::judge::{Asked, Position, Rule};
+use super::judge::{Asked, Heard, Position, Rule};
 use super::refuse::tightest;
 use super::relay::Spent;
 use super::settle::observe;
@@ -94,6 +96,8 @@ pub struct Responding {
     pub(super) status: u16,
     pub(super) headroom: Option<Headroom>,
     pub(super) reader: Reader,
+    /// What is held of a stream until it is judged.
+    pub(super) buffered: Option<Box<Buffered>>,
     pub(super) rule: Option<Rule>,
     /// What the request asked of its answer.
     pub(super) asked: Option<Rc<Asked>>,
@@ -154,7 +158,8 @@ impl Admitted {
         if head.end {
             return state.bodiless(turn, edits);
         }
-        let holds = matches!(state.reader, Reader::Held { .. }) && turn.gateway.policy.host.body_pause;
+        let waits = state.starts_buffering(turn) || matches!(state.reader, Reader::Held { .. });
+        let holds = waits && turn.gateway.policy.host.body_pause;
         let flow = if holds || listens {
             Flow::Hold
         } else {
@@ -187,6 +192,7 @@ impl Admitted {
             status,
             headroom: None,
             reader,
+            buffered: None,
             rule,
             asked: self.asked,
             position: self.position,
@@ -240,7 +246,8 @@ impl Admitted {
         StreamOptions {
             strip_usage: self.strip_usage,
             gather: rule.map(|_| policy.bounds.response_body),
-            hold_end: rule.is_some_and(|rule| rule.holds_end(policy)),
+            gather_calls: self.asked.as_ref().is_some_and(|asked| asked.has_tools()),
+            hold_end: rule.is_some_and(|rule| rule.holds_end(policy) && !rule.buffers(policy)),
             line_bound: policy.bounds.sse_line,
         }
     }
@@ -325,6 +332,9 @@ impl Responding {
         if self.is_listening() {
             return self.listen(turn, body);
         }
+        if self.is_buffering() {
+            return self.buffer(turn, body);
+        }
         match &mut self.reader {
             Reader::Opaque => self.passed_on(turn, body),
             Reader::Json { reader, gathered } => {
@@ -369,7 +379,21 @@ impl Responding {
             self.unchecked(turn);
             return self.passed_on(turn, body);
         }
-        self.judged(turn, rule, &whole)
+        self.judged_json(turn, rule, whole)
+    }
+
+    fn judged_json<S: Store>(
+        self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        rule: Rule,
+        bytes: Vec<u8>,
+    ) -> (Exchange, Step) {
+        let whole = Whole {
+            heard: Heard::of_body(self.endpoint, &bytes),
+            bytes,
+            form: Form::Json,
+        };
+        self.decide(turn, rule, &whole)
     }
 
     /// The answer held, which is read like any other from here on.
@@ -431,8 +455,12 @@ impl Responding {
     /// The response ended in trailers: a held answer gets its verdict, but no body can be changed any more.
     pub(super) fn trailers<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
         if let Some((rule, whole)) = self.held_answer() {
-            let (exchange, step) = self.judged(turn, rule, &whole);
-            return (exchange, unreplaced(step));
+            let (exchange, step) = self.judged_json(turn, rule, whole);
+            return unreplaced(exchange, step, "application/json");
+        }
+        if self.is_buffering() {
+            let (exchange, step) = self.end_buffering(turn);
+            return unreplaced(exchange, step, "text/event-stream");
         }
         self.unchecked(turn);
         (Exchange::Done(self.finish(turn, Ending::Complete)), Step::pass())
@@ -477,14 +505,16 @@ fn appended(passed: Passed, body: &Body<'_>, last: &[u8]) -> Step {
 }
 
 /// Where a body would be replaced too late, a reply: with the headers gone, hosts reset the stream by it.
-fn unreplaced(step: Step) -> Step {
-    match step.body {
-        Some(body) => Step::reply(Reply {
-            status: 502,
-            headers: Vec::new(),
-            body,
-            details: "spillway_invalid_answer",
-        }),
-        None => step,
-    }
+fn unreplaced(exchange: Exchange, step: Step, kind: &'static str) -> (Exchange, Step) {
+    let Some(body) = step.body else {
+        return (exchange, step);
+    };
+    let bad = matches!(&exchange, Exchange::Done(record) if record.refused == Refused::Answer.as_str());
+    let reply = Reply {
+        status: if bad { 502 } else { 200 },
+        headers: vec![("content-type".into(), kind.into())],
+        body,
+        details: "spillway_invalid_answer",
+    };
+    (exchange, Step::reply(reply.with(&step.edits)))
 }

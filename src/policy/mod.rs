@@ -25,10 +25,6 @@ mod model;
 mod names;
 mod provider;
 mod quantity;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "`validate` reads it once the exchange judges by it")
-)]
 mod rule;
 mod secret;
 mod source;

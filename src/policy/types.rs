@@ -528,8 +528,16 @@ pub struct Validation {
     pub headers: Vec<(String, String)>,
     /// Index into [`Policy::models`] by name; any when empty.
     pub models: Vec<String>,
-    /// What the assistant's text must be.
-    pub schema: Schema,
+    /// What the assistant's text must be; what its request says when none.
+    pub schema: Option<Schema>,
+    /// Whether the arguments of tool calls must be what the request declares.
+    pub tools: bool,
+    /// What must hold across the answer's fields.
+    pub rules: Vec<Rule>,
+    /// What of the answer must stand in the request's context.
+    pub grounding: Option<Grounding>,
+    /// Whether a stream is held until it is valid.
+    pub buffer: bool,
     /// What becomes of an answer that isn't.
     pub on_invalid: Ladder,
     /// Whether it binds.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::body::schema::Schema;
+use crate::body::schema::{Schema, Verdict};
 
 use super::error::{list, quote};
 use super::field::{Field, Reading, Section};
@@ -11,11 +11,24 @@ use super::limit;
 use super::names::{self, LABEL, PLAIN};
 use super::types::{Mode, ModelRoute, Validation};
 
+/// What a validation may say.
+const FIELDS: [&str; 9] = [
+    "name",
+    "when",
+    "schema",
+    "tools",
+    "rules",
+    "grounding",
+    "buffer",
+    "on_invalid",
+    "mode",
+];
+
 /// The rules, in the order written: the first that applies decides.
 pub(super) fn rules(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<'_>) -> Vec<Validation> {
     let mut rules: Vec<Validation> = Vec::new();
     for (index, item) in field.items(r, "a list of rules").iter().enumerate() {
-        let section = item.section(r, &["name", "when", "schema", "on_invalid", "mode"]);
+        let section = item.section(r, &FIELDS);
         let name = unique_name(&section, index, r);
         if rules.iter().any(|rule| rule.name == name) {
             r.refuse(
@@ -24,7 +37,7 @@ pub(super) fn rules(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<'
                 "a name of its own",
             );
         }
-        rules.extend(rule(&section, name, routes, r));
+        rules.push(rule(&section, name, routes, r));
     }
     rules
 }
@@ -35,12 +48,7 @@ fn unique_name(section: &Section<'_>, index: usize, r: &mut Reading<'_>) -> Stri
     })
 }
 
-fn rule(
-    section: &Section<'_>,
-    name: String,
-    routes: &[&ModelRoute],
-    r: &mut Reading<'_>,
-) -> Option<Validation> {
+fn rule(section: &Section<'_>, name: String, routes: &[&ModelRoute], r: &mut Reading<'_>) -> Validation {
     let when = section
         .get("when")
         .map(|field| field.section(r, &["path", "header", "model"]));
@@ -50,19 +58,33 @@ fn rule(
     let headers = headers.map(|f| required_headers(&f, r)).unwrap_or_default();
     let models = models.map(|f| model_names(&f, routes, r)).unwrap_or_default();
     let on_invalid = section.or("on_invalid", Ladder::default(), |f| ladder(&f, r));
-    let mode = section.or("mode", Mode::default(), |f| limit::mode(&f, r));
-    let schema = section
-        .require("schema", r, "a JSON Schema")
-        .and_then(|f| schema(&f, r))?;
-    Some(Validation {
+    let schema = section.get("schema").and_then(|f| schema(&f, r));
+    fitting_default(section, (&on_invalid, schema.as_ref()), r);
+    Validation {
         name,
         path,
         headers,
         models,
         schema,
+        tools: section.or("tools", true, |f| f.flag(r)),
+        rules: section.or("rules", Vec::new(), |f| Some(super::rule::rules(&f, r))),
+        grounding: section.get("grounding").map(|f| super::rule::grounding(&f, r)),
+        buffer: section.or("buffer", false, |f| f.flag(r)),
         on_invalid,
-        mode,
-    })
+        mode: section.or("mode", Mode::default(), |f| limit::mode(&f, r)),
+    }
+}
+
+/// A default that breaks the schema would be no better than the answer it stands in for.
+fn fitting_default(section: &Section<'_>, (ladder, schema): (&Ladder, Option<&Schema>), r: &mut Reading<'_>) {
+    let (Some(default), Some(schema)) = (ladder.stand_in(), schema) else {
+        return;
+    };
+    if schema.check(&default.to_string()) != Verdict::Valid {
+        let place = ladder.rungs().len().saturating_sub(1);
+        let path = format!("{}[{place}].default", section.path_of("on_invalid"));
+        r.refuse(&path, "breaks the schema", "a value that the schema accepts");
+    }
 }
 
 fn exact_path(text: &str) -> Option<String> {

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::body::repair::Mend;
 use crate::breaker::StateName;
 use crate::dialect::Endpoint;
 use crate::policy::{Hop, Limit, Policy};
@@ -223,6 +224,28 @@ pub enum Checked {
     Defaulted,
 }
 
+/// What became of a rule across an answer's fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ruled {
+    /// It holds.
+    Held,
+    /// It doesn't, or can't be judged.
+    Broken,
+    /// It holds, now that a field was put back to its bound.
+    Clamped,
+}
+
+/// What became of the claims of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claimed {
+    /// It stands in the context.
+    Found,
+    /// It doesn't.
+    Missing,
+    /// Nobody knows: there was too much to look for.
+    Unknown,
+}
+
 /// A status, as coarse as an alert needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StatusClass {
@@ -288,6 +311,9 @@ pub enum Metric {
     StreamAborted(usize, Aborted),
     StreamError(usize),
     Schema(usize, Checked),
+    Rule(usize, usize, Ruled),
+    Claim(usize, Claimed),
+    Mended(Mend),
     ConfigRejected,
 }
 
@@ -330,6 +356,15 @@ impl Metric {
             Self::Unmoved(why) => format!("spillway.failover.unmoved.reason={}", why.as_str()),
             Self::ConfigRejected => "spillway.config.rejected".into(),
             Self::Schema(rule, verdict) => schema_name(policy, rule, verdict),
+            Self::Rule(validation, rule, ruled) => rule_name(policy, (validation, rule), ruled),
+            Self::Claim(validation, claimed) => {
+                format!(
+                    "spillway.grounding.rule={}.verdict={}",
+                    validation_segment(policy, validation),
+                    claimed.as_str()
+                )
+            }
+            Self::Mended(mend) => format!("spillway.repair.type={}", mend.as_str()),
             _ => self.provider_name(policy),
         }
     }
@@ -414,11 +449,26 @@ fn limit_name(policy: &Policy, limit: LimitRef, decision: Decision) -> String {
 }
 
 fn schema_name(policy: &Policy, rule: usize, verdict: Checked) -> String {
-    let name = policy.validate.get(rule).map_or("other", |v| v.name.as_str());
     format!(
         "spillway.schema.rule={}.verdict={}",
-        segment(name),
+        validation_segment(policy, rule),
         verdict.as_str()
+    )
+}
+
+fn validation_segment(policy: &Policy, validation: usize) -> String {
+    let found = policy.validate.get(validation);
+    segment(found.map_or("other", |v| v.name.as_str()))
+}
+
+/// Rules are named within their validation: `orders-discount`.
+fn rule_name(policy: &Policy, (validation, rule): (usize, usize), ruled: Ruled) -> String {
+    let found = policy.validate.get(validation).and_then(|v| v.rules.get(rule));
+    format!(
+        "spillway.rule.rule={}-{}.verdict={}",
+        validation_segment(policy, validation),
+        segment(found.map_or("other", |r| r.name.as_str())),
+        ruled.as_str()
     )
 }
 
@@ -460,6 +510,8 @@ words!(Checked {
     Truncated => "truncated", Empty => "empty", Several => "several", ToolCalls => "tool_calls",
     Unchecked => "unchecked", Repaired => "repaired", Retried => "retried", Defaulted => "defaulted",
 });
+words!(Ruled { Held => "held", Broken => "broken", Clamped => "clamped" });
+words!(Claimed { Found => "found", Missing => "missing", Unknown => "unknown" });
 words!(StatusClass { Good => "2xx", RateLimited => "429", Client => "4xx", Server => "5xx" });
 words!(Aborted { Client => "client", Upstream => "upstream", Timeout => "timeout", Host => "host" });
 

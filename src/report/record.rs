@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use serde::Serialize;
 
+use crate::body::grounding::Grounded;
 use crate::policy::Policy;
 use crate::report::metric::{Counted, LimitRef, PassedOver};
 use crate::time::Instant;
@@ -72,6 +73,15 @@ pub struct Record {
     /// The verdict on the answer.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub validation: &'static str,
+    /// What was mended of it: kinds, with commas between.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mended: String,
+    /// Rules of the policy that it breaks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules_broken: Vec<String>,
+    /// How many of its claims stand in the request's context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grounded: Option<Claims>,
     /// How it ended: `complete`, `refused`, `client_abort`, `upstream_reset`, `timeout`, `aborted`
     /// (by the proxy), `uncounted`.
     pub end: &'static str,
@@ -91,6 +101,27 @@ pub struct Actual {
     pub output: u64,
     /// `usage`, `estimate` or `reserved`: where the numbers come from.
     pub source: &'static str,
+}
+
+/// Claims of an answer.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Claims {
+    /// Those that were looked for.
+    pub claims: u32,
+    /// Those that were found.
+    pub found: u32,
+    /// Their share.
+    pub ratio: f64,
+}
+
+impl From<Grounded> for Claims {
+    fn from(grounded: Grounded) -> Self {
+        Self {
+            claims: grounded.claims,
+            found: grounded.found,
+            ratio: grounded.ratio(),
+        }
+    }
 }
 
 /// A candidate passed over.

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::body::cache::Schemas;
 use crate::exchange::{Effects, Gateway, Turn, Weight};
 use crate::failover::{self, Load};
 use crate::report::{Kind, Metric};
@@ -32,6 +33,7 @@ pub(super) struct Worker {
     transitions: RefCell<Vec<(usize, breaker::PendingTransition)>>,
     entropy: Cell<u64>,
     counter: RefCell<Counter>,
+    schemas: RefCell<Schemas>,
     load: Cell<Load>,
     /// Exchanges that are to be woken, by their streams.
     watched: RefCell<BTreeMap<u32, Rc<Line>>>,
@@ -57,6 +59,7 @@ impl Worker {
             transitions: RefCell::default(),
             entropy: Cell::new(seed),
             counter: RefCell::default(),
+            schemas: RefCell::default(),
             load: Cell::new(load),
             watched: RefCell::default(),
             calls: RefCell::default(),
@@ -74,6 +77,7 @@ impl Worker {
             entropy: self.draw(),
             counter: &mut self.counter.borrow_mut(),
             load: self.load.get(),
+            schemas: &mut self.schemas.borrow_mut(),
             effects: &mut effects,
         };
         let answer = run(&mut turn);

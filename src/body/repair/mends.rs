@@ -3,7 +3,7 @@
 use core::fmt;
 
 /// One kind of mending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mend {
     /// A code fence around the answer was dropped.
     Fence,
@@ -106,7 +106,8 @@ impl Mends {
         self.0 |= mend.bit();
     }
 
-    pub(super) fn join(&mut self, others: Self) {
+    /// Adds the kinds of another set.
+    pub fn join(&mut self, others: Self) {
         self.0 |= others.0;
     }
 }

@@ -8,6 +8,7 @@ const SAID: &str = "At its core, Artificial Intelligence works by learning from 
 const OPTIONS: StreamOptions = StreamOptions {
     strip_usage: false,
     gather: Some(1 << 16),
+    gather_calls: false,
     hold_end: false,
     line_bound: 1 << 16,
 };

@@ -23,6 +23,7 @@ fn options(strip_usage: bool, hold_end: bool) -> StreamOptions {
     StreamOptions {
         strip_usage,
         gather: Some(1000),
+        gather_calls: false,
         hold_end,
         line_bound: BOUND,
     }

@@ -81,6 +81,7 @@ impl Going {
         StreamOptions {
             strip_usage: false,
             gather: self.order.opening.as_ref().map(|_| MOST_HELD),
+            gather_calls: false,
             hold_end: false,
             line_bound: policy.bounds.sse_line,
         }

@@ -8,17 +8,19 @@
 //! The invariant: where nobody can be asked, nothing was changed, and nothing is set aside.
 
 use crate::breaker::Outcome;
-use crate::dialect::{Answer, Endpoint, Said, answer, corrected};
+use crate::dialect::{Endpoint, Said, corrected};
 use crate::failover::Fault;
 use crate::ledger::{Admission, Certainty, Demand, Request, Ticket};
 use crate::policy::{Hop, ModelRoute, Unit};
 use crate::report::metric::{Booking, Decision, LimitRef, Metric, Unmoved};
 use crate::store::Store;
 
+use super::super::answer::Whole;
 use super::super::blame::Ending;
 use super::super::booking::settle_providers;
 use super::super::gateway::{Claims, PROVIDERS};
 use super::super::judge::{Again, Complaint};
+use super::super::refuse::sourced;
 use super::super::respond::{Reader, Responding};
 use super::super::settle::observe;
 use super::super::{Exchange, Step, Turn};
@@ -49,11 +51,10 @@ pub(super) struct Asked {
 pub(in super::super) fn again<S: Store>(
     mut state: Box<Responding>,
     turn: &mut Turn<'_, S>,
-    (complaint, bad): (&Complaint, &[u8]),
+    (complaint, bad): (&Complaint, &Whole),
     to: Again,
 ) -> Result<(Exchange, Step), Box<Responding>> {
-    let answer = state.answer_in(bad);
-    let said = said(state.endpoint, bad, complaint);
+    let said = said(complaint, bad);
     let chance = Chance {
         to,
         said: &said,
@@ -76,29 +77,20 @@ pub(in super::super) fn again<S: Store>(
         rule,
         hop,
         head: kept.head.take(),
-        answer,
-        said,
-        body: bad.to_vec(),
+        whole: bad.clone(),
     }));
     Ok(state.ask_again(turn, asked))
 }
 
 /// What is said again to the model: its words as the complaint has them, and the tools that it called.
-fn said(endpoint: Endpoint, bad: &[u8], complaint: &Complaint) -> Said {
+pub(super) fn said(complaint: &Complaint, bad: &Whole) -> Said {
     Said {
         text: complaint.said.clone(),
-        ..Said::in_body(endpoint, bad)
+        calls: bad.heard.calls.clone().unwrap_or_default(),
     }
 }
 
 impl Responding {
-    fn answer_in(&self, body: &[u8]) -> Answer {
-        match &self.reader {
-            Reader::Stream(reader) => reader.answer(),
-            Reader::Json { .. } | Reader::Held { .. } | Reader::Opaque => answer(self.endpoint, body),
-        }
-    }
-
     /// What it will have cost: what the provider says, else what was set aside.
     fn tokens_so_far(&self) -> (u64, u64) {
         let usage = match &self.reader {
@@ -178,7 +170,7 @@ impl Kept {
             Again::Next => Some(None),
             Again::Same => {
                 let body = corrected(endpoint, &self.body, chance.said, chance.wrong)?;
-                let fits = self.has_room_for(turn, body.len());
+                let fits = self.has_room_for(turn, body.len().saturating_mul(2));
                 fits.then_some(Some(body))
             }
         }
@@ -233,7 +225,7 @@ impl Kept {
 
     /// Sets tokens aside with the caller's own limits, those that the first attempt was counted by.
     fn afford<S: Store>(
-        &self,
+        &mut self,
         turn: &mut Turn<'_, S>,
         asking: &mut Asking<'_>,
         tokens: u64,
@@ -256,6 +248,7 @@ impl Kept {
         match ledger.admit(turn.store, &request, turn.now.monotonic) {
             Admission::Granted(mut ticket) => {
                 turn.effects.bookings.extend(ticket.take_pending());
+                self.levels_now(&claims, &ticket);
                 turn.add(Metric::Tokens(Booking::Reserved), ticket.reserved_tokens());
                 asking.record.reserved = asking.record.reserved.saturating_add(ticket.reserved_tokens());
                 Ok(Some(ticket))
@@ -269,6 +262,16 @@ impl Kept {
                 Err(())
             }
             Admission::Never(_) | Admission::Unsure { .. } => Err(()),
+        }
+    }
+
+    /// What the limits say by now.
+    fn levels_now(&mut self, claims: &Claims<'_>, ticket: &Ticket) {
+        for (limit, level) in sourced(claims, ticket.levels()) {
+            let known = self.levels.iter_mut().find(|(known, _)| *known == limit);
+            if let Some((_, known)) = known {
+                *known = level;
+            }
         }
     }
 

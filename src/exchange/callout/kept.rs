@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::dialect::Endpoint;
+use crate::failover::Load;
 use crate::ledger::{Level, Ticket};
 use crate::policy::{Charge, Failover, Hop, Mode, Per, Policy, Via};
 use crate::report::metric::{LimitRef, Metric, Unmoved};
@@ -191,8 +192,10 @@ impl Kept {
     pub(in super::super) fn size(&self) -> usize {
         let corrected = self.corrected.as_ref().map_or(0, Vec::len);
         let dismissed = self.dismissed.as_ref().map_or(0, |dismissed| dismissed.size());
+        let asked = self.asked.as_ref().map_or(0, |asked| asked.size());
         self.body
             .len()
+            .saturating_add(asked)
             .saturating_add(corrected)
             .saturating_add(dismissed)
     }
@@ -204,7 +207,7 @@ impl Kept {
 
     /// Whether the worker may keep so much more.
     pub(super) fn has_room_for<S: Store>(&self, turn: &mut Turn<'_, S>, more: usize) -> bool {
-        let fits = more <= room(turn);
+        let fits = more <= room(turn.load);
         if !fits {
             turn.count(Metric::Unmoved(Unmoved::TooLarge));
         }
@@ -279,18 +282,19 @@ impl Kept {
     }
 }
 
+/// Bytes that may still be kept of requests, all together.
+pub(in super::super) fn room(load: Load) -> usize {
+    MOST_KEPT.saturating_sub(load.kept)
+}
+
 fn unmoved<S: Store>(turn: &Turn<'_, S>, plan: &Plan<'_>, body: &[u8]) -> Option<Unmoved> {
     if plan.facts.pinned {
         Some(Unmoved::Pinned)
-    } else if body.len() > room(turn) {
+    } else if body.len() > room(turn.load) {
         Some(Unmoved::TooLarge)
     } else {
         None
     }
-}
-
-fn room<S: Store>(turn: &Turn<'_, S>) -> usize {
-    MOST_KEPT.saturating_sub(turn.load.kept)
 }
 
 /// Whether a limit counts what one provider was sent, so that it is settled with the attempt there.

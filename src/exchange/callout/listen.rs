@@ -30,6 +30,7 @@ impl Responding {
             .route(&self.record.model)
             .map(|route| &route.failover);
         let stream = matches!(self.reader, Reader::Stream(_)) && self.is_good();
+        let buffers = self.rule.is_some_and(|rule| rule.buffers(&turn.gateway.policy));
         let Some(kept) = &mut self.kept else {
             return false;
         };
@@ -41,7 +42,7 @@ impl Responding {
         }
         kept.due = None;
         // A call's answer is read as a whole before anything of it goes out, as is one that waits for its verdict.
-        let waits = kept.chances && matches!(self.reader, Reader::Held { .. });
+        let waits = kept.chances && (matches!(self.reader, Reader::Held { .. }) || stream && buffers);
         if !kept.calls() && !waits {
             kept.give_out();
         }
@@ -70,6 +71,9 @@ impl Responding {
             return (Exchange::Responding(self), Step::hold());
         }
         let passed = self.heard();
+        if self.is_buffering() {
+            return self.buffer_from(turn, body, passed);
+        }
         self.streamed(turn, body, passed)
     }
 
@@ -107,11 +111,15 @@ impl Responding {
         said || body.end || body.size > MOST_HELD
     }
 
-    /// What was held goes on; nothing is sent again from here on.
+    /// What was held goes on, to its verdict at least; no failure has it sent again from here on.
     fn heard(&mut self) -> Passed {
+        let buffers = self.is_buffering();
         let listening = self.kept.as_mut().and_then(|kept| {
             let listening = kept.listening.take();
-            kept.give_out();
+            kept.due = None;
+            if !buffers || !kept.chances {
+                kept.give_out();
+            }
             listening
         });
         match listening {

@@ -34,5 +34,5 @@ pub use calling::Calling;
 pub use request::Call;
 
 pub(crate) use kept::Kept;
-pub(super) use kept::{Before, by_callout, can_translate};
+pub(super) use kept::{Before, by_callout, can_translate, room};
 pub(super) use own::Own;

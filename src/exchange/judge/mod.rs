@@ -13,12 +13,15 @@
 mod asked;
 mod case;
 mod complaint;
+mod draft;
 mod finding;
+mod form;
 mod position;
 mod rule;
 
-pub(super) use asked::Asked;
+pub(super) use asked::{Asked, Outgoing};
 pub(super) use case::{Case, Judged, Then, judge};
 pub(super) use complaint::{Again, Complaint};
+pub(super) use draft::Heard;
 pub(super) use position::Position;
 pub(super) use rule::Rule;

@@ -1,6 +1,7 @@
 //! The state machine, driven as a host drives it: what clients, providers, the ledger and the breakers see of it.
 
 mod admission;
+mod answers;
 mod breakers;
 mod callouts;
 mod chances;
@@ -23,6 +24,7 @@ use super::{
     Body, Call as Callout, CallAnswer, Edit, Effects, Ending, Exchange, Flow, Gateway, Reply, RequestHead,
     ResponseHead, Step, Turn,
 };
+use crate::body::cache::Schemas;
 use crate::failover::Load;
 use crate::headers::Headers;
 use crate::ledger::{HashKey, Ledger};
@@ -41,6 +43,7 @@ struct Lab {
     now: Now,
     effects: Effects,
     counter: Counter,
+    schemas: Schemas,
     load: Load,
     properties: BTreeMap<String, String>,
 }
@@ -110,6 +113,7 @@ impl Lab {
             },
             effects: Effects::default(),
             counter: Counter::new(),
+            schemas: Schemas::default(),
             load: Load::default(),
             properties: BTreeMap::new(),
         }
@@ -134,6 +138,7 @@ impl Lab {
             entropy: 7,
             counter: &mut self.counter,
             load: self.load,
+            schemas: &mut self.schemas,
             effects: &mut self.effects,
         };
         run(&mut turn)

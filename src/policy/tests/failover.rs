@@ -103,7 +103,10 @@ fn a_ladder_that_asks_again_needs_an_attempt_and_somebody_to_ask() {
         document["models"]["gpt-4o"]["chain"] = chain;
         read(&document).map_or_else(|message| message, |_| "accepted".to_owned())
     };
-    let (one, two) = (json!(["openai/gpt-4o"]), json!(["openai/gpt-4o", "backup/gpt-4o"]));
+    let (one, two) = (
+        json!(["openai/gpt-4o"]),
+        json!(["openai/gpt-4o", "backup/gpt-4o"]),
+    );
     assert_eq!(told(json!(["retry"]), 3, one.clone()), "accepted");
     assert_eq!(told(json!(["fallback"]), 2, two.clone()), "accepted");
     assert_eq!(

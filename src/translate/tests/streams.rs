@@ -98,6 +98,7 @@ fn our_own_strict_readers_find_the_same_in_it() {
     let options = dialect::StreamOptions {
         strip_usage: false,
         gather: Some(1 << 16),
+        gather_calls: false,
         hold_end: false,
         line_bound: 1 << 16,
     };
