@@ -360,34 +360,6 @@ impl Identified {
         (Exchange::Admitted(admitted), Step { edits, body, flow })
     }
 
-    /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.
-    fn relay<S: Store>(
-        mut self,
-        turn: &mut Turn<'_, S>,
-        plan: &Plan<'_>,
-        (mut granted, bytes): (Granted, &[u8]),
-    ) -> (Exchange, Step) {
-        let headers = self.protocol_headers.clone();
-        let kept = self.keep(turn, plan, (&granted, bytes));
-        let start = relay::Start {
-            hop: granted.hop,
-            pass: granted.pass.take(),
-            need: plan.need(self.endpoint),
-            prompt: granted.ticket.prompt(),
-            path: &self.path,
-            authority: &self.authority,
-            headers,
-            deadline: self.patience(plan),
-        };
-        let (relay, steering) = relay::set_out(turn, plan, start);
-        let mut edits = core::mem::take(&mut self.edits);
-        edits.extend(steering);
-        let mut admitted = self.admitted(turn, plan, granted);
-        admitted.relay = Some(relay);
-        admitted.kept = kept;
-        (Exchange::Admitted(admitted), Step::edited(edits))
-    }
-
     pub(super) fn admitted<S: Store>(
         self,
         turn: &Turn<'_, S>,

@@ -14,9 +14,11 @@ use crate::route::Need;
 use crate::store::Store;
 use crate::time::Instant;
 
+use super::admit::Granted;
 use super::attempt::{MOST_ATTEMPTS, ORDER, OWN_STATUS, Order, Place, RETRY, Tried, tried_key};
+use super::identify::Identified;
 use super::plan::Plan;
-use super::{Edit, ResponseHead, Turn};
+use super::{Edit, Exchange, ResponseHead, Step, Turn};
 
 /// What an answer that came by the router is read with.
 #[derive(Clone, Copy, Debug)]
@@ -32,18 +34,18 @@ pub(super) struct Relay {
 }
 
 /// Where an exchange goes first, and all that is known of it.
-pub(super) struct Start<'a> {
-    pub(super) hop: Hop,
-    pub(super) pass: Option<Pass>,
-    pub(super) need: Need<'a>,
+struct Start<'a> {
+    hop: Hop,
+    pass: Option<Pass>,
+    need: Need<'a>,
     /// Tokens of the prompt.
-    pub(super) prompt: u64,
-    pub(super) path: &'a str,
-    pub(super) authority: &'a str,
+    prompt: u64,
+    path: &'a str,
+    authority: &'a str,
     /// The client's headers of its protocol.
-    pub(super) headers: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
     /// How long the client waits.
-    pub(super) deadline: Option<Duration>,
+    deadline: Option<Duration>,
 }
 
 /// Whether the router fails over for this model.
@@ -51,12 +53,38 @@ pub(super) fn is_native(policy: &Policy, route: &ModelRoute) -> bool {
     route.failover.via == Via::Native && policy.mode == Mode::Enforce
 }
 
+impl Identified {
+    /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.
+    pub(super) fn relay<S: Store>(
+        mut self,
+        turn: &mut Turn<'_, S>,
+        plan: &Plan<'_>,
+        (mut granted, bytes): (Granted, &[u8]),
+    ) -> (Exchange, Step) {
+        let headers = self.protocol_headers.clone();
+        let kept = self.keep(turn, plan, (&granted, bytes));
+        let start = Start {
+            hop: granted.hop,
+            pass: granted.pass.take(),
+            need: plan.need(self.endpoint),
+            prompt: granted.ticket.prompt(),
+            path: &self.path,
+            authority: &self.authority,
+            headers,
+            deadline: self.patience(plan),
+        };
+        let (relay, steering) = set_out(turn, plan, start);
+        let mut edits = core::mem::take(&mut self.edits);
+        edits.extend(steering);
+        let mut admitted = self.admitted(turn, plan, granted);
+        admitted.relay = Some(relay);
+        admitted.kept = kept;
+        (Exchange::Admitted(admitted), Step::edited(edits))
+    }
+}
+
 /// Hands the order over, and answers what the router must be told.
-pub(super) fn set_out<S: Store>(
-    turn: &mut Turn<'_, S>,
-    plan: &Plan<'_>,
-    start: Start<'_>,
-) -> (Relay, Vec<Edit>) {
+fn set_out<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: Start<'_>) -> (Relay, Vec<Edit>) {
     let rules = &plan.route.failover;
     let hops = candidates(turn, plan, &start);
     let policy = &turn.gateway.policy;

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::callouts::{asks, came, json_answer, reset};
+use super::callouts::{asks, block, json_answer, reset};
 use super::router::{Does, native, routed};
 use super::{Call, Ending, Lab, Request, answered, chat, delta, message, usage};
 use crate::failover::Load;
@@ -477,5 +477,110 @@ fn a_stream_that_cannot_become_valid_is_the_next_candidate_s_before_the_client_s
     let tools = json!({"stream": true, "n": 2});
     let (_, sent) = routed(&mut lab, &chat(tools), &[("openai", streams("no"))]);
     assert_eq!(sent.len(), 1, "several answers are never judged");
-    let _ = came;
+}
+
+#[test]
+fn a_stream_that_is_held_gets_its_second_chance_too_and_comes_as_one_block() {
+    let events = |words: &str| {
+        [
+            delta(words, None),
+            delta("", Some("stop")),
+            usage(10, 20),
+            super::DONE.to_owned(),
+        ]
+    };
+    for via in ["none", "callout"] {
+        let mut document = rules(&json!(["retry"]));
+        document["validate"][0]["buffer"] = json!(true);
+        document["failover"] = json!({"via": via});
+        let mut lab = Lab::new(document);
+        let mut call = lab.send(&chat(json!({"stream": true})));
+        let bad = events(BAD);
+        call.stream(&mut lab, &[&bad[0], &bad[1], &bad[2], &bad[3]]);
+        call.chunk(&mut lab, "", true);
+        assert_eq!((call.answer_text().as_str(), call.refused()), ("", None), "{via}");
+        let asked = body_of(&mut call);
+        assert_eq!(asked["stream"], true);
+        assert_eq!(asked["messages"][1], json!({"role": "assistant", "content": BAD}));
+        let good = events(r#"{"id": 7}"#);
+        call.called(&mut lab, block(&[&good[0], &good[1], &good[2], &good[3]]));
+        assert_eq!(call.refused(), Some(200));
+        assert_eq!(call.reply_header(VERDICT).as_deref(), Some("retried"));
+        let said = String::from_utf8(call.reply.as_ref().unwrap().body.clone()).unwrap();
+        assert_eq!(
+            said,
+            [&good[0], &good[1], &*good[3]].concat(),
+            "the usage that nobody asked for is out"
+        );
+        assert_eq!(lab.used("acme"), 60);
+        let record = call.record(&mut lab);
+        assert_eq!(record["attempts"][0]["gave_up"], "invalid");
+        assert_eq!(record["attempts"][1]["tokens"], 30);
+    }
+}
+
+#[test]
+fn a_call_of_a_tool_with_wrong_arguments_is_answered_with_what_was_wrong() {
+    let parameters =
+        json!({"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}});
+    let tool = json!({"type": "function", "function": {"name": "weather", "parameters": parameters}});
+    let mut lab = Lab::new(json!({"validate": [{"name": "tools", "on_invalid": ["retry"]}]}));
+    let mut call = lab.send(&chat(json!({"tools": [tool]})));
+    let calls = |arguments: &str| {
+        let one =
+            json!({"id": "c", "type": "function", "function": {"name": "weather", "arguments": arguments}});
+        let message = json!({"role": "assistant", "content": null, "tool_calls": [one]});
+        json!({"model": "gpt-4o", "choices": [{"index": 0, "finish_reason": "tool_calls", "message": message}],
+            "usage": {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}})
+        .to_string()
+    };
+    call.answer(&mut lab, 200, &calls(r#"{"city": 5}"#));
+    let asked = body_of(&mut call);
+    let turns = asked["messages"].as_array().unwrap();
+    assert_eq!(
+        turns[1]["tool_calls"][0]["function"]["arguments"],
+        r#"{"city":5}"#
+    );
+    assert_eq!(turns[2]["tool_call_id"], turns[1]["tool_calls"][0]["id"]);
+    assert!(
+        turns[2]["content"].as_str().unwrap().contains("/city"),
+        "{turns:?}"
+    );
+    call.called(&mut lab, json_answer(200, &calls(r#"{"city": "Bern"}"#)));
+    assert_eq!(call.refused(), Some(200));
+    assert_eq!(lab.used("acme"), 20);
+}
+
+#[test]
+fn the_policys_default_stands_in_where_nobody_gives_another_answer() {
+    let mut lab = lab(json!(["retry", {"default": {"id": 0}}]));
+    let mut call = dismissed(&mut lab, &chat(json!({})));
+    call.called(&mut lab, reset());
+    assert_eq!(call.refused(), Some(200));
+    let said = call.reply_json()["choices"][0]["message"]["content"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap(), json!({"id": 0}));
+    assert_eq!(call.record(&mut lab)["validation"], "defaulted");
+}
+
+#[test]
+fn the_request_s_own_schema_says_how_a_stream_must_begin() {
+    let schema = json!({"type": "object", "required": ["id"]});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "t", "schema": schema}});
+    for (format, moves) in [
+        (format, true),
+        (json!({"type": "json_object"}), true),
+        (json!({"type": "text"}), false),
+    ] {
+        let mut lab = native(json!({"validate": [{"on_invalid": ["fallback"]}],
+            "models": {"gpt-4o": {"chain": ["openai/gpt-4o", "backup/gpt-4o"]}}}));
+        let request = chat(json!({"stream": true, "response_format": format}));
+        let end = delta("", Some("stop")) + super::DONE;
+        let streams = |words| Does::Streams(vec![delta(words, None), end.clone()]);
+        let does = [("openai", streams("Sure")), ("backup", streams("{\"id\":1}"))];
+        let (_, sent) = routed(&mut lab, &request, &does);
+        assert_eq!(sent.len() == 2, moves, "{}", request.body[0].escape_ascii());
+    }
 }
