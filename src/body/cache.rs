@@ -44,6 +44,12 @@ impl Schemas {
         schema
     }
 
+    /// Whether it is known already, so that asking for it costs next to nothing.
+    #[must_use]
+    pub fn knows(&self, source: &[u8]) -> bool {
+        self.entries.iter().any(|entry| *entry.source == *source)
+    }
+
     /// How many are kept.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -92,6 +98,7 @@ mod tests {
         let second = schemas.schema(br#"{"type": "integer"}"#).unwrap();
         assert!(Rc::ptr_eq(&first, &second));
         assert_eq!(first.check("1"), Verdict::Valid);
+        assert!(schemas.knows(br#"{"type": "integer"}"#) && !schemas.knows(b"{}"));
         assert_eq!(schemas.len(), 1);
     }
 

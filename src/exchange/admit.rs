@@ -20,7 +20,7 @@ use super::counting::Tokens;
 use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::identify::Identified;
-use super::judge::{Asked, Outgoing, Position};
+use super::judge::{Asked, Position};
 use super::plan::{Plan, misrouted, nobody, too_long, unknown};
 use super::refuse::{Refusal, refuse, sourced, wait_until};
 use super::relay::{self, Relay, Spent};
@@ -117,13 +117,7 @@ impl Identified {
         turn.count(Metric::Counted(self.record.counted.unwrap_or_default()));
         match granted {
             Ok(granted) => {
-                let request = Outgoing {
-                    endpoint: self.endpoint,
-                    facts,
-                    body: bytes,
-                    room: callout::room(turn.load),
-                };
-                plan.ask(&turn.gateway.policy, &self.rules, request);
+                plan.ask(turn, &self.rules, (self.endpoint, bytes));
                 self.send(turn, &plan, granted, bytes)
             }
             Err(refusal) => refuse(turn, self.endpoint, self.record, refusal),

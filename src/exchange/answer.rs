@@ -55,6 +55,21 @@ pub(super) enum Form {
 }
 
 impl Responding {
+    /// Judges a JSON answer that is all there.
+    pub(super) fn judged_json<S: Store>(
+        self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        rule: Rule,
+        bytes: Vec<u8>,
+    ) -> (Exchange, Step) {
+        let whole = Whole {
+            heard: Heard::of_body(self.endpoint, &bytes),
+            bytes,
+            form: Form::Json,
+        };
+        self.decide(turn, rule, &whole)
+    }
+
     /// Judges an answer that is all there, and does what its ladder says.
     pub(super) fn decide<S: Store>(
         mut self: Box<Self>,
@@ -306,4 +321,19 @@ fn end_event(events: &mut Vec<u8>) {
     if !events.is_empty() && !events.ends_with(b"\n\n") {
         events.extend_from_slice(b"\n\n");
     }
+}
+
+/// Where a body would be replaced too late, a reply: with the headers gone, hosts reset the stream by it.
+pub(super) fn unreplaced(exchange: Exchange, step: Step, kind: &'static str) -> (Exchange, Step) {
+    let Some(body) = step.body else {
+        return (exchange, step);
+    };
+    let bad = matches!(&exchange, Exchange::Done(record) if record.refused == Refused::Answer.as_str());
+    let reply = Reply {
+        status: if bad { 502 } else { 200 },
+        headers: vec![("content-type".into(), kind.into())],
+        body,
+        details: "spillway_invalid_answer",
+    };
+    (exchange, Step::reply(reply.with(&step.edits)))
 }

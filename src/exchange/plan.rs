@@ -12,6 +12,7 @@ use crate::time::Now;
 use crate::tokens::Estimate;
 
 use super::Turn;
+use super::callout;
 use super::counting::{Counting, Tokens};
 use super::foreign;
 use super::gateway::Claims;
@@ -138,8 +139,20 @@ impl<'a> Plan<'a> {
     }
 
     /// Remembers what the answer must meet, by the first validation that applies of those that match the headers.
-    pub(super) fn ask(&mut self, policy: &Policy, rules: &[usize], request: Outgoing<'_>) {
+    pub(super) fn ask<S: Store>(
+        &mut self,
+        turn: &Turn<'_, S>,
+        rules: &[usize],
+        (endpoint, body): (Endpoint, &[u8]),
+    ) {
+        let policy = &turn.gateway.policy;
         let rule = self.rule(policy, rules);
+        let request = Outgoing {
+            endpoint,
+            facts: self.facts,
+            body,
+            room: callout::room(turn.load),
+        };
         let asked = rule.and_then(|rule| Asked::of(policy, rule, request));
         self.asked = asked.map(Rc::new);
     }

@@ -11,7 +11,7 @@ use crate::headroom::Headroom;
 use crate::ledger::Ticket;
 use crate::policy::{Hop, Policy, Tokenizer};
 use crate::report::Record;
-use crate::report::metric::{Metric, Refused, StatusClass};
+use crate::report::metric::{Metric, StatusClass};
 use crate::report::ratelimit::quota_headers;
 use crate::report::record::milliseconds;
 use crate::store::Store;
@@ -19,15 +19,15 @@ use crate::time::Instant;
 use crate::tokens::Estimate;
 
 use super::admit::Admitted;
-use super::answer::{Form, Whole};
+use super::answer::unreplaced;
 use super::blame::{self, Ending};
 use super::buffered::Buffered;
 use super::callout::Kept;
-use super::judge::{Asked, Heard, Position, Rule};
+use super::judge::{Asked, Position, Rule};
 use super::refuse::tightest;
 use super::relay::Spent;
 use super::settle::observe;
-use super::{Body, Edit, Exchange, Flow, Reply, Step, Turn};
+use super::{Body, Edit, Exchange, Flow, Step, Turn};
 
 /// The response's headers, and why it came to be.
 pub struct ResponseHead<'a> {
@@ -382,20 +382,6 @@ impl Responding {
         self.judged_json(turn, rule, whole)
     }
 
-    fn judged_json<S: Store>(
-        self: Box<Self>,
-        turn: &mut Turn<'_, S>,
-        rule: Rule,
-        bytes: Vec<u8>,
-    ) -> (Exchange, Step) {
-        let whole = Whole {
-            heard: Heard::of_body(self.endpoint, &bytes),
-            bytes,
-            form: Form::Json,
-        };
-        self.decide(turn, rule, &whole)
-    }
-
     /// The answer held, which is read like any other from here on.
     fn held_answer(&mut self) -> Option<(Rule, Vec<u8>)> {
         let Reader::Held { rule, gathered } = &mut self.reader else {
@@ -502,19 +488,4 @@ fn appended(passed: Passed, body: &Body<'_>, last: &[u8]) -> Step {
     };
     bytes.extend_from_slice(last);
     Step::replaced(bytes)
-}
-
-/// Where a body would be replaced too late, a reply: with the headers gone, hosts reset the stream by it.
-fn unreplaced(exchange: Exchange, step: Step, kind: &'static str) -> (Exchange, Step) {
-    let Some(body) = step.body else {
-        return (exchange, step);
-    };
-    let bad = matches!(&exchange, Exchange::Done(record) if record.refused == Refused::Answer.as_str());
-    let reply = Reply {
-        status: if bad { 502 } else { 200 },
-        headers: vec![("content-type".into(), kind.into())],
-        body,
-        details: "spillway_invalid_answer",
-    };
-    (exchange, Step::reply(reply.with(&step.edits)))
 }

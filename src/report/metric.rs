@@ -11,6 +11,10 @@ use crate::breaker::StateName;
 use crate::dialect::Endpoint;
 use crate::policy::{Hop, Limit, Policy};
 
+use super::words::words;
+
+pub use super::checked::{Checked, Claimed, Ruled};
+
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -191,59 +195,6 @@ pub enum Unmoved {
     Limit,
     /// No candidate may be asked.
     Nobody,
-}
-
-/// The verdict on an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Checked {
-    /// It matches.
-    Valid,
-    /// It is JSON, and doesn't match.
-    Invalid,
-    /// It isn't JSON.
-    NotJson,
-    /// The model refused.
-    Refusal,
-    /// The provider's content filter stopped it.
-    Filtered,
-    /// Cut by its length.
-    Truncated,
-    /// Nothing in it.
-    Empty,
-    /// Several choices.
-    Several,
-    /// Tool calls, no text.
-    ToolCalls,
-    /// Too long, encoded or broken off: not checked.
-    Unchecked,
-    /// It matches, now that it was mended or a field put back to its bound.
-    Repaired,
-    /// It matches, and is a second answer.
-    Retried,
-    /// The policy's default stands in its place.
-    Defaulted,
-}
-
-/// What became of a rule across an answer's fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Ruled {
-    /// It holds.
-    Held,
-    /// It doesn't, or can't be judged.
-    Broken,
-    /// It holds, now that a field was put back to its bound.
-    Clamped,
-}
-
-/// What became of the claims of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Claimed {
-    /// It stands in the context.
-    Found,
-    /// It doesn't.
-    Missing,
-    /// Nobody knows: there was too much to look for.
-    Unknown,
 }
 
 /// A status, as coarse as an alert needs.
@@ -472,18 +423,6 @@ fn rule_name(policy: &Policy, (validation, rule): (usize, usize), ruled: Ruled) 
     )
 }
 
-macro_rules! words {
-    ($type:ty { $($variant:ident => $word:literal),* $(,)? }) => {
-        impl $type {
-            /// The word for it in metrics and records.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
-        }
-    };
-}
-
 words!(Decision { Allowed => "allowed", Denied => "denied", Shadow => "shadow" });
 words!(TokenType {
     Input => "input", Output => "output", CacheRead => "cache_read", CacheWrite => "cache_write",
@@ -505,13 +444,6 @@ words!(Unmoved {
     Pinned => "pinned", TooLarge => "too_large", Attempts => "attempts", Deadline => "deadline", Wait => "wait",
     Budget => "budget", Limit => "limit", Nobody => "nobody",
 });
-words!(Checked {
-    Valid => "valid", Invalid => "invalid", NotJson => "not_json", Refusal => "refusal", Filtered => "filtered",
-    Truncated => "truncated", Empty => "empty", Several => "several", ToolCalls => "tool_calls",
-    Unchecked => "unchecked", Repaired => "repaired", Retried => "retried", Defaulted => "defaulted",
-});
-words!(Ruled { Held => "held", Broken => "broken", Clamped => "clamped" });
-words!(Claimed { Found => "found", Missing => "missing", Unknown => "unknown" });
 words!(StatusClass { Good => "2xx", RateLimited => "429", Client => "4xx", Server => "5xx" });
 words!(Aborted { Client => "client", Upstream => "upstream", Timeout => "timeout", Host => "host" });
 

@@ -1,8 +1,10 @@
 //! What is said of an exchange: response headers, metrics, the access record. Never prompt text, never a secret.
 
+mod checked;
 pub mod metric;
 pub mod ratelimit;
 pub mod record;
+mod words;
 
 pub use metric::{Kind, Metric};
 pub use record::Record;

@@ -17,7 +17,7 @@ use super::asked::Asked;
 use super::complaint::{Again, Complaint};
 use super::draft::{Draft, Heard, Part};
 use super::finding::Finding;
-use super::form::Looking;
+use super::form::{Looking, MOST_COMPILED};
 use super::position::Position;
 use super::rule::Rule;
 
@@ -136,6 +136,7 @@ pub(in crate::exchange) fn judge(case: &Case<'_>, schemas: &mut Schemas, heard: 
         validation,
         asked: case.asked,
         schemas,
+        compiling: MOST_COMPILED,
         heard,
     };
     let judging = Judging {

@@ -14,6 +14,10 @@ use super::finding::Finding;
 
 /// What one verdict by a client's schema may take: a client can't be let spend a worker's seconds.
 const MOST_WORK: u64 = Schema::MAX_WORK / 16;
+/// Bytes of schemas that are compiled for one verdict at most: one of the largest, or some sixty small ones.
+pub(super) const MOST_COMPILED: usize = 192 << 10;
+/// What the smallest schema's compiling is worth of those.
+const COMPILING: usize = 3 << 10;
 /// The schema of "any JSON object".
 const OBJECT: &[u8] = br#"{"type":"object"}"#;
 
@@ -58,6 +62,8 @@ pub(super) struct Looking<'c, 's> {
     pub(super) validation: &'c Validation,
     pub(super) asked: &'c Asked,
     pub(super) schemas: &'s mut Schemas,
+    /// What may still be compiled, in bytes.
+    pub(super) compiling: usize,
     pub(super) heard: &'c Heard,
 }
 
@@ -111,7 +117,15 @@ impl<'c> Looking<'c, '_> {
         }
     }
 
+    /// A client's schema, while no more than a few have to be compiled for one verdict.
     fn theirs(&mut self, source: &[u8]) -> Expected<'c> {
+        if !self.schemas.knows(source) {
+            let cost = source.len().saturating_add(COMPILING);
+            match self.compiling.checked_sub(cost) {
+                Some(left) => self.compiling = left,
+                None => return Expected::Unknown,
+            }
+        }
         self.schemas
             .schema(source)
             .map_or(Expected::Unknown, Expected::Theirs)

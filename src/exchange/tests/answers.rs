@@ -586,6 +586,8 @@ fn many_tools_are_remembered_within_bounds() {
     let tools: Vec<Value> = (0..2_000).map(tool).collect();
     let mut changes = own(json!(["reject"]));
     changes["limits"] = json!([]);
+    let models = json!({"gpt-4o": {"context": 100_000_000}});
+    changes["providers"] = json!({"openai": {"models": models}});
     let mut lab = Lab::new(changes);
     let request = chat(json!({"tools": tools}));
     let mut call = lab.send(&request);
