@@ -205,10 +205,12 @@ impl<'c> Judging<'c, '_> {
     }
 
     fn good(&self, verdict: Checked) -> Checked {
-        if verdict == Checked::Valid && self.draft.is_changed() {
-            Checked::Repaired
-        } else if verdict == Checked::Valid && self.case.position.has_asked() {
+        if verdict != Checked::Valid {
+            verdict
+        } else if self.case.position.has_asked() {
             Checked::Retried
+        } else if self.draft.is_changed() {
+            Checked::Repaired
         } else {
             verdict
         }
