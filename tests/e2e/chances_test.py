@@ -19,7 +19,7 @@ BAD, GOOD = '{"id":42,"secret":"lake"}', '{"id":"42"}'
 SCHEMA = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
 CALM = {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}}
 LADDERS = {"retry": ["retry"], "fallback": ["fallback"], "kept": ["retry", "annotate"],
-           "all": [{"retry": 1}, "fallback", "reject"]}
+           "all": [{"retry": 1}, "fallback", "reject"], "held": ["retry"]}
 POLICY = {
     **BACKUP,
     "providers": {"openai": CALM, "anthropic": CALM, "backup": {**BACKUP["providers"]["backup"], **CALM}},
@@ -27,7 +27,8 @@ POLICY = {
                "mixed": {"chain": ["openai/gpt-4o", CLAUDE]},
                "claude-sonnet-4-5": {"chain": [CLAUDE]}},
     "limits": [],
-    "validate": [{"name": name, "when": {"header": {"x-feature": name}}, "schema": SCHEMA, "on_invalid": ladder}
+    "validate": [{"name": name, "when": {"header": {"x-feature": name}}, "schema": SCHEMA, "on_invalid": ladder,
+                  "buffer": name == "held"}
                  for name, ladder in LADDERS.items()],
 }
 #: The file that Envoy runs, and how its policy fails over.
@@ -118,6 +119,17 @@ def test_anthropic_messages_and_responses_are_asked_again_in_their_own_words(lab
     assert [line["spillway"]["validation"] for line in lab.envoy.records(2)] == ["retried", "retried"]
 
 
+def test_a_stream_that_is_held_gets_its_second_chance_too(lab):
+    lab.openai.faults(content=GOOD)
+    client = openai_of(lab, "held").chat.completions
+    with client.stream(model="gpt-4o", messages=TURN, response_format=Ticket) as stream:
+        answer = stream.get_final_completion()
+    assert answer.choices[0].message.parsed == Ticket(id="42") and lab.openai.arrived() == 2
+    line = record(lab)
+    assert line["validation"] == "retried" and line["stream"]
+    assert attempts(line) == [("openai", 200, "invalid"), ("openai", 200, None)]
+
+
 def test_when_everybody_fails_the_client_is_told_what_and_never_the_content(lab):
     for mock in lab.mocks.values():
         mock.faults(content=BAD)
@@ -154,8 +166,9 @@ def test_a_client_that_hangs_up_while_it_is_asked_again_leaves_nothing_behind(la
     assert line["end"] == "client_abort" and [one["provider"] for one in line["attempts"]] == ["openai", "openai"]
     assert all(one["tokens"] > 0 for one in line["attempts"])
     lab.openai.release("gone")
-    active = lab.envoy.stats(r"cluster\.openai\.upstream_rq_active")
-    assert sum(active.values()) == 0
+    while sum(lab.envoy.stats(r"cluster\.openai\.upstream_rq_active").values()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert time.monotonic() < until, "the call is still under way"
 
 
 def test_a_stream_whose_first_word_can_begin_no_object_is_the_next_candidate_s(native):
