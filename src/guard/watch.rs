@@ -70,14 +70,15 @@ impl Plan {
         (restores || !rules.is_empty()).then(|| Self::with(side, rules, restores))
     }
 
-    /// Masks all that these guards would keep from going on, on either side: for texts that go to somebody else.
+    /// Masks all that these guards would keep from going on, on either side, and leaves placeholders as they are: for texts
+    /// that go to somebody else, or back to the provider.
     #[must_use]
     pub fn masking<'g>(guards: impl IntoIterator<Item = (usize, &'g Guard)>, mode: Mode) -> Option<Self> {
         let binds = |guard: &Guard| mode == Mode::Enforce && guard.mode == Mode::Enforce;
         let guards = guards.into_iter();
         let binding = guards.filter(|(_, guard)| binds(guard) && guard.action != GuardAction::Detect);
-        let masks = |(index, guard)| Rule {
-            action: GuardAction::Mask,
+        let masks = |(index, guard): (usize, &Guard)| Rule {
+            action: guard.action.min(GuardAction::Mask),
             ..Rule::of(index, guard, true)
         };
         let rules: Vec<Rule> = binding.map(masks).collect();

@@ -84,7 +84,9 @@ impl Responding {
         let Some(kept) = &mut self.kept else {
             return Err(self);
         };
-        let Some(fault) = fault_of(self.status, details, wait) else {
+        // Where a better answer was asked for, anything is reason enough to go on.
+        let other = kept.dismissed.as_ref().map(|_| Fault::Reset);
+        let Some(fault) = fault_of(self.status, details, wait).or(other) else {
             return Err(self);
         };
         let own = matches!(fault, Fault::Status(..));
@@ -129,7 +131,9 @@ impl Responding {
             record: &mut self.record,
         };
         let next = kept.next(turn, &mut asking, fault);
-        if matches!(next, Next::Nobody) && !Calling::has_last_words(turn, &self.record, fault) {
+        let has_more =
+            kept.dismissed.is_some() || kept.moves && Calling::has_last_words(turn, &self.record, fault);
+        if matches!(next, Next::Nobody) && !has_more {
             self.kept = Some(kept);
             return Err(self);
         }
@@ -213,6 +217,8 @@ fn outcome_of(fault: Fault) -> Outcome {
         Fault::Timeout | Fault::FirstToken => Outcome::Failure(Failure::Timeout),
         Fault::StreamError => Outcome::Failure(Failure::StreamError),
         Fault::Malformed => Outcome::Failure(Failure::Malformed),
+        // It answered well enough for a breaker.
+        Fault::Invalid => Outcome::Neutral,
         Fault::Status(status, _) => Outcome::Failure(Failure::Status(status)),
     }
 }

@@ -57,7 +57,8 @@ impl Identified {
                 refuse(turn, self.endpoint, self.record, Refusal::guarded(message))
             }
             Ok(masked) => {
-                self.watching = Watching::of(watch, answer);
+                let veil = Plan::masking(guards(), policy.mode).filter(|_| watch.keeps_originals());
+                self.watching = Watching::of(watch, (answer, veil));
                 self.judge_masked(turn, (body, facts), masked)
             }
         }

@@ -668,7 +668,7 @@ fn a_stream_that_is_held_for_its_verdict_is_guarded_first() {
     let [request, ..] = requests(&words, true);
     let events = [r#"{"to": "[EM"#, r#"AIL_1]"}"#].map(|piece| delta(piece, None));
     let stream = [&*events.concat(), &delta("", Some("stop")), &usage(9, 41), DONE].concat();
-    for at in [1, 100, 200, 300] {
+    for at in [1, 100, 200, 260] {
         let mut lab = Lab::new(with(guard("restore"), validate.clone()));
         let call = streamed(&mut lab, &request, &[&stream[..at], &stream[at..]]);
         assert_eq!(heard(&call.answer_text()).0, format!(r#"{{"to": "{MAIL}"}}"#));
