@@ -6,6 +6,7 @@
 
 mod host;
 mod line;
+mod part;
 mod provider;
 mod root;
 mod step;
