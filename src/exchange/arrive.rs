@@ -50,7 +50,7 @@ impl Admitted {
         };
         let policy = &turn.gateway.policy;
         let tried = relay.tried(policy, property);
-        let under_way = Relay::under_way(policy, property, tried.len());
+        let under_way = Relay::under_way(policy, property, &tried);
         let found = Arrived { tried, status: None };
         if let UnderWay::At(hop, place) = &under_way {
             self.hop = *hop;

@@ -272,17 +272,21 @@ impl Relay {
         tried
     }
 
-    /// Who was being asked when the client went, after `known` attempts that told what became of them.
+    /// Who was being asked when the client went, after those who told what became of them.
     pub(super) fn under_way(
         policy: &Policy,
         property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
-        known: usize,
+        known: &[(Hop, Tried)],
     ) -> UnderWay {
         let Some(begun) = begun(property).and_then(|begun| usize::try_from(begun).ok()) else {
             return UnderWay::Unknown;
         };
-        if begun <= known {
-            return UnderWay::Nobody;
+        if begun <= known.len() {
+            let answered = known.last().is_some_and(|(_, last)| last.gave_up.is_none());
+            return match answered {
+                true => UnderWay::Unknown,
+                false => UnderWay::Nobody,
+            };
         }
         let key = format!("wasm.{ORDER}");
         let order = property(&["filter_state", &key]).and_then(|bytes| Order::of(&bytes));
