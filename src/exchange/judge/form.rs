@@ -155,11 +155,8 @@ impl<'c> Looking<'c, '_> {
     fn empty(&mut self) -> Option<Finding> {
         match self.form() {
             Expected::Anything if !self.must_call() => None,
-            Expected::Anything
-            | Expected::Json
-            | Expected::Own(_)
-            | Expected::Theirs(_)
-            | Expected::Unknown => Some(Finding::plain(Checked::Empty)),
+            Expected::Unknown => Some(Finding::plain(Checked::Unchecked)),
+            Expected::Anything | Expected::Json | Expected::Own(_) | Expected::Theirs(_) => Some(Finding::plain(Checked::Empty)),
         }
     }
 
@@ -176,6 +173,10 @@ impl<'c> Looking<'c, '_> {
         let Some(calls) = self.heard.calls.as_deref() else {
             return Finding::plain(Checked::Unchecked);
         };
+        // Custom tools, whose input is no JSON.
+        if calls.iter().all(|call| call.name.is_empty()) {
+            return Finding::plain(Checked::ToolCalls);
+        }
         let (mut violations, mut unknown) = (Vec::new(), false);
         for (at, call) in calls.iter().enumerate() {
             let found = self.call((at, call), draft);
@@ -199,7 +200,6 @@ impl<'c> Looking<'c, '_> {
             path,
             keyword: keyword.to_owned(),
         };
-        // Custom tools have names and inputs of their own.
         if call.name.is_empty() {
             return None;
         }
