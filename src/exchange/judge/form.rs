@@ -156,7 +156,9 @@ impl<'c> Looking<'c, '_> {
         match self.form() {
             Expected::Anything if !self.must_call() => None,
             Expected::Unknown => Some(Finding::plain(Checked::Unchecked)),
-            Expected::Anything | Expected::Json | Expected::Own(_) | Expected::Theirs(_) => Some(Finding::plain(Checked::Empty)),
+            Expected::Anything | Expected::Json | Expected::Own(_) | Expected::Theirs(_) => {
+                Some(Finding::plain(Checked::Empty))
+            }
         }
     }
 
