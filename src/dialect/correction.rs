@@ -8,8 +8,8 @@ use core::ops::Range;
 
 use serde_json::{Value, json};
 
+use super::Endpoint;
 use super::calls::Call;
-use super::{Answer, Calls, Endpoint};
 use crate::json::{self, Lexer};
 
 /// What the assistant said.
@@ -19,43 +19,6 @@ pub struct Said {
     pub text: String,
     /// The tools that it called.
     pub calls: Vec<Call>,
-}
-
-impl Said {
-    /// What was said in a complete answer.
-    #[must_use]
-    pub fn in_body(endpoint: Endpoint, body: &[u8]) -> Self {
-        let mut calls = Calls::new(endpoint, body.len());
-        let read = calls.body(body).is_ok();
-        Self {
-            text: words(super::answer(endpoint, body)),
-            calls: calls.finish().filter(|_| read).unwrap_or_default(),
-        }
-    }
-
-    /// What was said in words alone.
-    #[must_use]
-    pub fn in_words(answer: Answer) -> Self {
-        Self {
-            text: words(answer),
-            calls: Vec::new(),
-        }
-    }
-}
-
-fn words(answer: Answer) -> String {
-    match answer {
-        Answer::Text(text) => text,
-        Answer::Refused
-        | Answer::Filtered
-        | Answer::Cut
-        | Answer::Empty
-        | Answer::Many(_)
-        | Answer::ToolCalls
-        | Answer::Error
-        | Answer::NotJson
-        | Answer::TooLong => String::new(),
-    }
 }
 
 /// The client's request with what was said to it, and `wrong`, what was wrong with that. None where nothing can follow
@@ -280,17 +243,5 @@ mod tests {
         assert!(none(Endpoint::Responses, r#"{"prompt":{"id":"p"}}"#));
         assert!(none(Endpoint::Responses, r#"{"input":3}"#));
         assert!(none(Endpoint::ChatCompletions, "[1"));
-    }
-
-    #[test]
-    fn what_was_said_is_read_from_a_whole_answer() {
-        let body = json!({"choices": [{"index": 0, "finish_reason": "tool_calls", "message":
-            {"role": "assistant", "tool_calls": [{"id": "x", "type": "function",
-            "function": {"name": "f", "arguments": "{}"}}]}}]});
-        let found = Said::in_body(Endpoint::ChatCompletions, body.to_string().as_bytes());
-        assert_eq!(found, said("", &[("f", "{}")]));
-        let body = json!({"type": "message", "stop_reason": "end_turn", "content": [{"type": "text", "text": "hi"}]});
-        let found = Said::in_body(Endpoint::Messages, body.to_string().as_bytes());
-        assert_eq!(found, said("hi", &[]));
     }
 }

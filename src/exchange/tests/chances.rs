@@ -182,7 +182,13 @@ fn the_ladder_is_climbed_rung_by_rung_and_no_further_than_the_attempts_go() {
         );
         let mut call = dismissed(&mut lab, &chat(json!({})));
         for provider in asked {
-            assert_eq!(asks(&mut call).as_deref(), Some(*provider), "{attempts}");
+            assert_eq!(call.call.as_ref().unwrap().cluster, *provider, "{attempts}");
+            let turns = body_of(&mut call)["messages"].as_array().unwrap().len();
+            assert_eq!(
+                turns,
+                if *provider == "openai" { 3 } else { 1 },
+                "the next one is told nothing"
+            );
             call.called(&mut lab, json_answer(200, &bad()));
         }
         assert_eq!((asks(&mut call), call.refused()), (None, Some(502)));
@@ -378,7 +384,11 @@ fn what_is_kept_is_bounded_and_gone_with_the_answer() {
     assert_eq!(call.answer_header(VERDICT).as_deref(), Some("valid"));
     assert_eq!(call.exchange.weight().kept, 0);
     let mut call = dismissed(&mut lab, &chat(json!({})));
-    assert!(call.exchange.weight().kept > 3 * BAD.len());
+    let sent = call.call.as_ref().unwrap().body.len();
+    assert!(
+        call.exchange.weight().kept > sent + 2 * bad().len(),
+        "the answer counts too"
+    );
     assert!(call.exchange.weight().repeats);
     call.called(&mut lab, valid());
     assert_eq!(call.exchange.weight().kept, 0);
