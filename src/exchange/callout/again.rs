@@ -19,7 +19,6 @@ use super::super::answer::Whole;
 use super::super::blame::Ending;
 use super::super::booking::settle_providers;
 use super::super::gateway::{Claims, PROVIDERS};
-use super::super::guarding::Watching;
 use super::super::judge::{Again, Complaint};
 use super::super::refuse::sourced;
 use super::super::respond::{Reader, Responding};
@@ -55,7 +54,7 @@ pub(in super::super) fn again<S: Store>(
     (complaint, bad): (&Complaint, &Whole),
     to: Again,
 ) -> Result<(Exchange, Step), Box<Responding>> {
-    let said = said(state.watching.as_deref_mut(), (complaint, bad));
+    let said = said(complaint, bad);
     let chance = Chance {
         to,
         said: &said,
@@ -84,14 +83,10 @@ pub(in super::super) fn again<S: Store>(
 }
 
 /// What is said again to the model: its words as the complaint has them, and the tools that it called.
-pub(super) fn said(watching: Option<&mut Watching>, (complaint, bad): (&Complaint, &Whole)) -> Said {
-    let said = Said {
+pub(super) fn said(complaint: &Complaint, bad: &Whole) -> Said {
+    Said {
         text: complaint.said.clone(),
         calls: bad.heard.calls.clone().unwrap_or_default(),
-    };
-    match watching {
-        Some(watching) => watching.taken_back(said),
-        None => said,
     }
 }
 

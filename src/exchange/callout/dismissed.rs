@@ -55,10 +55,9 @@ impl Calling {
             let Then::Ask(to, complaint, otherwise) = judged.then else {
                 return Ok(self.end_with(turn, (*dismissed, judged)));
             };
-            let said = said(self.kept.watching.as_deref_mut(), (&complaint, &dismissed.whole));
             let chance = Chance {
                 to,
-                said: &said,
+                said: &said(&complaint, &dismissed.whole),
                 wrong: &complaint.text,
                 cost: (0, 0),
             };

@@ -35,8 +35,6 @@ use stream::{GuardedStream, Looking};
 pub(crate) struct Watching {
     watch: Watch,
     plan: Plan,
-    /// What is masked in an answer that goes back to its provider.
-    veil: Option<Plan>,
     phase: Phase,
 }
 
@@ -66,13 +64,12 @@ struct Passing {
 
 impl Watching {
     /// What a guarded request leaves to be done with its answer; none when that is nothing.
-    fn of(watch: Watch, (plan, veil): (Option<Plan>, Option<Plan>)) -> Option<Box<Self>> {
+    fn of(watch: Watch, plan: Option<Plan>) -> Option<Box<Self>> {
         let plan = plan?;
         (plan.has_rules() || watch.keeps_originals()).then(|| {
             Box::new(Self {
                 watch,
                 plan,
-                veil,
                 phase: Phase::Idle,
             })
         })

@@ -57,8 +57,7 @@ impl Identified {
                 refuse(turn, self.endpoint, self.record, Refusal::guarded(message))
             }
             Ok(masked) => {
-                let veil = Plan::masking(guards(), policy.mode).filter(|_| watch.keeps_originals());
-                self.watching = Watching::of(watch, (answer, veil));
+                self.watching = Watching::of(watch, answer);
                 self.judge_masked(turn, (body, facts), masked)
             }
         }
