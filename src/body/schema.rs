@@ -56,6 +56,13 @@ impl Schema {
         })
     }
 
+    /// What a text must begin with to match, white space apart: `{` where the schema asks for an object, `[` where it asks
+    /// for an array.
+    #[must_use]
+    pub fn opening(&self) -> Option<char> {
+        opening_of(&self.source)
+    }
+
     /// The verdict on a text that should be JSON and match.
     ///
     /// Linear in the text but for what the schema itself multiplies. A text nested deeper than 64 or of more than
@@ -113,6 +120,16 @@ impl Schema {
             path.push_name(name);
         }
         path.failing(&failure.keyword)
+    }
+}
+
+/// As [`Schema::opening`], of a schema's source.
+#[must_use]
+pub fn opening_of(schema: &Value) -> Option<char> {
+    match schema.get("type")?.as_str()? {
+        "object" => Some('{'),
+        "array" => Some('['),
+        _ => None,
     }
 }
 

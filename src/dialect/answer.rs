@@ -94,6 +94,11 @@ impl Notes {
         (!self.too_long && self.choices <= 1).then_some(self.text.as_str())
     }
 
+    /// The text as far as it came.
+    pub(super) fn so_far(&self) -> &str {
+        &self.text
+    }
+
     /// The text can't be gathered whole.
     pub(super) fn give_up(&mut self) {
         self.too_long = true;

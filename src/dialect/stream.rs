@@ -190,6 +190,20 @@ impl StreamReader {
         self.tally.notes.clone().answer()
     }
 
+    /// The first character of the assistant's words that is no white space, once it has come; none where no text is
+    /// gathered.
+    #[must_use]
+    pub fn first_character(&self) -> Option<char> {
+        self.tally.notes.so_far().trim_start().chars().next()
+    }
+
+    /// Whether all that the assistant said so far is white space.
+    #[must_use]
+    pub fn said_only_space(&self) -> bool {
+        let words = self.tally.notes.so_far();
+        !words.is_empty() && words.trim_start().is_empty()
+    }
+
     /// The tools called, as far as the stream has come; none when they weren't gathered, or there was more than the bound.
     #[must_use]
     pub fn calls(&self) -> Option<Vec<Call>> {

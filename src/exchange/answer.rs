@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::dialect::{Amendment, ErrorKind, amended, amended_events, error_body, error_event};
+use crate::dialect::{Amendment, Endpoint, ErrorKind, amended, amended_events, error_body, error_event};
 use crate::policy::Mode;
 use crate::report::metric::{Checked, Metric, Refused};
 use crate::store::Store;
@@ -19,12 +19,13 @@ use super::step::Reply;
 use super::{Edit, Exchange, Step, Turn};
 
 /// The header that carries the verdict.
-const VERDICT: &str = "x-spillway-validation";
+pub(super) const VERDICT: &str = "x-spillway-validation";
 
 /// What a client is told of a stream that stopped.
 pub(super) const CUT: &str = "the provider's stream ended before its answer did";
 
 /// An answer of which nothing has gone out.
+#[derive(Clone, Debug)]
 pub(super) struct Whole {
     pub(super) heard: Heard,
     /// Its body, or its events as they would go out.
@@ -33,17 +34,17 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// Its body, if it has one that can be read again.
-    fn body(&self) -> &[u8] {
+    /// The same with other words, where there is a place for them.
+    pub(super) fn amended(&self, endpoint: Endpoint, amendment: &Amendment) -> Option<Vec<u8>> {
         match self.form {
-            Form::Json => &self.bytes,
-            Form::Events | Form::Edited => b"",
+            Form::Json => amended(endpoint, &self.bytes, amendment),
+            Form::Events | Form::Edited => amended_events(endpoint, &self.bytes, amendment),
         }
     }
 }
 
 /// How an answer is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// As the host holds it.
     Json,
@@ -81,7 +82,7 @@ impl Responding {
                 return (Exchange::Done(self.finish(turn, Ending::Complete)), Step::pass());
             };
             if let Then::Ask(to, complaint, otherwise) = &judged.then {
-                self = match again(self, turn, (complaint, whole.body()), *to) {
+                self = match again(self, turn, (complaint, whole), *to) {
                     Ok(next) => {
                         turn.count_verdict(rule, &judged);
                         return next;
@@ -107,7 +108,7 @@ impl Responding {
         let (step, message) = match then {
             Then::Pass | Then::Ask(..) => (Some(self.passed(turn, judged.verdict, whole)), String::new()),
             Then::Instead(amendment, message) => {
-                let new = self.amended(&amendment, whole);
+                let new = whole.amended(self.endpoint, &amendment);
                 (new.map(|new| self.instead_of(turn, judged.verdict, new)), message)
             }
             Then::Reject(message) => (None, message),
@@ -161,13 +162,6 @@ impl Responding {
         Step {
             body,
             ..Step::edited(self.told(turn, verdict))
-        }
-    }
-
-    fn amended(&self, amendment: &Amendment, whole: &Whole) -> Option<Vec<u8>> {
-        match whole.form {
-            Form::Json => amended(self.endpoint, &whole.bytes, amendment),
-            Form::Events | Form::Edited => amended_events(self.endpoint, &whole.bytes, amendment),
         }
     }
 
@@ -296,19 +290,15 @@ impl Responding {
     }
 
     fn note<S: Store>(&mut self, turn: &mut Turn<'_, S>, rule: Rule, judged: &Judged) {
-        let Some(verdict) = judged.verdict.filter(|_| self.record.validation.is_empty()) else {
-            return;
-        };
-        self.record.validation = verdict.as_str();
-        self.record.mended = judged.notes.mends.to_string();
-        self.record.rules_broken = judged.notes.broken(&turn.gateway.policy, rule);
-        self.record.grounded = judged.notes.grounded.map(Into::into);
-        turn.count_verdict(rule, judged);
+        if judged.verdict.is_some() && self.record.validation.is_empty() {
+            judged.record(&turn.gateway.policy, rule, &mut self.record);
+            turn.count_verdict(rule, judged);
+        }
     }
 }
 
 /// What the header says of a verdict: an answer that the policy stands in for is as invalid as it was.
-fn word(verdict: Checked) -> &'static str {
+pub(super) fn word(verdict: Checked) -> &'static str {
     match verdict {
         Checked::Defaulted => Checked::Invalid.as_str(),
         Checked::Valid

@@ -50,7 +50,7 @@ impl Admitted {
         };
         let policy = &turn.gateway.policy;
         let tried = relay.tried(policy, property);
-        let under_way = Relay::under_way(policy, property, tried.len());
+        let under_way = Relay::under_way(policy, property, &tried);
         let found = Arrived { tried, status: None };
         if let UnderWay::At(hop, place) = &under_way {
             self.hop = *hop;
@@ -75,6 +75,9 @@ impl Admitted {
         self.record.attempts = found.note(turn);
         let relay = self.relay;
         self.spent = relay.and_then(|relay| Spent::of(relay, &found.tried, self.hop.provider));
+        if let Some(kept) = &mut self.kept {
+            kept.was_tried(found.tried.iter().map(|(hop, _)| *hop).collect());
+        }
     }
 
     /// Whether the attempt that answers asked for usage, and the client hadn't. A translated stream always tells it.

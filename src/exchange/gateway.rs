@@ -136,7 +136,8 @@ impl Gateway {
     /// Derives what a policy's exchanges need again and again.
     #[must_use]
     pub fn new(policy: Policy, ledger: Ledger) -> Self {
-        let calls_out = routes(&policy).any(|route| by_callout(&policy, &route.failover));
+        let asks_again = policy.mode == Mode::Enforce && policy.validate.iter().any(|v| v.on_invalid.asks());
+        let calls_out = asks_again || routes(&policy).any(|route| by_callout(&policy, &route.failover));
         let is_native = routes(&policy).any(|route| relay::is_native(&policy, route));
         Self {
             identities: identities(&policy),

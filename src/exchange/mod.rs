@@ -17,6 +17,7 @@ mod answer;
 mod arrive;
 pub mod attempt;
 mod blame;
+mod booking;
 mod buffered;
 mod callout;
 mod counting;

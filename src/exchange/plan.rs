@@ -16,7 +16,7 @@ use super::callout;
 use super::counting::{Counting, Tokens};
 use super::foreign;
 use super::gateway::Claims;
-use super::judge::{Asked, Outgoing};
+use super::judge::{Asked, Outgoing, Rule};
 use super::refuse::{Refusal, wait_until};
 
 /// What is asked for, and where it may go.
@@ -159,6 +159,21 @@ impl<'a> Plan<'a> {
         };
         let asked = rule.and_then(|rule| Asked::of(policy, rule, request));
         self.asked = asked.map(Rc::new);
+    }
+
+    /// Whether somebody may be asked again for an answer that fails what it must meet.
+    pub(super) fn asks_again(&self, policy: &Policy) -> bool {
+        let rule = self.asked.as_ref().and_then(|asked| Rule::of(policy, asked.rule));
+        policy.host.body_pause && rule.is_some_and(|rule| rule.asks(policy))
+    }
+
+    /// What a stream must begin with, lest it be asked of the next candidate: one of these characters.
+    pub(super) fn opening(&self, policy: &Policy) -> Option<String> {
+        let asked = self.asked.as_deref()?;
+        let plain = self.facts.stream && self.facts.choices == 1;
+        Rule::of(policy, asked.rule)
+            .filter(|_| plain)?
+            .opening(policy, asked)
     }
 
     fn rule(&self, policy: &Policy, rules: &[usize]) -> Option<usize> {

@@ -14,10 +14,13 @@ use crate::route::Need;
 use crate::store::Store;
 use crate::time::Instant;
 
+use super::admit::Granted;
 use super::attempt::{MOST_ATTEMPTS, ORDER, OWN_STATUS, Order, Place, RETRY, Tried, begun, tried_key};
+use super::identify::Identified;
 use super::overtime::Overtime;
 use super::plan::Plan;
-use super::{Edit, ResponseHead, Turn};
+use super::send::content_length;
+use super::{Edit, Exchange, ResponseHead, Step, Turn};
 
 /// What an answer that came by the router is read with.
 #[derive(Clone, Copy, Debug)]
@@ -35,20 +38,20 @@ pub(super) struct Relay {
 }
 
 /// Where an exchange goes first, and all that is known of it.
-pub(super) struct Start<'a> {
-    pub(super) hop: Hop,
-    pub(super) pass: Option<Pass>,
-    pub(super) need: Need<'a>,
+struct Start<'a> {
+    hop: Hop,
+    pass: Option<Pass>,
+    need: Need<'a>,
     /// Tokens of the prompt.
-    pub(super) prompt: u64,
-    pub(super) path: &'a str,
-    pub(super) authority: &'a str,
+    prompt: u64,
+    path: &'a str,
+    authority: &'a str,
     /// The client's headers of its protocol.
-    pub(super) headers: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
     /// How long the client waits.
-    pub(super) deadline: Option<Duration>,
+    deadline: Option<Duration>,
     /// The candidate that a drill passed over.
-    pub(super) drilled: Option<Hop>,
+    drilled: Option<Hop>,
 }
 
 /// Whether the router fails over for this model.
@@ -56,18 +59,52 @@ pub(super) fn is_native(policy: &Policy, route: &ModelRoute) -> bool {
     route.failover.via == Via::Native && policy.mode == Mode::Enforce
 }
 
+impl Identified {
+    /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.
+    pub(super) fn relay<S: Store>(
+        mut self,
+        turn: &mut Turn<'_, S>,
+        plan: &Plan<'_>,
+        (mut granted, bytes): (Granted, &[u8]),
+    ) -> (Exchange, Step) {
+        let headers = self.protocol_headers.clone();
+        let kept = self.keep(turn, plan, (&granted, bytes));
+        let start = Start {
+            hop: granted.hop,
+            pass: granted.pass.take(),
+            need: plan.need(self.endpoint),
+            prompt: granted.ticket.prompt(),
+            path: &self.path,
+            authority: &self.authority,
+            headers,
+            deadline: self.patience(plan),
+            drilled: granted.drilled,
+        };
+        let (relay, steering) = set_out(turn, plan, start);
+        let mut edits = core::mem::take(&mut self.edits);
+        edits.extend(steering);
+        let body = self.masked.then(|| bytes.to_vec());
+        edits.extend(body.as_deref().map(content_length));
+        let mut admitted = self.admitted(turn, plan, granted);
+        admitted.relay = Some(relay);
+        admitted.kept = kept;
+        let step = Step {
+            body,
+            ..Step::edited(edits)
+        };
+        (Exchange::Admitted(admitted), step)
+    }
+}
+
 /// Hands the order over, and answers what the router must be told.
-pub(super) fn set_out<S: Store>(
-    turn: &mut Turn<'_, S>,
-    plan: &Plan<'_>,
-    start: Start<'_>,
-) -> (Relay, Vec<Edit>) {
+fn set_out<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: Start<'_>) -> (Relay, Vec<Edit>) {
     let rules = &plan.route.failover;
     let hops = candidates(turn, plan, &start);
     let policy = &turn.gateway.policy;
     let attempts = attempts(rules, plan, hops.len());
     let patience = Patience::of(plan, &start, attempts);
     let places: Vec<Place> = hops.iter().filter_map(|hop| Place::of(policy, *hop)).collect();
+    let places_left = places.len() > 1;
     let mut edits = cluster_edits(&places, rules);
     edits.extend(router_edits(rules, attempts));
     edits.extend(patience.edits());
@@ -92,6 +129,7 @@ pub(super) fn set_out<S: Store>(
         pass: start.pass.map(Pass::pack).unwrap_or_default(),
         prompt: start.prompt,
         patience_ms: milliseconds(patience.each.min(patience.all)),
+        opening: plan.opening(policy).filter(|_| places_left),
     };
     let property = (ORDER.to_owned(), order.to_bytes());
     turn.effects.properties.push(property);
@@ -234,17 +272,21 @@ impl Relay {
         tried
     }
 
-    /// Who was being asked when the client went, after `known` attempts that told what became of them.
+    /// Who was being asked when the client went, after those who told what became of them.
     pub(super) fn under_way(
         policy: &Policy,
         property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
-        known: usize,
+        known: &[(Hop, Tried)],
     ) -> UnderWay {
         let Some(begun) = begun(property).and_then(|begun| usize::try_from(begun).ok()) else {
             return UnderWay::Unknown;
         };
-        if begun <= known {
-            return UnderWay::Nobody;
+        if begun <= known.len() {
+            let answered = known.last().is_some_and(|(_, last)| last.gave_up.is_none());
+            return match answered {
+                true => UnderWay::Unknown,
+                false => UnderWay::Nobody,
+            };
         }
         let key = format!("wasm.{ORDER}");
         let order = property(&["filter_state", &key]).and_then(|bytes| Order::of(&bytes));
@@ -314,7 +356,12 @@ fn count<S: Store>(turn: &mut Turn<'_, S>, provider: usize, why: GaveUp, status:
         (GaveUp::StreamError, _) => turn.count(Metric::StreamError(provider)),
         (_, Some(status)) => turn.count(Metric::Upstream(provider, StatusClass::of(status))),
         (
-            GaveUp::Reset | GaveUp::Timeout | GaveUp::RateLimited | GaveUp::Status | GaveUp::Malformed,
+            GaveUp::Reset
+            | GaveUp::Timeout
+            | GaveUp::RateLimited
+            | GaveUp::Status
+            | GaveUp::Malformed
+            | GaveUp::Invalid,
             None,
         ) => {}
     }

@@ -155,6 +155,7 @@ impl Admitted {
             };
         }
         let listens = state.starts_listening(turn);
+        state.keep_head(head);
         if matches!(state.reader, Reader::Opaque) {
             turn.count(Metric::Opaque(state.hop.provider));
         }

@@ -92,6 +92,7 @@ fn told(record: &Record) -> Vec<(String, Value)> {
         ("refused", json!(record.refused)),
         ("validation", json!(record.validation)),
         ("moderation", json!(record.moderation)),
+        ("guards", json!(record.guards)),
         ("end", json!(record.end)),
     ];
     let said = |value: &Value| !value.is_null() && value != "" && *value != json!([]);
@@ -103,6 +104,7 @@ fn applies(when: ReviewWhen, review: &Review, (record, entropy): (&Record, u64))
     let bad = [Checked::Invalid, Checked::NotJson, Checked::Empty].map(Checked::as_str);
     match when {
         ReviewWhen::Flagged => record.moderation.iter().any(|said| said.verdict == "flagged"),
+        ReviewWhen::Guard => !record.guards.is_empty(),
         ReviewWhen::Invalid => bad.contains(&record.validation),
         ReviewWhen::Sampled => entropy % 1_000_000 < u64::from(review.share),
     }

@@ -77,40 +77,8 @@ impl Identified {
             Some(fitted) => (Some(fitted.body), fitted.dropped),
         }
     }
-
-    /// Sends it to where the host's router tries the candidates: each attempt writes the body for its own provider.
-    fn relay<S: Store>(
-        mut self,
-        turn: &mut Turn<'_, S>,
-        plan: &Plan<'_>,
-        (mut granted, bytes): (Granted, &[u8]),
-    ) -> (Exchange, Step) {
-        let start = relay::Start {
-            hop: granted.hop,
-            pass: granted.pass.take(),
-            need: plan.need(self.endpoint),
-            prompt: granted.ticket.prompt(),
-            path: &self.path,
-            authority: &self.authority,
-            headers: core::mem::take(&mut self.protocol_headers),
-            deadline: self.patience(plan),
-            drilled: granted.drilled,
-        };
-        let (relay, steering) = relay::set_out(turn, plan, start);
-        let mut edits = core::mem::take(&mut self.edits);
-        edits.extend(steering);
-        let body = self.masked.then(|| bytes.to_vec());
-        edits.extend(body.as_deref().map(content_length));
-        let mut admitted = self.admitted(turn, plan, granted);
-        admitted.relay = Some(relay);
-        let step = Step {
-            body,
-            ..Step::edited(edits)
-        };
-        (Exchange::Admitted(admitted), step)
-    }
 }
 
-fn content_length(body: &[u8]) -> Edit {
+pub(super) fn content_length(body: &[u8]) -> Edit {
     Edit::set("content-length", body.len().to_string())
 }

@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use crate::breaker::{Failure, Latency, Observation, Observed, Outcome, Pass, Transition};
 use crate::dialect::{JsonFacts, Progress, Usage};
-use crate::ledger::{Actual, Admission, Certainty, Demand, Lesson, Request, Ticket};
-use crate::policy::{Hop, Mode};
+use crate::ledger::Lesson;
+use crate::policy::Hop;
 use crate::report::Record;
-use crate::report::metric::{Aborted, Booking, Metric, TokenType};
+use crate::report::metric::{Aborted, Metric, TokenType};
 use crate::report::record::{self, milliseconds, outside_name};
 use crate::store::Store;
 use crate::tokens::Estimate;
@@ -15,10 +15,10 @@ use crate::tokens::Estimate;
 use super::Turn;
 use super::admit::Admitted;
 use super::blame::Ending;
-use super::callout::{Before, Kept};
-use super::gateway::{Change, PROVIDERS};
+use super::booking::{Bill, settle_last};
+use super::callout::Before;
+use super::gateway::Change;
 use super::overtime::Overtime;
-use super::relay::Spent;
 use super::respond::{Reader, Responding};
 
 /// What an exchange cost.
@@ -29,7 +29,7 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    fn tokens(&self) -> u64 {
+    pub(super) fn tokens(&self) -> u64 {
         self.usage.input.saturating_add(self.usage.output)
     }
 
@@ -153,6 +153,18 @@ impl Responding {
         record.close(ending.as_str(), turn.now.monotonic);
         turn.add(Metric::of_hop(self.hop, Metric::Duration), record.duration_ms);
         record
+    }
+
+    /// The answer is whole and came well, and isn't the one that the client gets: its breaker is told, its tokens counted.
+    pub(super) fn put_aside<S: Store>(&mut self, turn: &mut Turn<'_, S>) -> Cost {
+        let json = self.json_facts();
+        let cost = self.cost(turn, json.as_ref(), Ending::Complete);
+        let outcome = self.outcome(turn, json.as_ref(), Ending::Complete);
+        if let Some(pass) = self.pass.take() {
+            observe(turn, self.hop, pass, outcome);
+        }
+        self.count_tokens(turn, cost);
+        cost
     }
 
     /// What a whole answer with its usage teaches.
@@ -329,110 +341,6 @@ impl Responding {
             turn.add(Metric::of_hop(self.hop, Metric::EstimateError), off);
         }
     }
-}
-
-/// Settles an attempt that ends the exchange, and with it what its caller is charged for the calls before.
-fn settle_last<S: Store>(turn: &mut Turn<'_, S>, (ticket, kept): (Ticket, Option<Box<Kept>>), bill: Bill) {
-    let cost = bill.cost;
-    let Some((own, before)) = kept.and_then(|mut kept| Some((kept.take_own()?, kept.before()))) else {
-        return settle(turn, ticket, bill);
-    };
-    settle_there(turn, ticket, cost);
-    settle_own(turn, own, cost.and(before), bill.lesson);
-}
-
-/// Settles what was set aside with one provider: its tokens are counted where its caller is charged.
-pub(super) fn settle_there<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost) {
-    let actual = Actual {
-        requests: 1,
-        tokens: cost.tokens(),
-        lesson: Lesson::default(),
-    };
-    write(turn, ticket, actual);
-}
-
-/// Settles what was set aside with the caller's own limits.
-pub(super) fn settle_own<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost, lesson: Lesson) {
-    let actual = Actual {
-        requests: 1,
-        tokens: cost.tokens(),
-        lesson,
-    };
-    turn.add(Metric::Tokens(Booking::Settled), cost.tokens());
-    write(turn, ticket, actual);
-}
-
-/// What a ticket is settled by.
-struct Bill {
-    cost: Cost,
-    lesson: Lesson,
-    /// Who answered.
-    provider: usize,
-    /// What attempts before it cost.
-    spent: Option<Box<Spent>>,
-}
-
-fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, bill: Bill) {
-    let tokens = bill.cost.tokens();
-    let actual = |requests, tokens| Actual {
-        requests,
-        tokens,
-        lesson: bill.lesson,
-    };
-    let Some(spent) = bill.spent else {
-        turn.add(Metric::Tokens(Booking::Settled), tokens);
-        return write(turn, ticket, actual(1, tokens));
-    };
-    let answer = (bill.provider, tokens);
-    let (granted, own) = ticket.split(PROVIDERS);
-    let charged = tokens.saturating_add(spent.charged());
-    turn.add(Metric::Tokens(Booking::Settled), charged);
-    write(turn, own, actual(1, charged));
-    let (requests, tokens) = spent.at(spent.first, answer);
-    write(turn, granted, actual(requests, tokens));
-    for provider in spent.others(bill.provider) {
-        let (requests, tokens) = spent.at(provider, answer);
-        book(turn, provider, actual(requests, tokens));
-    }
-}
-
-/// Charges a provider's own limits, from which nothing was set aside.
-fn book<S: Store>(turn: &mut Turn<'_, S>, provider: usize, actual: Actual) {
-    let claims = turn.gateway.grants(provider);
-    if claims.claims.is_empty() {
-        return;
-    }
-    let request = Request {
-        claims: &claims.claims,
-        habit: None,
-        demand: Demand {
-            around: actual.tokens,
-            certainty: Certainty::Counted,
-            ..Demand::default()
-        },
-        // What was sent was sent: it is charged whether it fits or not.
-        mode: Mode::Shadow,
-    };
-    match turn
-        .gateway
-        .ledger
-        .admit(turn.store, &request, turn.now.monotonic)
-    {
-        Admission::Granted(ticket) => write(turn, ticket, actual),
-        Admission::Refused(refusal) => turn.effects.bookings.extend(refusal.pending),
-        Admission::Never(_) | Admission::Unsure { .. } => {}
-    }
-}
-
-fn write<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, actual: Actual) {
-    let settlement = turn
-        .gateway
-        .ledger
-        .settle(turn.store, ticket, actual, turn.now.monotonic);
-    if settlement.refunded > 0 {
-        turn.add(Metric::Tokens(Booking::Refunded), settlement.refunded);
-    }
-    turn.effects.bookings.extend(settlement.pending);
 }
 
 /// Tells a provider's breaker what came of a pass.

@@ -20,6 +20,8 @@ pub enum Fault {
     StreamError,
     /// The answer isn't one in its provider's protocol, and can't be translated.
     Malformed,
+    /// The answer fails its validation.
+    Invalid,
     /// An answer with this status, which asks to be left alone for so long, if it says so.
     Status(u16, Option<Duration>),
 }
@@ -38,6 +40,8 @@ impl Fault {
             Self::StreamError => (on.stream_error, GaveUp::StreamError),
             // Nothing of it can be told to the client.
             Self::Malformed => (true, GaveUp::Malformed),
+            // Its rule's ladder has said so.
+            Self::Invalid => (true, GaveUp::Invalid),
             Self::Status(429, wait) => {
                 let short = wait.is_some_and(|wait| wait <= rules.retry_after_max);
                 (listed(rules, 429) && (short || !alone), GaveUp::RateLimited)
@@ -57,7 +61,8 @@ impl Fault {
             | Self::Timeout
             | Self::FirstToken
             | Self::StreamError
-            | Self::Malformed => None,
+            | Self::Malformed
+            | Self::Invalid => None,
         }
     }
 
@@ -65,7 +70,12 @@ impl Fault {
     #[must_use]
     pub fn may_cost(self) -> bool {
         match self {
-            Self::Reset | Self::Timeout | Self::FirstToken | Self::StreamError | Self::Malformed => true,
+            Self::Reset
+            | Self::Timeout
+            | Self::FirstToken
+            | Self::StreamError
+            | Self::Malformed
+            | Self::Invalid => true,
             Self::Connect | Self::Status(..) => false,
         }
     }

@@ -67,19 +67,35 @@ impl Plan {
                 rules.push(Rule::of(index, guard, binds));
             }
         }
-        if rules.is_empty() && !restores {
-            return None;
-        }
+        (restores || !rules.is_empty()).then(|| Self::with(side, rules, restores))
+    }
+
+    /// Masks all that these guards would keep from going on, on either side, and leaves placeholders as they are: for texts
+    /// that go to somebody else, or back to the provider.
+    #[must_use]
+    pub fn masking<'g>(guards: impl IntoIterator<Item = (usize, &'g Guard)>, mode: Mode) -> Option<Self> {
+        let binds = |guard: &Guard| mode == Mode::Enforce && guard.mode == Mode::Enforce;
+        let guards = guards.into_iter();
+        let binding = guards.filter(|(_, guard)| binds(guard) && guard.action != GuardAction::Detect);
+        let masks = |(index, guard): (usize, &Guard)| Rule {
+            action: guard.action.min(GuardAction::Mask),
+            ..Rule::of(index, guard, true)
+        };
+        let rules: Vec<Rule> = binding.map(masks).collect();
+        (!rules.is_empty()).then(|| Self::with(Side::Answer, rules, false))
+    }
+
+    fn with(side: Side, rules: Vec<Rule>, restores: bool) -> Self {
         let owners = rules.iter().enumerate().filter(|(_, rule)| !rule.own.is_empty());
         let kinds = Kind::NAMED
             .into_iter()
             .filter(|kind| rules.iter().any(|rule| rule.kinds.has(*kind)));
-        Some(Self {
+        Self {
             side,
             scanner: Scanner::new(kinds.collect(), restores),
             owners: owners.map(|(at, _)| at).collect(),
             rules,
-        })
+        }
     }
 
     /// Whether what it finds may be changed, or stop the exchange; what is put back apart.

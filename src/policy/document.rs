@@ -5,7 +5,7 @@ use super::field::{Field, Reading, Section};
 use super::names;
 use super::quantity::{self, BYTES};
 use super::types::{Anonymous, Bounds, Failover, Host, Mode, ModelRoute, OnUnreadable, Policy};
-use super::{callers, failover, guard, limit, model, moderation, provider, validation};
+use super::{callers, chances, failover, guard, limit, model, moderation, provider, validation};
 
 const FIELDS: [&str; 19] = [
     "version",
@@ -67,11 +67,16 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         .get("moderation")
         .map(|f| moderation::moderations(&f, &around, reviews, r))
         .unwrap_or_default();
-    let causes = (!moderation.is_empty(), !validate.is_empty());
+    let causes = moderation::Causes {
+        moderation: !moderation.is_empty(),
+        guards: !guards.is_empty(),
+        validate: !validate.is_empty(),
+    };
     let review = s.get("review").and_then(|f| moderation::review(&f, causes, r));
     let host = host(&s, r);
     native_fits(&s, (&common, &routes), &host, r);
     moderation::sees_all(&s, &moderation, r);
+    chances::fit(&s, &validate, (&host, &routes), r);
     Policy {
         failover: common,
         mode: s.or("mode", Mode::default(), |f| limit::mode(&f, r)),

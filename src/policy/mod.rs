@@ -13,6 +13,7 @@
 
 mod breaker;
 mod callers;
+mod chances;
 mod document;
 mod environment;
 mod error;

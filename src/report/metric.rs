@@ -204,6 +204,8 @@ pub enum GaveUp {
     StreamError,
     /// The answer isn't one in its provider's protocol, and can't be translated.
     Malformed,
+    /// The answer fails its validation.
+    Invalid,
 }
 
 impl GaveUp {
@@ -218,6 +220,7 @@ impl GaveUp {
             Self::Status => "status",
             Self::StreamError => "stream_error",
             Self::Malformed => "malformed",
+            Self::Invalid => "invalid",
         }
     }
 }
@@ -237,6 +240,8 @@ pub enum Unmoved {
     Wait,
     /// The retry budget is used up.
     Budget,
+    /// The caller's limits have no room for another answer.
+    Limit,
     /// No candidate may be asked.
     Nobody,
 }
@@ -519,7 +524,7 @@ words!(PassedOver {
 words!(Drilled { Moved => "moved", Stayed => "stayed", Shadow => "shadow" });
 words!(Unmoved {
     Pinned => "pinned", TooLarge => "too_large", Attempts => "attempts", Deadline => "deadline", Wait => "wait",
-    Budget => "budget", Nobody => "nobody",
+    Budget => "budget", Limit => "limit", Nobody => "nobody",
 });
 words!(StatusClass { Good => "2xx", RateLimited => "429", Client => "4xx", Server => "5xx" });
 words!(Aborted { Client => "client", Upstream => "upstream", Timeout => "timeout", Host => "host" });

@@ -7,6 +7,7 @@
 mod errands;
 mod host;
 mod line;
+mod part;
 mod provider;
 mod root;
 mod step;

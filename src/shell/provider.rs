@@ -6,10 +6,11 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::exchange::attempt::Attempt;
-use crate::exchange::{Body, Flow, RequestHead, ResponseHead, Step, Turn};
+use crate::exchange::{Body, RequestHead, ResponseHead, Step, Turn};
 use crate::headers::Headers;
 
 use super::host::{self, Buffer, Map};
+use super::part::{self, Part};
 use super::step::{Target, apply, property};
 use super::store::SharedData;
 use super::worker::Worker;
@@ -68,20 +69,15 @@ impl Context for Upstream {
 
 impl HttpContext for Upstream {
     fn on_http_request_headers(&mut self, _: usize, end: bool) -> Action {
-        let read = host::headers(Map::Request).unwrap_or_default();
-        let head = RequestHead {
-            headers: &read,
-            end,
-            property: &property,
-        };
-        let step = self.step(|attempt, turn| attempt.request_headers(turn, &head));
-        let held = step.as_ref().is_some_and(|step| step.flow == Flow::Hold);
-        let target = Target {
-            map: Map::Request,
-            read: Some(&read),
-        };
-        let action = apply(step, &target, None);
-        self.held = held.then_some(read);
+        let (action, held) = part::head(Map::Request, |headers| {
+            let head = RequestHead {
+                headers,
+                end,
+                property: &property,
+            };
+            self.step(|attempt, turn| attempt.request_headers(turn, &head))
+        });
+        self.held = held;
         action
     }
 
@@ -92,55 +88,36 @@ impl HttpContext for Upstream {
         if !end {
             return Action::Pause;
         }
-        let read = |start, max| host::read_buffer(Buffer::RequestBody, start, max).unwrap_or_default();
-        let body = Body {
-            size,
-            end,
-            read: &read,
-        };
-        let step = self.step(|attempt, turn| attempt.request_body(turn, &body));
-        let held = self.held.take();
-        let target = Target {
-            map: Map::Request,
-            read: held.as_ref(),
-        };
-        apply(step, &target, Some((Buffer::RequestBody, size)))
+        let map = Map::Request;
+        let mut held = self.held.take();
+        part::body(&Part { map, size, end }, &mut held, |body| {
+            self.step(|attempt, turn| attempt.request_body(turn, body))
+        })
     }
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
         if self.attempt.is_over() {
             return Action::Continue;
         }
-        let read = host::headers(Map::Response).unwrap_or_default();
-        let head = ResponseHead {
-            headers: &read,
-            end,
-            property: &property,
-        };
-        let step = self.step(|attempt, turn| attempt.response_headers(turn, &head));
-        let target = Target {
-            map: Map::Response,
-            read: Some(&read),
-        };
-        apply(step, &target, None)
+        let (action, _) = part::head(Map::Response, |headers| {
+            let head = ResponseHead {
+                headers,
+                end,
+                property: &property,
+            };
+            self.step(|attempt, turn| attempt.response_headers(turn, &head))
+        });
+        action
     }
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
         if self.attempt.is_over() {
             return Action::Continue;
         }
-        let read = |start, max| host::read_buffer(Buffer::ResponseBody, start, max).unwrap_or_default();
-        let body = Body {
-            size,
-            end,
-            read: &read,
-        };
-        let step = self.step(|attempt, turn| attempt.response_body(turn, &body));
-        let target = Target {
-            map: Map::Response,
-            read: None,
-        };
-        apply(step, &target, Some((Buffer::ResponseBody, size)))
+        let map = Map::Response;
+        part::body(&Part { map, size, end }, &mut None, |body| {
+            self.step(|attempt, turn| attempt.response_body(turn, body))
+        })
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {

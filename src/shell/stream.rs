@@ -5,11 +5,12 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::exchange::{Body, Ending, Exchange, Flow, RequestHead, ResponseHead, Step, Turn};
+use crate::exchange::{Ending, Exchange, RequestHead, ResponseHead, Step, Turn};
 use crate::headers::Headers;
 
-use super::host::{self, Buffer, Map};
+use super::host::{self, Map};
 use super::line::Line;
+use super::part::{self, Part};
 use super::step::{Target, apply, property, report};
 use super::store::SharedData;
 use super::worker::Worker;
@@ -68,23 +69,15 @@ impl Context for Stream {
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, end: bool) -> Action {
-        let read = host::headers(Map::Request).unwrap_or_default();
-        let head = RequestHead {
-            headers: &read,
-            end,
-            property: &property,
-        };
-        let step = self.step(|exchange, turn| exchange.request_headers(turn, &head));
-        let held = step.as_ref().is_some_and(|step| step.flow == Flow::Hold);
-        let action = apply(
-            step,
-            &Target {
-                map: Map::Request,
-                read: Some(&read),
-            },
-            None,
-        );
-        self.held = held.then_some(read);
+        let (action, held) = part::head(Map::Request, |headers| {
+            let head = RequestHead {
+                headers,
+                end,
+                property: &property,
+            };
+            self.step(|exchange, turn| exchange.request_headers(turn, &head))
+        });
+        self.held = held;
         action
     }
 
@@ -92,23 +85,13 @@ impl HttpContext for Stream {
         if !end && self.only_waits(size) {
             return Action::Pause;
         }
-        let read = |start, max| host::read_buffer(Buffer::RequestBody, start, max).unwrap_or_default();
-        let body = Body {
-            size,
-            end,
-            read: &read,
-        };
-        let step = self.step(|exchange, turn| exchange.request_body(turn, &body));
-        let held = if step.as_ref().is_some_and(|step| step.flow == Flow::Hold) {
-            None
-        } else {
-            self.held.take()
-        };
-        let target = Target {
-            map: Map::Request,
-            read: held.as_ref(),
-        };
-        apply(step, &target, Some((Buffer::RequestBody, size)))
+        let map = Map::Request;
+        let mut held = self.held.take();
+        let action = part::body(&Part { map, size, end }, &mut held, |body| {
+            self.step(|exchange, turn| exchange.request_body(turn, body))
+        });
+        self.held = held;
+        action
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
@@ -127,21 +110,15 @@ impl HttpContext for Stream {
         if self.is(Exchange::is_over) {
             return Action::Continue;
         }
-        let read = host::headers(Map::Response).unwrap_or_default();
-        let head = ResponseHead {
-            headers: &read,
-            end,
-            property: &property,
-        };
-        let step = self.step(|exchange, turn| exchange.response_headers(turn, &head));
-        apply(
-            step,
-            &Target {
-                map: Map::Response,
-                read: Some(&read),
-            },
-            None,
-        )
+        let (action, _) = part::head(Map::Response, |headers| {
+            let head = ResponseHead {
+                headers,
+                end,
+                property: &property,
+            };
+            self.step(|exchange, turn| exchange.response_headers(turn, &head))
+        });
+        action
     }
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
@@ -151,21 +128,10 @@ impl HttpContext for Stream {
         if !end && self.only_waits(size) {
             return Action::Pause;
         }
-        let read = |start, max| host::read_buffer(Buffer::ResponseBody, start, max).unwrap_or_default();
-        let body = Body {
-            size,
-            end,
-            read: &read,
-        };
-        let step = self.step(|exchange, turn| exchange.response_body(turn, &body));
-        apply(
-            step,
-            &Target {
-                map: Map::Response,
-                read: None,
-            },
-            Some((Buffer::ResponseBody, size)),
-        )
+        let map = Map::Response;
+        part::body(&Part { map, size, end }, &mut None, |body| {
+            self.step(|exchange, turn| exchange.response_body(turn, body))
+        })
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {

@@ -41,14 +41,19 @@ POLICY = {
 CLUSTERS = ("openai", "anthropic", "backup", "judge", "webhook")
 
 
-@pytest.fixture(scope="module", params=[FULL, HEADERS_FIRST], ids=["full", "headers-first"])
-def both_hosts(request, start_once):
-    return start_once(POLICY, file=request.param, providers=CLUSTERS)
-
-
 @pytest.fixture(scope="module")
 def full_once(start_once):
     return start_once(POLICY, providers=CLUSTERS)
+
+
+@pytest.fixture(scope="module")
+def first_once(start_once):
+    return start_once(POLICY, file=HEADERS_FIRST, providers=CLUSTERS)
+
+
+@pytest.fixture(scope="module", params=["full_once", "first_once"], ids=["full", "headers-first"])
+def both_hosts(request):
+    return request.getfixturevalue(request.param)
 
 
 def ready(lab):

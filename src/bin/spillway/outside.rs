@@ -39,6 +39,12 @@ pub(crate) fn places(policy: &Policy) -> Vec<Place<'_>> {
     found
 }
 
+/// Whether answers wait for a verdict.
+pub(crate) fn holds_answers(policy: &Policy) -> bool {
+    let mut rules = policy.moderation.iter();
+    rules.any(|rule| rule.on.contains(&Side::Answer) && rule.holds(policy.mode))
+}
+
 /// The values that name variables of credentials.
 pub(crate) fn credentials(document: &Value) -> impl Iterator<Item = &Value> {
     let rules = document.get("moderation").and_then(Value::as_array);

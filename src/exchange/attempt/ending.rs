@@ -67,7 +67,8 @@ impl Unanswered {
                 | GaveUp::RateLimited
                 | GaveUp::Status
                 | GaveUp::StreamError
-                | GaveUp::Malformed,
+                | GaveUp::Malformed
+                | GaveUp::Invalid,
             ) => Outcome::Failure(Failure::Reset),
             Self::Nobodys => Outcome::Neutral,
         }

@@ -90,6 +90,10 @@ pub struct Order {
     pub prompt: u64,
     /// Milliseconds that the router gives each attempt; 0 for no bound.
     pub patience_ms: u64,
+    /// One of these characters an answer that is a stream must begin with, to be valid by the rule that applies: only where
+    /// the rule sends an answer that isn't to the next candidate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<String>,
 }
 
 /// An order that doesn't say so has every body looked at.

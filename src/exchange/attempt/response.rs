@@ -69,11 +69,29 @@ impl Going {
     fn listening<S: Store>(self: Box<Self>, turn: &Turn<'_, S>, status: u16) -> Attempt {
         let endpoint = self.pair.map_or(self.endpoint, |pair| pair.provider.endpoint());
         Attempt::Listening(Box::new(Listening {
-            reader: Box::new(StreamReader::new(endpoint, reading(&turn.gateway.policy))),
+            reader: Box::new(StreamReader::new(endpoint, self.reading(&turn.gateway.policy))),
             going: *self,
             status,
             read: 0,
         }))
+    }
+
+    /// The reader of a stream's first words changes nothing.
+    fn reading(&self, policy: &Policy) -> StreamOptions {
+        StreamOptions {
+            strip_usage: false,
+            strip_notes: false,
+            gather: self.order.opening.as_ref().map(|_| MOST_HELD),
+            gather_calls: false,
+            hold_end: false,
+            line_bound: policy.bounds.sse_line,
+        }
+    }
+
+    /// Whether an answer that begins so can't become a valid one.
+    fn begins_wrongly(&self, first: Option<char>) -> bool {
+        let opening = self.order.opening.as_ref();
+        first.is_some_and(|first| opening.is_some_and(|opening| !opening.contains(first)))
     }
 
     pub(super) fn is_last(&self) -> bool {
@@ -104,6 +122,7 @@ impl Going {
         let wanted = self
             .rules(policy)
             .is_some_and(|rules| rules.on.stream_error || rules.on.first_token);
+        let wanted = wanted || self.order.opening.is_some();
         wanted && is_stream(head) && is_good(status) && !head.end && !self.is_last()
     }
 
@@ -127,7 +146,9 @@ impl Going {
     /// Tells the breaker, and hands back what there is to record.
     pub(super) fn give_up<S: Store>(self, turn: &mut Turn<'_, S>, lost: Lost) {
         let read = match lost.why {
-            GaveUp::Reset | GaveUp::Timeout | GaveUp::StreamError | GaveUp::Malformed => self.order.prompt,
+            GaveUp::Reset | GaveUp::Timeout | GaveUp::StreamError | GaveUp::Malformed | GaveUp::Invalid => {
+                self.order.prompt
+            }
             GaveUp::Connect | GaveUp::RateLimited | GaveUp::Status => 0,
         };
         let tried = Tried {
@@ -211,18 +232,6 @@ fn holding(edits: Vec<Edit>) -> Step {
     }
 }
 
-/// The reader of a stream's first words changes nothing.
-fn reading(policy: &Policy) -> StreamOptions {
-    StreamOptions {
-        strip_usage: false,
-        strip_notes: false,
-        gather: None,
-        gather_calls: false,
-        hold_end: false,
-        line_bound: policy.bounds.sse_line,
-    }
-}
-
 impl Listening {
     /// Waits for the first token; an error before it gives the attempt up.
     pub(super) fn body<S: Store>(
@@ -243,8 +252,22 @@ impl Listening {
                 .rules(&turn.gateway.policy)
                 .is_some_and(|rules| rules.on.stream_error)
         {
-            return (Attempt::Over, self.failed(turn));
+            return (
+                Attempt::Over,
+                self.failed(
+                    turn,
+                    (GaveUp::StreamError, Outcome::Failure(Failure::StreamError)),
+                ),
+            );
         }
+        if self.going.begins_wrongly(self.reader.first_character()) {
+            return (
+                Attempt::Over,
+                self.failed(turn, (GaveUp::Invalid, Outcome::Neutral)),
+            );
+        }
+        let undecided = self.going.order.opening.is_some() && self.reader.said_only_space();
+        let said = said && !undecided;
         if said || gives_up || body.end || body.size > MOST_HELD {
             return self.heard(turn, body);
         }
@@ -264,12 +287,12 @@ impl Listening {
         }
     }
 
-    fn failed<S: Store>(self, turn: &mut Turn<'_, S>) -> Step {
+    fn failed<S: Store>(self, turn: &mut Turn<'_, S>, (why, outcome): (GaveUp, Outcome)) -> Step {
         let edits = flip(Vec::new(), self.status);
         let lost = Lost {
-            why: GaveUp::StreamError,
+            why,
             status: Some(self.status),
-            outcome: Outcome::Failure(Failure::StreamError),
+            outcome,
             wait: None,
         };
         self.going.give_up(turn, lost);

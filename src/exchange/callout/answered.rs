@@ -16,9 +16,9 @@ use crate::time::Instant;
 use super::super::admit::Admitted;
 use super::super::arrive::{DROPPED, exhausted};
 use super::super::blame::Ending;
+use super::super::booking::settle_own;
 use super::super::refuse::wait_until;
 use super::super::respond::Responding;
-use super::super::settle::settle_own;
 use super::super::{Body, Edit, Exchange, Flow, Reply, ResponseHead, Step, Turn};
 use super::calling::{Calling, MOST_OF_A_FAILURE, Phase};
 use super::request::Written;
@@ -100,8 +100,8 @@ impl CallAnswer {
 /// The last answer that a provider gave, for the case that nobody gives a better one.
 #[derive(Debug)]
 pub(in super::super) struct LastAnswer {
-    status: u16,
-    headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    pub(super) status: u16,
+    pub(super) headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     body: Vec<u8>,
     whole: bool,
 }
@@ -144,6 +144,14 @@ fn passed_on(headers: &Headers) -> Vec<(Cow<'static, str>, Cow<'static, str>)> {
 }
 
 impl Responding {
+    /// Keeps the head of an answer that waits for its verdict, for the case that nobody gives a better one.
+    pub(in super::super) fn keep_head(&mut self, head: &ResponseHead<'_>) {
+        let (status, good) = (self.status, self.is_good());
+        if let Some(kept) = self.kept.as_mut().filter(|kept| good && kept.chances) {
+            kept.head = Some(LastAnswer::of(status, head));
+        }
+    }
+
     /// Nobody else is left, and nothing of the answer can be said in the client's protocol.
     fn untranslatable<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
         let body = error_body(
@@ -221,8 +229,16 @@ impl Calling {
         self
     }
 
-    /// Nobody is left: the policy's static answer, else the last that a provider gave, else a clear error.
-    pub(super) fn exhausted<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
+    /// Nobody is left: the ladder of an answer that failed its validation goes on; else the policy's static answer, else
+    /// the last that a provider gave, else a clear error.
+    pub(super) fn exhausted<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
+        match self.climb_on(turn) {
+            Ok(next) => next,
+            Err(same) => same.unanswered(turn),
+        }
+    }
+
+    fn unanswered<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
         let total = super::super::settle::Cost::default().and(self.kept.before());
         if let Some(own) = self.kept.take_own() {
             settle_own(turn, own, total, Lesson::default());

@@ -11,7 +11,8 @@ use crate::store::Store;
 use crate::time::Instant;
 
 use super::super::blame::Ending;
-use super::super::settle::{Cost, observe, settle_own, settle_there};
+use super::super::booking::{settle_own, settle_there};
+use super::super::settle::{Cost, observe};
 use super::super::{Body, Exchange, Flow, Step, Turn};
 use super::ended::Line;
 use super::kept::Kept;

@@ -10,8 +10,9 @@ use crate::report::record::{Tried, milliseconds};
 use crate::store::Store;
 use crate::time::Instant;
 
+use super::super::booking::settle_there;
 use super::super::guarding::Watching;
-use super::super::settle::{Cost, settle_there};
+use super::super::settle::Cost;
 use super::super::{Exchange, Step, Turn};
 use super::calling::{Calling, Phase};
 use super::kept::{Kept, charged};

@@ -21,7 +21,7 @@ use super::next::{Asking, Next, Overdue};
 impl Admitted {
     /// When its time is up.
     pub(in super::super) fn due(&self) -> Option<Instant> {
-        self.kept.as_ref()?.due.map(|(at, _)| at)
+        self.kept.as_ref()?.due()
     }
 
     /// No answer came in time: the next candidate is asked, if there is one; else it is waited for on.
@@ -29,10 +29,7 @@ impl Admitted {
         mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
     ) -> (Exchange, Step) {
-        let past = self
-            .kept
-            .as_mut()
-            .and_then(|kept| past_due(kept, turn.now.monotonic));
+        let past = past_due(&mut self.kept, turn.now.monotonic);
         let Some((overdue, mut kept)) = past.and_then(|overdue| Some((overdue, self.kept.take()?))) else {
             return (Exchange::Admitted(self), Step::hold());
         };
@@ -66,9 +63,15 @@ impl Admitted {
     }
 }
 
+impl Kept {
+    fn due(&self) -> Option<Instant> {
+        self.due.map(|(at, _)| at)
+    }
+}
+
 /// What is past, taken: it is decided upon once.
-pub(super) fn past_due(kept: &mut Kept, now: Instant) -> Option<Overdue> {
-    let (_, overdue) = kept.due.take_if(|(at, _)| *at <= now)?;
+fn past_due(kept: &mut Option<Box<Kept>>, now: Instant) -> Option<Overdue> {
+    let (_, overdue) = kept.as_mut()?.due.take_if(|(at, _)| *at <= now)?;
     Some(overdue)
 }
 
@@ -84,7 +87,9 @@ impl Responding {
         let Some(kept) = &mut self.kept else {
             return Err(self);
         };
-        let Some(fault) = fault_of(self.status, details, wait) else {
+        // Where a better answer was asked for, anything is reason enough to go on.
+        let other = kept.dismissed.as_ref().map(|_| Fault::Reset);
+        let Some(fault) = fault_of(self.status, details, wait).or(other) else {
             return Err(self);
         };
         let own = matches!(fault, Fault::Status(..));
@@ -129,7 +134,9 @@ impl Responding {
             record: &mut self.record,
         };
         let next = kept.next(turn, &mut asking, fault);
-        if matches!(next, Next::Nobody) && !Calling::has_last_words(turn, &self.record, fault) {
+        let has_more =
+            kept.dismissed.is_some() || kept.moves && Calling::has_last_words(turn, &self.record, fault);
+        if matches!(next, Next::Nobody) && !has_more {
             self.kept = Some(kept);
             return Err(self);
         }
@@ -166,7 +173,7 @@ impl Responding {
 
     /// When its time is up, while its head is held.
     pub(in super::super) fn due(&self) -> Option<Instant> {
-        self.kept.as_ref()?.due.map(|(at, _)| at)
+        self.kept.as_ref()?.due()
     }
 
     /// No first token came in time.
@@ -174,11 +181,7 @@ impl Responding {
         mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
     ) -> (Exchange, Step) {
-        let past = self
-            .kept
-            .as_mut()
-            .and_then(|kept| past_due(kept, turn.now.monotonic));
-        let Some(overdue) = past else {
+        let Some(overdue) = past_due(&mut self.kept, turn.now.monotonic) else {
             return (Exchange::Responding(self), Step::hold());
         };
         match self.give_up(turn, overdue.fault()) {
@@ -213,6 +216,8 @@ fn outcome_of(fault: Fault) -> Outcome {
         Fault::Timeout | Fault::FirstToken => Outcome::Failure(Failure::Timeout),
         Fault::StreamError => Outcome::Failure(Failure::StreamError),
         Fault::Malformed => Outcome::Failure(Failure::Malformed),
+        // It answered well enough for a breaker.
+        Fault::Invalid => Outcome::Neutral,
         Fault::Status(status, _) => Outcome::Failure(Failure::Status(status)),
     }
 }

@@ -17,7 +17,9 @@ use super::super::identify::Who;
 use super::super::judge::{Asked, Position};
 use super::super::plan::Plan;
 use super::super::{Edit, Turn};
+use super::dismissed::Dismissed;
 use super::listen::Listening;
+use super::own::Own;
 
 /// All requests together that a worker keeps, in bytes: an outage mustn't take the VM's memory as well.
 const MOST_KEPT: usize = 64 << 20;
@@ -30,6 +32,12 @@ pub(in super::super) type Headers = Vec<(String, String)>;
 pub(crate) struct Kept {
     /// The client's body; empty when it won't be sent again.
     pub(super) body: Vec<u8>,
+    /// The same with the answer to it and what was wrong with that: sent in its place while a better one is asked for.
+    pub(super) corrected: Option<Vec<u8>>,
+    /// It is sent again where an attempt fails.
+    pub(super) moves: bool,
+    /// It may be sent again where an answer fails its validation.
+    pub(super) chances: bool,
     pub(super) path: String,
     pub(super) authority: String,
     pub(super) headers: Headers,
@@ -52,7 +60,7 @@ pub(crate) struct Kept {
     /// The present attempt counts as a repeat in the retry budget.
     pub(super) repeats: bool,
     /// The caller's part of the reservation, from the second attempt on.
-    pub(super) own: Option<Ticket>,
+    pub(super) own: Option<Own>,
     /// Charged to the caller for the attempts before.
     pub(super) before: Before,
     /// Until when the present attempt may show a first token, or any answer.
@@ -67,6 +75,10 @@ pub(crate) struct Kept {
     pub(super) watching: Option<Box<Watching>>,
     /// The last answer that a provider gave.
     pub(super) last: Option<super::answered::LastAnswer>,
+    /// The head of the answer that waits for its verdict.
+    pub(super) head: Option<super::answered::LastAnswer>,
+    /// The last answer that failed its validation.
+    pub(super) dismissed: Option<Box<Dismissed>>,
 }
 
 /// Tokens of attempts that are over.
@@ -125,8 +137,11 @@ impl Kept {
     ) -> Option<Box<Self>> {
         let policy = &turn.gateway.policy;
         let rules = &plan.route.failover;
-        let calls = by_callout(policy, rules) && start.endpoint.generates();
-        if !calls || rules.attempts < 2 && !plan.foreign.contains(&start.hop) {
+        let generates = start.endpoint.generates();
+        let calls = by_callout(policy, rules) && generates;
+        let moves = calls && (rules.attempts > 1 || plan.foreign.contains(&start.hop));
+        let chances = generates && rules.attempts > 1 && plan.asks_again(policy);
+        if !moves && !chances {
             return None;
         }
         if let Some(why) = unmoved(turn, plan, start.body) {
@@ -135,6 +150,9 @@ impl Kept {
         }
         let mut kept = Box::new(Self {
             body: start.body.to_vec(),
+            corrected: None,
+            moves,
+            chances,
             path: start.path.to_owned(),
             authority: start.authority.to_owned(),
             headers: core::mem::take(client.0),
@@ -156,8 +174,12 @@ impl Kept {
             retry_at: None,
             watching: None,
             last: None,
+            head: None,
+            dismissed: None,
         });
-        kept.await_first(&plan.route.failover, kept.prompt, turn.now.monotonic);
+        if moves {
+            kept.await_first(rules, kept.prompt, turn.now.monotonic);
+        }
         Some(kept)
     }
 
@@ -177,8 +199,35 @@ impl Kept {
 
     /// Bytes kept.
     pub(in super::super) fn size(&self) -> usize {
+        let corrected = self.corrected.as_ref().map_or(0, Vec::len);
+        let dismissed = self.dismissed.as_ref().map_or(0, |dismissed| dismissed.size());
         let asked = self.asked.as_ref().map_or(0, |asked| asked.size());
-        self.body.len().saturating_add(asked)
+        self.body
+            .len()
+            .saturating_add(asked)
+            .saturating_add(corrected)
+            .saturating_add(dismissed)
+    }
+
+    /// What is sent: the client's request, or the same with what was wrong with the answer to it.
+    pub(super) fn request(&self) -> &[u8] {
+        self.corrected.as_deref().unwrap_or(&self.body)
+    }
+
+    /// Whether the worker may keep so much more.
+    pub(super) fn has_room_for<S: Store>(&self, turn: &mut Turn<'_, S>, more: usize) -> bool {
+        let fits = more <= room(turn.load);
+        if !fits {
+            turn.count(Metric::Unmoved(Unmoved::TooLarge));
+        }
+        fits
+    }
+
+    /// Takes over what the host's router tried.
+    pub(in super::super) fn was_tried(&mut self, hops: Vec<Hop>) {
+        if !hops.is_empty() {
+            self.tried = hops;
+        }
     }
 
     /// Whether the present attempt is a repeat at a provider that was asked before.
@@ -189,6 +238,7 @@ impl Kept {
     /// Nothing will be sent again: the answer goes to the client.
     pub(in super::super) fn give_out(&mut self) {
         self.body = Vec::new();
+        self.chances = false;
         self.due = None;
         self.listening = None;
     }
@@ -209,8 +259,20 @@ impl Kept {
             return ticket;
         }
         let (there, own) = ticket.split(PROVIDERS);
-        self.own = Some(own);
+        self.own = Some(Own::of(own));
         there
+    }
+
+    /// Takes what was set aside with the caller's own limits for a better answer.
+    pub(super) fn set_aside_more(&mut self, more: Option<Ticket>) {
+        if let Some(own) = &mut self.own {
+            own.more.extend(more);
+        }
+    }
+
+    /// Tokens set aside so.
+    pub(super) fn reserved_more(&self) -> u64 {
+        self.own.as_ref().map_or(0, Own::reserved_more)
     }
 
     /// What earlier attempts add to what the caller is charged.
@@ -220,11 +282,11 @@ impl Kept {
 
     /// Tokens set aside with the caller's own limits.
     pub(in super::super) fn reserved(&self) -> u64 {
-        self.own.as_ref().map_or(0, Ticket::reserved_tokens)
+        self.own.as_ref().map_or(0, |own| own.first.reserved_tokens())
     }
 
     /// Takes the caller's part of the reservation.
-    pub(in super::super) fn take_own(&mut self) -> Option<Ticket> {
+    pub(in super::super) fn take_own(&mut self) -> Option<Own> {
         self.own.take()
     }
 }
@@ -235,10 +297,9 @@ pub(in super::super) fn room(load: Load) -> usize {
 }
 
 fn unmoved<S: Store>(turn: &Turn<'_, S>, plan: &Plan<'_>, body: &[u8]) -> Option<Unmoved> {
-    let room = room(turn.load);
     if plan.facts.pinned {
         Some(Unmoved::Pinned)
-    } else if body.len() > room {
+    } else if body.len() > room(turn.load) {
         Some(Unmoved::TooLarge)
     } else {
         None

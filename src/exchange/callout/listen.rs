@@ -30,17 +30,20 @@ impl Responding {
             .route(&self.record.model)
             .map(|route| &route.failover);
         let stream = matches!(self.reader, Reader::Stream(_)) && self.is_good();
+        let buffers = self.rule.is_some_and(|rule| rule.buffers(&turn.gateway.policy));
         let Some(kept) = &mut self.kept else {
             return false;
         };
-        let can = turn.gateway.policy.host.body_pause || kept.calls();
+        let can = kept.moves && (turn.gateway.policy.host.body_pause || kept.calls());
         let wanted = rules.is_some_and(|rules| rules.on.stream_error || rules.on.first_token);
         if can && wanted && stream && kept.is_kept() {
             kept.listening = Some(Listening::default());
             return true;
         }
-        // A call's answer is read as a whole before anything of it goes out.
-        if !kept.calls() {
+        kept.due = None;
+        // A call's answer is read as a whole before anything of it goes out, as is one that waits for its verdict.
+        let waits = kept.chances && (matches!(self.reader, Reader::Held { .. }) || stream && buffers);
+        if !kept.calls() && !waits {
             kept.give_out();
         }
         false
@@ -108,11 +111,15 @@ impl Responding {
         said || body.end || body.size > MOST_HELD
     }
 
-    /// What was held goes on; nothing is sent again from here on.
+    /// What was held goes on, to its verdict at least; no failure has it sent again from here on.
     fn heard(&mut self) -> Passed {
+        let buffers = self.is_buffering();
         let listening = self.kept.as_mut().and_then(|kept| {
             let listening = kept.listening.take();
-            kept.give_out();
+            kept.due = None;
+            if !buffers || !kept.chances {
+                kept.give_out();
+            }
             listening
         });
         match listening {

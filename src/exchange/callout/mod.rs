@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Admitted ── a failing status, no answer in time ──┐
-//! Responding ── a stream that begins with an error ─┴─▶ Calling ── an answer that can be used ──▶ Done
+//! Responding ── a stream that begins with an error ─┤
+//! Responding ── an answer that fails its validation ─┴─▶ Calling ── an answer that can be used ──▶ Done
 //!                                                        │  ▲
 //!                                                        └──┴─ waits, or the next candidate
 //! ```
@@ -16,11 +17,13 @@
 mod again;
 mod answered;
 mod calling;
+mod dismissed;
 mod ended;
 mod given_up;
 mod kept;
 mod listen;
 mod next;
+mod own;
 mod request;
 mod said;
 mod start;
@@ -32,3 +35,4 @@ pub use request::Call;
 
 pub(crate) use kept::Kept;
 pub(super) use kept::{Before, by_callout, can_translate, room};
+pub(super) use own::Own;

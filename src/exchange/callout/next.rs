@@ -110,7 +110,12 @@ impl Kept {
     }
 
     fn may_move<S: Store>(&self, turn: &mut Turn<'_, S>, rules: &Failover, fault: Fault) -> bool {
-        if !self.is_kept() || fault.gives_up(rules, false).is_none() {
+        self.moves && fault.gives_up(rules, false).is_some() && self.may_ask(turn, rules)
+    }
+
+    /// Whether there is an attempt left, and time for it.
+    pub(super) fn may_ask<S: Store>(&self, turn: &mut Turn<'_, S>, rules: &Failover) -> bool {
+        if !self.is_kept() {
             return false;
         }
         if self.tried.len() >= usize::try_from(rules.attempts).unwrap_or(usize::MAX) {
@@ -185,20 +190,20 @@ impl Kept {
     }
 
     /// The first candidate that may go and has room. Else when one of those passed over may be asked.
-    fn search<S: Store>(
+    pub(super) fn search<S: Store>(
         &self,
         turn: &mut Turn<'_, S>,
         asking: &mut Asking<'_>,
         (route, without): (&ModelRoute, &[Hop]),
     ) -> Result<Chosen, Option<Instant>> {
         let gateway = turn.gateway;
-        let Ok(facts) = scan(asking.endpoint, &self.body) else {
+        let Ok(facts) = scan(asking.endpoint, self.request()) else {
             return Err(None);
         };
         let mut plan = Plan::new(turn, route, &facts);
         plan.foreign = foreign::unjudged(&gateway.policy, route, asking.endpoint, facts.stream);
-        plan.unjudged = Some(&self.body);
-        plan.refusing = foreign::refusing(&gateway.policy, route, (asking.endpoint, &self.body));
+        plan.unjudged = Some(self.request());
+        plan.refusing = foreign::refusing(&gateway.policy, route, (asking.endpoint, self.request()));
         let mut search = gateway.search(route, plan.need(asking.endpoint)).without(without);
         let found = self.first_with_room(turn, asking, (&plan, &mut search));
         note_passed(turn, &search, asking.record);

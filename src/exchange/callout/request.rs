@@ -57,7 +57,7 @@ impl Kept {
         (model, now): (&str, Instant),
     ) -> Option<Outgoing> {
         let policy = &gateway.policy;
-        let facts = scan(endpoint, &self.body).ok()?;
+        let facts = scan(endpoint, self.request()).ok()?;
         let route = gateway.route(model)?;
         let plan = Plan::bare(policy, route, &facts);
         let provider = policy.providers.get(hop.provider)?;
@@ -72,7 +72,7 @@ impl Kept {
                 fitted.map_or((renamed, Vec::new()), |fitted| (fitted.body, fitted.dropped))
             }
             Some(pair) => {
-                let translated = pair.request(&self.body, model, facts.stream)?;
+                let translated = pair.request(self.request(), model, facts.stream)?;
                 (translated.body, translated.dropped)
             }
         };
@@ -108,7 +108,7 @@ impl Kept {
             model: Some(model),
             include_usage,
         };
-        rewrite(&self.body, plan.facts, edits).unwrap_or_else(|| self.body.clone())
+        rewrite(self.request(), plan.facts, edits).unwrap_or_else(|| self.request().to_vec())
     }
 
     fn head(

@@ -16,6 +16,7 @@ mod request;
 mod spans;
 mod stream;
 mod texts;
+mod veil;
 
 use crate::guard::{Plan, Watch};
 use crate::policy::{Guard, GuardAction, Mode, OnUnreadable, Policy, Side};
@@ -24,6 +25,7 @@ use crate::report::metric::Metric;
 use crate::store::Store;
 
 pub(super) use request::matching;
+pub(super) use veil::veiled;
 
 use super::Turn;
 use stream::{GuardedStream, Looking};

@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::body::grounding::Context;
+use crate::body::schema::opening_of;
 use crate::dialect::{Choice, Declared, Endpoint, Format, RequestFacts, Wanted, wanted};
 use crate::policy::{Policy, Validation};
 
@@ -104,6 +105,16 @@ impl Asked {
         let context = self.context.as_ref().map_or(0, Context::size);
         let tools = self.tools.iter().map(Tool::size).sum::<usize>();
         form.saturating_add(context).saturating_add(tools)
+    }
+
+    /// What the assistant's text must begin with, white space apart, as far as its schema says.
+    pub(super) fn opening(&self, validation: &Validation) -> Option<char> {
+        match (&validation.schema, &self.form) {
+            (Some(schema), _) => schema.opening(),
+            (None, Form::Object) => Some('{'),
+            (None, Form::Schema(source)) => opening_of(&serde_json::from_slice(source).ok()?),
+            (None, Form::Text | Form::Unknown) => None,
+        }
     }
 
     /// Whether tools may be called whose arguments are judged.

@@ -7,6 +7,7 @@ use crate::body::grounding::Grounded;
 use crate::body::repair::Mends;
 use crate::dialect::Amendment;
 use crate::policy::{self, Ladder, Otherwise, Policy, Rung, Validation};
+use crate::report::Record;
 use crate::report::metric::{Checked, Claimed, Metric, Ruled};
 use crate::rule::Facts;
 use crate::store::Store;
@@ -52,6 +53,14 @@ pub(in crate::exchange) struct Notes {
 }
 
 impl Judged {
+    /// Puts it into the record.
+    pub(in crate::exchange) fn record(&self, policy: &Policy, rule: Rule, record: &mut Record) {
+        record.validation = self.verdict.map_or("", Checked::as_str);
+        record.mended = self.notes.mends.to_string();
+        record.rules_broken = self.notes.broken(policy, rule);
+        record.grounded = self.notes.grounded.map(Into::into);
+    }
+
     /// Of an answer that nobody could look at.
     pub(in crate::exchange) fn unchecked() -> Self {
         Self {
@@ -196,10 +205,12 @@ impl<'c> Judging<'c, '_> {
     }
 
     fn good(&self, verdict: Checked) -> Checked {
-        if verdict == Checked::Valid && self.draft.is_changed() {
-            Checked::Repaired
-        } else if verdict == Checked::Valid && self.case.position.has_asked() {
+        if verdict != Checked::Valid {
+            verdict
+        } else if self.case.position.has_asked() {
             Checked::Retried
+        } else if self.draft.is_changed() {
+            Checked::Repaired
         } else {
             verdict
         }

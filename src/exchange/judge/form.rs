@@ -14,10 +14,10 @@ use super::finding::Finding;
 
 /// What one verdict by a client's schema may take: a client can't be let spend a worker's seconds.
 const MOST_WORK: u64 = Schema::MAX_WORK / 16;
-/// Bytes of schemas that are compiled for one verdict at most: one of the largest, or some sixty small ones.
-pub(super) const MOST_COMPILED: usize = 192 << 10;
+/// Bytes of schemas that are compiled for one verdict at most: one of that size, or some forty small ones; some 100 ms.
+pub(super) const MOST_COMPILED: usize = 64 << 10;
 /// What the smallest schema's compiling is worth of those.
-const COMPILING: usize = 3 << 10;
+const COMPILING: usize = 1 << 10;
 /// The schema of "any JSON object".
 const OBJECT: &[u8] = br#"{"type":"object"}"#;
 
@@ -155,11 +155,10 @@ impl<'c> Looking<'c, '_> {
     fn empty(&mut self) -> Option<Finding> {
         match self.form() {
             Expected::Anything if !self.must_call() => None,
-            Expected::Anything
-            | Expected::Json
-            | Expected::Own(_)
-            | Expected::Theirs(_)
-            | Expected::Unknown => Some(Finding::plain(Checked::Empty)),
+            Expected::Unknown => Some(Finding::plain(Checked::Unchecked)),
+            Expected::Anything | Expected::Json | Expected::Own(_) | Expected::Theirs(_) => {
+                Some(Finding::plain(Checked::Empty))
+            }
         }
     }
 
@@ -176,6 +175,10 @@ impl<'c> Looking<'c, '_> {
         let Some(calls) = self.heard.calls.as_deref() else {
             return Finding::plain(Checked::Unchecked);
         };
+        // Custom tools, whose input is no JSON.
+        if calls.iter().all(|call| call.name.is_empty()) {
+            return Finding::plain(Checked::ToolCalls);
+        }
         let (mut violations, mut unknown) = (Vec::new(), false);
         for (at, call) in calls.iter().enumerate() {
             let found = self.call((at, call), draft);
@@ -199,7 +202,6 @@ impl<'c> Looking<'c, '_> {
             path,
             keyword: keyword.to_owned(),
         };
-        // Custom tools have names and inputs of their own.
         if call.name.is_empty() {
             return None;
         }

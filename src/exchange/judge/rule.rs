@@ -1,6 +1,8 @@
 //! The validation that applies to an answer, as far as its passing depends on it.
 
-use crate::policy::{self, Mode, Otherwise, Policy, Validation};
+use crate::policy::{self, Mode, Otherwise, Policy, Rung, Validation};
+
+use super::asked::Asked;
 
 /// Which validation of the policy applies, and whether it binds.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +39,22 @@ impl Rule {
     }
 
     /// Whether somebody may be asked again for a better answer, so that the request is still needed.
-    #[allow(dead_code)] // Until `again` asks somebody.
     pub(in crate::exchange) fn asks(self, policy: &Policy) -> bool {
         let rule = policy.validate.get(self.at);
         self.mode == Mode::Enforce && rule.is_some_and(|rule| rule.on_invalid.asks())
+    }
+
+    /// What an answer that is a stream must begin with where one that doesn't goes to the next candidate: one of these
+    /// characters. A fence may be mended.
+    pub(in crate::exchange) fn opening(self, policy: &Policy, asked: &Asked) -> Option<String> {
+        let rule = policy.validate.get(self.at)?;
+        let rungs = rule.on_invalid.rungs();
+        let falls_back = self.mode == Mode::Enforce && rungs.contains(&Rung::Fallback);
+        let mends = rungs.first() == Some(&Rung::Repair);
+        // Held to its end, whatever stands around an answer may be mended.
+        let decides = falls_back && !(mends && rule.buffer);
+        let opening = asked.opening(rule).filter(|_| decides)?.to_string();
+        Some(if mends { opening + "`" } else { opening })
     }
 
     /// Whether the answer may become another one.

@@ -382,6 +382,7 @@ impl Watched {
         text: Result<String, Failure>,
         (release, step): (Release, Step),
     ) -> (Exchange, Step) {
+        let text = text.map(|text| self.veiled(turn, text));
         let (mut waits, mut beside) = self.split(&turn.gateway.policy, Side::Answer);
         if matches!(
             release,

@@ -33,6 +33,7 @@ use crate::time::Instant;
 
 use super::callout::CallAnswer;
 use super::errand::{self, Errand, ErrandKind, Question};
+use super::guarding::veiled;
 use super::identify::{self, RequestHead};
 use super::review::{self, Facts, Samples, sample};
 use super::{Ending, Exchange, ResponseHead, Step, Turn, Weight};
@@ -55,6 +56,8 @@ pub struct Watched {
     model: String,
     /// Moderations that concern it, by their index in the policy; once the model is known, by that too.
     rules: Vec<usize>,
+    /// Guards of the policy whose path and headers match.
+    guards: Vec<usize>,
     answering: Answering,
     /// A question that is out, and what waits for it.
     asking: Option<Box<Asking>>,
@@ -85,6 +88,7 @@ pub(super) fn begin<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>) ->
         id: id(head.headers),
         model: String::new(),
         rules,
+        guards: state.guards.clone(),
         inner,
         answering: Answering::Off,
         asking: None,
@@ -176,6 +180,11 @@ impl Watched {
         let (inner, step) = run(core::mem::take(&mut self.inner));
         self.inner = inner;
         step
+    }
+
+    /// A text as anybody outside may see it.
+    fn veiled<S: Store>(&self, turn: &Turn<'_, S>, text: String) -> String {
+        veiled(&turn.gateway.policy, (&self.guards, &self.model), text)
     }
 
     /// What is known of the exchange so far.

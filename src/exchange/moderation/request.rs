@@ -58,6 +58,7 @@ impl Watched {
         let all = waits.iter().chain(&beside).filter_map(|at| rules.get(*at));
         let bound = all.map(|rule| rule.bound).max().unwrap_or(0);
         let text = prompt(self.endpoint, &facts, bound.max(LONGEST_SAMPLE));
+        let text = text.map(|text| self.veiled(turn, text));
         let text = text.map_err(|unseen| match unseen {
             Unseen::TooLong => Failure::TooLong,
             Unseen::Tokens => Failure::Unread,

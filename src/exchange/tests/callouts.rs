@@ -19,7 +19,7 @@ fn lab(changes: Value) -> Lab {
     Lab::new(document)
 }
 
-fn came(status: u16, more: &[(&str, &str)], body: &str) -> CallAnswer {
+pub(super) fn came(status: u16, more: &[(&str, &str)], body: &str) -> CallAnswer {
     let status = status.to_string();
     let fields = [(":status", status.as_str())];
     CallAnswer {
@@ -29,15 +29,15 @@ fn came(status: u16, more: &[(&str, &str)], body: &str) -> CallAnswer {
     }
 }
 
-fn json_answer(status: u16, body: &str) -> CallAnswer {
+pub(super) fn json_answer(status: u16, body: &str) -> CallAnswer {
     came(status, &[("content-type", "application/json")], body)
 }
 
-fn block(events: &[&str]) -> CallAnswer {
+pub(super) fn block(events: &[&str]) -> CallAnswer {
     came(200, &[("content-type", "text/event-stream")], &events.concat())
 }
 
-fn reset() -> CallAnswer {
+pub(super) fn reset() -> CallAnswer {
     CallAnswer {
         headers: Headers::default(),
         ..came(200, &[], "")
@@ -52,7 +52,7 @@ fn failed(lab: &mut Lab, request: &Request, status: u16) -> Call {
 }
 
 /// Where the exchange asks now.
-fn asks(call: &mut Call) -> Option<String> {
+pub(super) fn asks(call: &mut Call) -> Option<String> {
     call.call.take().map(|asked| asked.cluster)
 }
 

@@ -4,6 +4,7 @@ mod admission;
 mod answers;
 mod breakers;
 mod callouts;
+mod chances;
 mod counting;
 mod drills;
 mod endings;

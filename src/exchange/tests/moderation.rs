@@ -47,6 +47,27 @@ fn back(lab: &mut Lab, kind: ErrandKind, answer: CallAnswer) {
     lab.turn(|turn| turn.came_back(kind, &answer));
 }
 
+#[test]
+fn what_a_guard_keeps_from_the_provider_is_kept_from_others_too() {
+    for action in ["mask", "restore", "block"] {
+        let mut changes = asked(json!({"on": ["request", "answer"]}));
+        let guard = json!({"name": "mail", "kinds": ["email"], "on": ["request"], "action": action});
+        let review = json!({"cluster": "people", "authority": "people.example", "path": "/posts", "when": ["flagged"],
+            "samples": true});
+        super::merge(&mut changes, json!({"guards": [guard], "review": review}));
+        let mut lab = Lab::new(changes);
+        let asks = json!({"messages": [{"role": "user", "content": "write to ann@example.com"}]});
+        let mut call = lab.send(&chat(asks));
+        let asked = question(&call).to_string();
+        assert!(asked.contains("write to ") && !asked.contains("ann@"), "{action}: {asked}");
+        call.called(&mut lab, says(true));
+        call.end(&mut lab, Ending::Complete);
+        let errands = errands(&mut lab);
+        let post = String::from_utf8(errands.last().unwrap().call.body.clone()).unwrap();
+        assert!(post.contains("write to ") && !post.contains("ann@"), "{action}: {post}");
+    }
+}
+
 const CLEAN: &str = "spillway.moderation.rule=safety.side=request.verdict=clean";
 const FLAGGED: &str = "spillway.moderation.rule=safety.side=request.verdict=flagged";
 

@@ -8,7 +8,7 @@ use crate::moderation::Side;
 
 use super::types::{Credential, Mode};
 
-pub(super) use read::{Around, moderations, review, sees_all};
+pub(super) use read::{Around, Causes, moderations, review, sees_all};
 
 /// A service that is asked about texts.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,6 +141,8 @@ pub struct Review {
 pub enum ReviewWhen {
     /// A moderation flagged it.
     Flagged,
+    /// A guard found something in it.
+    Guard,
     /// Its answer broke its schema or rules.
     Invalid,
     /// By lot.
@@ -153,6 +155,7 @@ impl ReviewWhen {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Flagged => "flagged",
+            Self::Guard => "guard",
             Self::Invalid => "invalid",
             Self::Sampled => "sampled",
         }

@@ -42,8 +42,9 @@ const FLAGGED: [(&str, OnFlagged); 3] = [
     ("review", OnFlagged::Review),
 ];
 const FAILURE: [(&str, OnFailure); 2] = [("allow", OnFailure::Allow), ("block", OnFailure::Block)];
-const WHEN: [(&str, ReviewWhen); 3] = [
+const WHEN: [(&str, ReviewWhen); 4] = [
     ("flagged", ReviewWhen::Flagged),
+    ("guard", ReviewWhen::Guard),
     ("invalid", ReviewWhen::Invalid),
     ("sampled", ReviewWhen::Sampled),
 ];
@@ -373,10 +374,10 @@ pub(in crate::policy) fn sees_all(document: &Section<'_>, all: &[Moderation], r:
     }
 }
 
-/// Who looks at exchanges. `flags`: something is moderated.
+/// Who looks at exchanges.
 pub(in crate::policy) fn review(
     field: &Field<'_>,
-    (flags, validates): (bool, bool),
+    causes: Causes,
     r: &mut Reading<'_>,
 ) -> Option<Review> {
     let s = field.section(
@@ -394,7 +395,7 @@ pub(in crate::policy) fn review(
         ],
     );
     let when = s.require("when", r, &list(&WHEN.map(|(word, _)| word)));
-    let when = when.map(|f| whens(&f, (flags, validates), r)).unwrap_or_default();
+    let when = when.map(|f| whens(&f, causes, r)).unwrap_or_default();
     let share = share(&s, &when, r);
     let samples = s.or("samples", false, |f| f.flag(r));
     let timeout = s.or("timeout", Duration::from_secs(2), |f| f.duration(r, TIMEOUT));
@@ -412,10 +413,18 @@ pub(in crate::policy) fn review(
     })
 }
 
-fn whens(field: &Field<'_>, (flags, validates): (bool, bool), r: &mut Reading<'_>) -> Vec<ReviewWhen> {
+/// Which sections there are that give people something to look at.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::policy) struct Causes {
+    pub(in crate::policy) moderation: bool,
+    pub(in crate::policy) guards: bool,
+    pub(in crate::policy) validate: bool,
+}
+
+fn whens(field: &Field<'_>, causes: Causes, r: &mut Reading<'_>) -> Vec<ReviewWhen> {
     let items = field.items(r, &list(&WHEN.map(|(word, _)| word)));
     if items.is_empty() && field.tree().is_array() {
-        field.refuse(r, "is empty", "one or more of: flagged, invalid, sampled");
+        field.refuse(r, "is empty", "one or more of: flagged, guard, invalid, sampled");
     }
     let mut found = Vec::new();
     for item in items {
@@ -423,8 +432,9 @@ fn whens(field: &Field<'_>, (flags, validates): (bool, bool), r: &mut Reading<'_
             continue;
         };
         let never = match when {
-            ReviewWhen::Flagged => (!flags).then_some("moderation"),
-            ReviewWhen::Invalid => (!validates).then_some("validate"),
+            ReviewWhen::Flagged => (!causes.moderation).then_some("moderation"),
+            ReviewWhen::Guard => (!causes.guards).then_some("guards"),
+            ReviewWhen::Invalid => (!causes.validate).then_some("validate"),
             ReviewWhen::Sampled => None,
         };
         if let Some(section) = never {

@@ -136,3 +136,31 @@ fn a_span_grows_with_tokens_and_never_overflows() {
     assert_eq!(grown.of(500, 1_500), 3 * second);
     assert!(grown.of(u64::MAX, u64::MAX) > 1_000_000 * second);
 }
+
+#[test]
+fn a_ladder_that_asks_again_needs_an_attempt_and_somebody_to_ask() {
+    let mut document = with("host", json!({"body_pause": true}));
+    let mut told = |rungs: serde_json::Value, attempts: u32, chain: serde_json::Value| {
+        document["validate"] = json!([{"schema": true}, {"schema": true, "on_invalid": rungs}]);
+        document["failover"] = json!({"attempts": attempts});
+        document["providers"]["backup"] = document["providers"]["openai"].clone();
+        document["models"]["gpt-4o"]["chain"] = chain;
+        read(&document).map_or_else(|message| message, |_| "accepted".to_owned())
+    };
+    let (one, two) = (
+        json!(["openai/gpt-4o"]),
+        json!(["openai/gpt-4o", "backup/gpt-4o"]),
+    );
+    assert_eq!(told(json!(["retry"]), 3, one.clone()), "accepted");
+    assert_eq!(told(json!(["fallback"]), 2, two.clone()), "accepted");
+    assert_eq!(
+        told(json!(["retry"]), 1, two),
+        "validate[1].on_invalid: asks for another answer, and failover.attempts is 1 (allowed: failover.attempts from 2 \
+         to 5 for one of its models)"
+    );
+    assert_eq!(
+        told(json!(["retry", "fallback"]), 3, one),
+        "validate[1].on_invalid: falls back, and no chain of its models has a second hop (allowed: fallback where there is \
+         another candidate; retry asks the same one)"
+    );
+}

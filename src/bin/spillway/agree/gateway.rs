@@ -3,6 +3,7 @@
 use super::plugin::Plugin;
 use super::tree::Node;
 use super::{Findings, Site};
+use crate::outside;
 
 const MANAGER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
@@ -68,7 +69,8 @@ fn check_buffer(site: &Site<'_>, gateway: &Gateway<'_>, findings: &mut Findings)
     let limit = field.as_ref().and_then(Node::number).unwrap_or(USUAL_BUFFER);
     let bounds = site.policy.bounds;
     let mut needed = vec![("bounds.request_body", bounds.request_body)];
-    if !site.policy.validate.is_empty() {
+    let held = outside::holds_answers(site.policy);
+    if held || !site.policy.validate.is_empty() {
         needed.push(("bounds.response_body", bounds.response_body));
     }
     let lifted = |bound: &str| bound == "bounds.request_body" && is_lifted(gateway, bounds.request_body);

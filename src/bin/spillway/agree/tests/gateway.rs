@@ -101,17 +101,21 @@ fn an_answer_that_is_held_needs_room_only_where_answers_are_held() {
     let policy = plugin("/configuration/value");
     let schema = json!([{"schema": {"type": "object"}, "on_invalid": ["reject"]}]);
     let small = json!({"request_body": "1KiB"});
-    let mut changes = vec![
+    let changes = vec![
         (place, Some(json!(1_000_000))),
         (format!("{policy}/bounds"), Some(small)),
     ];
     assert_eq!(found(&changed(STANDALONE, changes.clone())), Vec::<String>::new());
-    changes.push((format!("{policy}/validate"), Some(schema)));
-    let found = found(&changed(STANDALONE, changes));
-    assert!(
-        found.len() == 1 && found[0].contains("bounds.response_body"),
-        "{found:#?}"
-    );
+    let judged = json!([{"on": ["answer"], "provider": "openai", "ask": "moderation"}]);
+    for (section, value) in [("validate", schema), ("moderation", judged)] {
+        let mut changes = changes.clone();
+        changes.push((format!("{policy}/{section}"), Some(value)));
+        let found = found(&changed(STANDALONE, changes));
+        assert!(
+            found.len() == 1 && found[0].contains("bounds.response_body"),
+            "{found:#?}"
+        );
+    }
 }
 
 #[test]

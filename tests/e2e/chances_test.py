@@ -1,0 +1,188 @@
+"""Second chances for answers that fail their validation: by callouts of the gateway role, however it fails over."""
+
+import json
+import time
+
+import anthropic
+import openai
+import pydantic
+import pytest
+
+from lab import BACKUP, caller_key
+from lab.config import SECRETS
+
+from conftest import FAILOVER, FULL
+
+TURN = [{"role": "user", "content": "Which ticket is it?"}]
+CLAUDE = "anthropic/claude-sonnet-4-5"
+BAD, GOOD = '{"id":42,"secret":"lake"}', '{"id":"42"}'
+SCHEMA = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
+CALM = {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}}
+LADDERS = {"retry": ["retry"], "fallback": ["fallback"], "kept": ["retry", "annotate"],
+           "all": [{"retry": 1}, "fallback", "reject"], "held": ["retry"]}
+POLICY = {
+    **BACKUP,
+    "providers": {"openai": CALM, "anthropic": CALM, "backup": {**BACKUP["providers"]["backup"], **CALM}},
+    "models": {"gpt-4o": {"chain": ["openai/gpt-4o", "backup/gpt-4o"]},
+               "mixed": {"chain": ["openai/gpt-4o", CLAUDE]},
+               "claude-sonnet-4-5": {"chain": [CLAUDE]}},
+    "limits": [],
+    "validate": [{"name": name, "when": {"header": {"x-feature": name}}, "schema": SCHEMA, "on_invalid": ladder,
+                  "buffer": name == "held"}
+                 for name, ladder in LADDERS.items()],
+}
+#: The file that Envoy runs, and how its policy fails over.
+WAYS = {"none": (FULL, "none"), "callout": (FULL, "callout"), "native": (FAILOVER, "native")}
+
+
+class Ticket(pydantic.BaseModel):
+    id: str
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def shared(request, start_once):
+    file, via = WAYS[request.param]
+    return start_once(POLICY, {"failover": {"via": via}}, file=file)
+
+
+@pytest.fixture
+def lab(shared):
+    shared.reset()
+    shared.envoy.skip_records()
+    return shared
+
+
+@pytest.fixture
+def native(lab):
+    if lab.file != FAILOVER:
+        pytest.skip("nobody looks at a stream's first word but the provider role")
+    return lab
+
+
+def headers(ladder, content=BAD):
+    """Calls carry nothing of the client's headers: what they say of the mock's answer is true of the first alone."""
+    return {"x-feature": ladder, "x-mock-content": content}
+
+
+def openai_of(lab, ladder):
+    return openai.OpenAI(base_url=f"http://127.0.0.1:{lab.envoy.port}/v1", api_key=caller_key("alice"),
+                         max_retries=0, default_headers=headers(ladder))
+
+
+def record(lab):
+    (line,) = lab.envoy.records(1)
+    return line["spillway"]
+
+
+def attempts(line):
+    return [(one["provider"], one.get("status"), one.get("gave_up")) for one in line["attempts"]]
+
+
+def test_a_structured_answer_is_parsed_though_the_first_was_none(lab):
+    answer = openai_of(lab, "retry").chat.completions.parse(model="gpt-4o", messages=TURN, response_format=Ticket)
+    assert answer.choices[0].message.parsed == Ticket(id="42")
+    assert lab.openai.arrived() == 2 and lab.backup.arrived() == 0
+    turns = lab.openai.last_body()["messages"]
+    assert turns[:2] == [*TURN, {"role": "assistant", "content": BAD}]
+    assert "/id (type)" in turns[2]["content"] and "lake" not in turns[2]["content"]
+    assert lab.openai.last_headers()["authorization"] == [f"Bearer {SECRETS['OPENAI_API_KEY']}"]
+    line = record(lab)
+    assert line["validation"] == "retried"
+    assert attempts(line) == [("openai", 200, "invalid"), ("openai", 200, None)]
+    assert line["attempts"][1]["tokens"] == answer.usage.total_tokens
+    assert all(one["tokens"] > 0 for one in line["attempts"])
+
+
+def test_the_next_candidate_answers_in_its_own_dialect(lab):
+    lab.anthropic.faults(content=GOOD)
+    client = openai_of(lab, "fallback").chat.completions
+    raw = client.with_raw_response.create(model="mixed", messages=TURN, max_tokens=100)
+    assert raw.headers["x-spillway-validation"] == "retried" and raw.headers["x-spillway-provider"] == "anthropic"
+    assert raw.parse().choices[0].message.content == GOOD
+    assert [turn["role"] for turn in lab.anthropic.last_body()["messages"]] == ["user"]
+    assert attempts(record(lab)) == [("openai", 200, "invalid"), ("anthropic", 200, None)]
+    seen = json.dumps(lab.anthropic.last_headers())
+    assert SECRETS["OPENAI_API_KEY"] not in seen and caller_key("alice") not in seen
+
+
+def test_anthropic_messages_and_responses_are_asked_again_in_their_own_words(lab):
+    lab.anthropic.faults(content=GOOD)
+    client = anthropic.Anthropic(base_url=f"http://127.0.0.1:{lab.envoy.port}", api_key=caller_key("bob"),
+                                 max_retries=0, default_headers=headers("retry"))
+    answer = client.messages.create(model="claude-sonnet-4-5", max_tokens=100, messages=TURN)
+    assert answer.content[0].text == GOOD
+    assert lab.anthropic.last_body()["messages"][1] == {"role": "assistant", "content": BAD}
+    lab.openai.faults(content=GOOD)
+    answer = openai_of(lab, "retry").responses.create(model="gpt-4o", input="Which ticket is it?")
+    assert answer.output_text == GOOD
+    assert lab.openai.last_body()["input"][0] == {"role": "user", "content": "Which ticket is it?"}
+    assert [line["spillway"]["validation"] for line in lab.envoy.records(2)] == ["retried", "retried"]
+
+
+def test_a_stream_that_is_held_gets_its_second_chance_too(lab):
+    lab.openai.faults(content=GOOD)
+    client = openai_of(lab, "held").chat.completions
+    with client.stream(model="gpt-4o", messages=TURN, response_format=Ticket) as stream:
+        answer = stream.get_final_completion()
+    assert answer.choices[0].message.parsed == Ticket(id="42") and lab.openai.arrived() == 2
+    line = record(lab)
+    assert line["validation"] == "retried" and line["stream"]
+    assert attempts(line) == [("openai", 200, "invalid"), ("openai", 200, None)]
+
+
+def test_when_everybody_fails_the_client_is_told_what_and_never_the_content(lab):
+    for mock in lab.mocks.values():
+        mock.faults(content=BAD)
+    with pytest.raises(openai.InternalServerError) as refused:
+        openai_of(lab, "all").chat.completions.create(model="gpt-4o", messages=TURN)
+    assert refused.value.status_code == 502 and "/id" in str(refused.value) and "lake" not in str(refused.value)
+    line = record(lab)
+    invalid = ("openai", 200, "invalid")
+    assert attempts(line) == [invalid, invalid, ("backup", 200, None)]
+    assert line["validation"] == "invalid" and line["refused"] == "answer"
+
+
+def test_where_nobody_gives_another_answer_the_first_goes_out_as_the_ladder_says(lab):
+    lab.openai.faults(status=400)
+    client = lab.client().with_headers(x_feature="kept")
+    answer = client.chat(headers={"x-mock-status": "200", "x-mock-content": BAD})
+    assert answer.status == 200 and answer.headers["x-spillway-validation"] == "invalid"
+    assert answer.json()["choices"][0]["message"]["content"] == BAD
+    assert [status for _, status, _ in attempts(record(lab))] == [200, 400]
+
+
+def test_a_client_that_hangs_up_while_it_is_asked_again_leaves_nothing_behind(lab):
+    lab.openai.faults(hold="gone", content=GOOD)
+    lab.openai.release("open")
+    fields = {**headers("retry"), "x-mock-hold": "open", "content-type": "application/json"}
+    body = json.dumps({"model": "gpt-4o", "messages": TURN})
+    connection = lab.client().open("POST", "/v1/chat/completions", body, fields)
+    until = time.monotonic() + 10
+    while not lab.openai.held("gone") and time.monotonic() < until:
+        time.sleep(0.01)
+    connection.sock.close()
+    connection.close()
+    line = record(lab)
+    assert line["end"] == "client_abort" and [one["provider"] for one in line["attempts"]] == ["openai", "openai"]
+    assert all(one["tokens"] > 0 for one in line["attempts"])
+    lab.openai.release("gone")
+    while sum(lab.envoy.stats(r"cluster\.openai\.upstream_rq_active").values()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert time.monotonic() < until, "the call is still under way"
+
+
+def test_a_stream_whose_first_word_can_begin_no_object_is_the_next_candidate_s(native):
+    native.openai.faults(content="Sure, here is the ticket.")
+    native.backup.faults(content=GOOD)
+    client = native.client().with_headers(x_feature="fallback")
+    answer = client.chat(stream=True)
+    assert (answer.status, answer.headers["x-spillway-provider"]) == (200, "backup")
+    assert answer.events()[-1] == "[DONE]" and "Sure" not in answer.text
+    assert attempts(record(native)) == [("openai", 200, "invalid"), ("backup", 200, None)]
+    assert native.envoy.metric("spillway_fallback", provider="openai", reason="invalid") >= 1
+    native.openai.faults(content=GOOD)
+    assert client.chat(stream=True).headers["x-spillway-provider"] == "openai"
+    native.openai.faults(content="Sure.")
+    native.backup.faults(content="Nor do I know.")
+    last = client.chat(stream=True)
+    assert last.headers["x-spillway-provider"] == "backup" and "error" in last.events()[-1], "never the last"
