@@ -795,6 +795,24 @@ fn what_came_back_to_the_client_never_goes_out_again() {
 }
 
 #[test]
+fn a_provider_that_is_told_what_was_wrong_sees_its_own_words() {
+    let schema = json!({"type": "object", "required": ["to", "id"]});
+    let validate = json!({"validate": [{"name": "order", "schema": schema, "on_invalid": [{"retry": 1}]}]});
+    let mut lab = Lab::new(with(guard("restore"), validate));
+    let mut call = lab.send(&requests(&format!("mail {MAIL}"), false)[0]);
+    call.answer(&mut lab, 200, &answered(r#"{"to": "[EMAIL_1]"}"#, 9, 41));
+    let asked = String::from_utf8(call.call.take().unwrap().body).unwrap();
+    assert!(
+        asked.contains(r#"{\"to\": \"[EMAIL_1]\"}"#) && !asked.contains("ann"),
+        "{asked}"
+    );
+    let second = answered(r#"{"to": "[EMAIL_1]", "id": 1}"#, 9, 41);
+    call.called(&mut lab, came("application/json", "200", &second));
+    let got = String::from_utf8(call.reply.as_ref().unwrap().body.clone()).unwrap();
+    assert!(got.contains(MAIL) && !got.contains("EMAIL"), "{got}");
+}
+
+#[test]
 fn an_answer_to_a_call_is_guarded_as_well() {
     for (stream, status) in [(false, 502), (true, 200)] {
         let mut lab = calling(json!({"guards": [{"kinds": ["email"], "on": ["answer"], "action": "block"}]}));
