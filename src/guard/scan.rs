@@ -59,6 +59,12 @@ impl Scanner {
         Self { kinds, triggers }
     }
 
+    /// The same, that leaves placeholders alone.
+    pub(super) fn without_placeholders(mut self) -> Self {
+        self.triggers[usize::from(b'[')] = false;
+        self
+    }
+
     /// Finds what begins at `from` or later, in the order in which it is come upon; matches may overlap those that were
     /// found by a look back.
     pub(super) fn scan(&self, text: Text<'_>, from: usize, found: &mut Vec<Found>) {

@@ -111,6 +111,15 @@ impl Plan {
         !self.rules.is_empty()
     }
 
+    /// The same for texts that hold placeholders of this exchange already: those stay.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Self {
+            scanner: self.scanner.without_placeholders(),
+            ..self
+        }
+    }
+
     /// The patterns and words of a rule.
     pub(super) fn own(&self, rule: usize) -> Option<&Own> {
         self.rules.get(rule).map(|rule| &*rule.own)

@@ -7,9 +7,9 @@ mod question;
 mod texts;
 mod verdict;
 
+pub use crate::policy::Side;
 pub use question::question;
 pub use texts::{Unseen, prompt};
-pub use crate::policy::Side;
 pub use verdict::{Verdict, verdict};
 
 /// Why there is no verdict.

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use serde_json::Value;
 use spillway::policy::{
-    Anonymous, CallerRule, Charge, Failover, Forced, Guard, Hop, Limit, Mode, ModelRoute, Per, Policy, Provider,
-    ProviderDialect, ProviderModel, Reserve, Rung, Unit, Validation, Via, WhenAllOpen,
+    Anonymous, CallerRule, Charge, Failover, Forced, Guard, Hop, Limit, Mode, ModelRoute, Per, Policy,
+    Provider, ProviderDialect, ProviderModel, Reserve, Rung, Unit, Validation, Via, WhenAllOpen,
 };
 
 use crate::outside;

@@ -68,7 +68,7 @@ impl Calling {
         let now = turn.now.monotonic;
         let asked = (self.endpoint, chosen.hop);
         let written = self.kept.outgoing(turn.gateway, asked, (&self.record.model, now));
-        let Some(outgoing) = written else {
+        let Some(outgoing) = written.and_then(|outgoing| self.kept.guarded(outgoing)) else {
             observe(turn, chosen.hop, chosen.pass, Outcome::Neutral);
             settle_there(turn, chosen.ticket, Cost::default());
             return self.exhausted(turn);

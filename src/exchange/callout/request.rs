@@ -94,6 +94,14 @@ impl Kept {
         })
     }
 
+    /// The same with what guards let go out.
+    pub(super) fn guarded(&mut self, mut outgoing: Outgoing) -> Option<Outgoing> {
+        if let Some(watching) = &mut self.watching {
+            outgoing.call.body = watching.once_more(outgoing.call.body)?;
+        }
+        Some(outgoing)
+    }
+
     /// The client's own body with the provider's name of the model.
     fn renamed(&self, plan: &Plan<'_>, model: &str, include_usage: bool) -> Vec<u8> {
         let edits = Edits {

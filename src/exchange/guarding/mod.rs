@@ -29,12 +29,15 @@ pub(super) use veil::veiled;
 
 use super::Turn;
 use stream::{GuardedStream, Looking};
+use texts::Texts;
 
 /// What the guards of an exchange look for in its answer, and what they found so far.
 #[derive(Debug)]
 pub(crate) struct Watching {
     watch: Watch,
     plan: Plan,
+    /// What mustn't go out when something is sent once more, if anything.
+    outgoing: Option<Plan>,
     phase: Phase,
 }
 
@@ -64,12 +67,14 @@ struct Passing {
 
 impl Watching {
     /// What a guarded request leaves to be done with its answer; none when that is nothing.
-    fn of(watch: Watch, plan: Option<Plan>) -> Option<Box<Self>> {
+    fn of(watch: Watch, request: Option<Plan>, plan: Option<Plan>) -> Option<Box<Self>> {
         let plan = plan?;
+        let outgoing = request.filter(Plan::rules_bind).map(Plan::again);
         (plan.has_rules() || watch.keeps_originals()).then(|| {
             Box::new(Self {
                 watch,
                 plan,
+                outgoing,
                 phase: Phase::Idle,
             })
         })
@@ -88,6 +93,20 @@ impl Watching {
     /// Whether the answer is held until it is whole.
     pub(super) fn holds(&self) -> bool {
         matches!(self.phase, Phase::Whole(_)) && self.binds()
+    }
+
+    /// A request as it may be sent once more, in any protocol: what was put back for the client, or was never masked, is
+    /// masked in it. None if it may not be sent.
+    pub(super) fn once_more(&mut self, body: Vec<u8>) -> Option<Vec<u8>> {
+        let Some(plan) = &self.outgoing else {
+            return Some(body);
+        };
+        self.watch.repeat(true);
+        let texts = Texts::of(&body).ok()?;
+        let spans: Vec<&[u8]> = texts.texts.iter().map(|text| text.raw).collect();
+        let masked = self.watch.mask_places(plan, &body, &spans).ok()?;
+        self.watch.repeat(false);
+        Some(masked.unwrap_or(body))
     }
 
     fn looking(&mut self, policy: &Policy) -> (Looking<'_>, &mut Phase) {

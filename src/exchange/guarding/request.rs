@@ -48,7 +48,8 @@ impl Identified {
         let keeps = continues(body);
         let answering = guards().filter(|(_, guard)| guard.action != GuardAction::Restore || !keeps);
         let answer = Plan::of(answering, Side::Answer, policy.mode).filter(|_| self.endpoint.generates());
-        let masked = request.map_or(Ok(None), |plan| mask(&mut watch, &plan, body, facts));
+        let masked = request.as_ref();
+        let masked = masked.map_or(Ok(None), |plan| mask(&mut watch, plan, body, facts));
         note(turn, &mut self.record, &mut watch);
         match masked {
             Err(place) => {
@@ -57,7 +58,7 @@ impl Identified {
                 refuse(turn, self.endpoint, self.record, Refusal::guarded(message))
             }
             Ok(masked) => {
-                self.watching = Watching::of(watch, answer);
+                self.watching = Watching::of(watch, request, answer);
                 self.judge_masked(turn, (body, facts), masked)
             }
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Call, DONE, Ending, Lab, Request, answered, chat, delta, message, usage};
-use crate::exchange::{CallAnswer, Effects, Flow};
+use crate::exchange::{CallAnswer, Effects, Exchange, Flow};
 
 const MAIL: &str = "ann.lee@example.com";
 const CARD: &str = "4242 4242 4242 4242";
@@ -646,15 +646,21 @@ fn a_verdict_is_on_what_the_client_gets() {
 fn what_a_request_asks_of_its_answer_is_in_its_own_words() {
     let words = json!({"messages": [{"role": "user", "content": format!("write to {MAIL}, please")}]});
     let schema = json!({"type": "object", "properties": {"to": {"enum": [MAIL]}}, "required": ["to"]});
-    let format = json!({"response_format": {"type": "json_schema", "json_schema": {"name": "o", "schema": schema}}});
+    let format =
+        json!({"response_format": {"type": "json_schema", "json_schema": {"name": "o", "schema": schema}}});
     let grounding = json!({"fields": ["/to"], "at_least": 1, "otherwise": "reject"});
-    for validation in [json!({"name": "own", "on_invalid": ["reject"]}),
-        json!({"name": "own", "on_invalid": ["reject"], "grounding": grounding})] {
+    for validation in [
+        json!({"name": "own", "on_invalid": ["reject"]}),
+        json!({"name": "own", "on_invalid": ["reject"], "grounding": grounding}),
+    ] {
         let mut lab = Lab::new(with(guard("restore"), json!({"validate": [validation]})));
         let request = chat(with(words.clone(), format.clone()));
         let call = lab.exchange(&request, 200, &answered(r#"{"to": "[EMAIL_1]"}"#, 9, 41));
         assert_eq!(call.refused(), None, "{:?}", call.reply);
-        assert_eq!(call.answer_text(), answered(&format!(r#"{{"to": "{MAIL}"}}"#), 9, 41));
+        assert_eq!(
+            call.answer_text(),
+            answered(&format!(r#"{{"to": "{MAIL}"}}"#), 9, 41)
+        );
         let call = lab.exchange(&request, 200, &answered(r#"{"to": "bob"}"#, 9, 41));
         assert_eq!(call.refused(), Some(502));
     }
@@ -663,20 +669,33 @@ fn what_a_request_asks_of_its_answer_is_in_its_own_words() {
 #[test]
 fn a_stream_that_is_held_for_its_verdict_is_guarded_first() {
     let schema = json!({"type": "object", "required": ["to"], "properties": {"to": {"type": "string"}}});
-    let validate = json!({"validate": [{"name": "held", "schema": schema, "buffer": true, "on_invalid": ["reject"]}]});
+    let validate =
+        json!({"validate": [{"name": "held", "schema": schema, "buffer": true, "on_invalid": ["reject"]}]});
     let words = format!("mail {MAIL}");
     let [request, ..] = requests(&words, true);
     let events = [r#"{"to": "[EM"#, r#"AIL_1]"}"#].map(|piece| delta(piece, None));
     let stream = [&*events.concat(), &delta("", Some("stop")), &usage(9, 41), DONE].concat();
-    for at in [1, 100, 200, 260] {
+    for at in [1, 100, 200, 250] {
         let mut lab = Lab::new(with(guard("restore"), validate.clone()));
         let call = streamed(&mut lab, &request, &[&stream[..at], &stream[at..]]);
         assert_eq!(heard(&call.answer_text()).0, format!(r#"{{"to": "{MAIL}"}}"#));
         let mut lab = Lab::new(with(guard("block"), validate.clone()));
-        let bad = [&*delta(r#"{"to": "a"#, None), &delta("nn.lee@example.com\"}", None), DONE].concat();
-        let call = streamed(&mut lab, &chat(json!({"stream": true})), &[&bad[..at], &bad[at..]]);
+        let bad = [
+            &*delta(r#"{"to": "a"#, None),
+            &delta("nn.lee@example.com\"}", None),
+            DONE,
+        ]
+        .concat();
+        let call = streamed(
+            &mut lab,
+            &chat(json!({"stream": true})),
+            &[&bad[..at], &bad[at..]],
+        );
         let got = call.answer_text();
-        assert!(got.contains("\"error\"") && !got.contains("lee") && call.reply.is_none(), "{got}");
+        assert!(
+            got.contains("\"error\"") && !got.contains("lee") && call.reply.is_none(),
+            "{got}"
+        );
     }
 }
 
@@ -753,6 +772,26 @@ fn whoever_is_asked_next_sees_placeholders_and_the_client_its_own_words() {
             assert!(got.contains(&format!("To {MAIL}.")), "{got}");
         }
     }
+}
+
+#[test]
+fn what_came_back_to_the_client_never_goes_out_again() {
+    let mut lab = calling(guard("restore"));
+    let mut call = lab.send(&requests(&format!("mail {MAIL} about {CARD}"), false)[0]);
+    let Exchange::Admitted(state) = &mut call.exchange else {
+        panic!()
+    };
+    let watching = state.watching.as_mut().unwrap();
+    let again = format!(r#"{{"messages":[{{"content":"mail [EMAIL_1] {CARD} {MAIL} b@c.de"}}]}}"#);
+    let sent = watching.once_more(again.into_bytes()).unwrap();
+    let expected = r#"{"messages":[{"content":"mail [EMAIL_1] [CARD_1] [EMAIL_1] [EMAIL_2]"}]}"#;
+    assert_eq!(String::from_utf8(sent).unwrap(), expected);
+    call.respond(&mut lab, 503, &[("content-type", "application/json")], false);
+    let record = call.end(&mut lab, Ending::ClientAbort);
+    assert_eq!(
+        record["guards"][0]["found"], 1,
+        "what is sent once more isn't counted again"
+    );
 }
 
 #[test]

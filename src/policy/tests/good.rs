@@ -5,8 +5,8 @@ use core::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::{
-    Anonymous, Attribute, Bounds, Breaker, CallerRule, Forced, GuardAction, Hop, Host, Mode, OnContention,
-    Ladder, OnUnreadable, Per, Policy, Price, ProviderDialect, Reserve, Rung, Side, Tokenizer, Unit,
+    Anonymous, Attribute, Bounds, Breaker, CallerRule, Forced, GuardAction, Hop, Host, Ladder, Mode,
+    OnContention, OnUnreadable, Per, Policy, Price, ProviderDialect, Reserve, Rung, Side, Tokenizer, Unit,
     WhenAllOpen, known,
 };
 use super::{environment, least, read, with};
