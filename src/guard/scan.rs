@@ -61,7 +61,9 @@ impl Scanner {
 
     /// The same, that leaves placeholders alone.
     pub(super) fn without_placeholders(mut self) -> Self {
-        self.triggers[usize::from(b'[')] = false;
+        if let Some(trigger) = self.triggers.get_mut(usize::from(b'[')) {
+            *trigger = false;
+        }
         self
     }
 
