@@ -1,5 +1,6 @@
 //! What is said of an exchange: response headers, metrics, the access record. Never prompt text, never a secret.
 
+mod drilled;
 pub mod metric;
 pub mod ratelimit;
 pub mod record;
