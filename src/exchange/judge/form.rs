@@ -14,10 +14,10 @@ use super::finding::Finding;
 
 /// What one verdict by a client's schema may take: a client can't be let spend a worker's seconds.
 const MOST_WORK: u64 = Schema::MAX_WORK / 16;
-/// Bytes of schemas that are compiled for one verdict at most: one of the largest, or some sixty small ones.
-pub(super) const MOST_COMPILED: usize = 192 << 10;
+/// Bytes of schemas that are compiled for one verdict at most: one of that size, or some forty small ones; some 100 ms.
+pub(super) const MOST_COMPILED: usize = 64 << 10;
 /// What the smallest schema's compiling is worth of those.
-const COMPILING: usize = 3 << 10;
+const COMPILING: usize = 1 << 10;
 /// The schema of "any JSON object".
 const OBJECT: &[u8] = br#"{"type":"object"}"#;
 

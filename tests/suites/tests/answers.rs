@@ -123,7 +123,8 @@ fn a_thousand_tools_cost_no_more_than_those_called() {
                 )
             })
             .collect();
-        let parameters = json!({"type": "object", "required": ["p0"], "properties": properties, "title": n});
+        let parameters =
+            json!({"type": "object", "required": ["p0"], "properties": properties, "title": n.to_string()});
         json!({"type": "function", "function": {"name": format!("f{n}"), "parameters": parameters}})
     };
     let tools: Vec<Value> = (0..1_000).map(tool).collect();
