@@ -61,8 +61,9 @@ impl Scanner {
 
     /// The same, that leaves placeholders alone.
     pub(super) fn without_placeholders(mut self) -> Self {
-        let bracket = self.triggers.get_mut(usize::from(b'['));
-        bracket.into_iter().for_each(|trigger| *trigger = false);
+        if let Some(trigger) = self.triggers.get_mut(usize::from(b'[')) {
+            *trigger = false;
+        }
         self
     }
 

@@ -19,6 +19,8 @@ use super::words::words;
 
 pub use super::checked::{Checked, Claimed, Ruled};
 
+pub use super::drilled::Drilled;
+
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -173,17 +175,6 @@ pub enum PassedOver {
     Refuses,
     /// It is well: a drill goes as if it were down.
     Drill,
-}
-
-/// What became of a drill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Drilled {
-    /// The request went to another candidate.
-    Moved,
-    /// Nobody else could take it: it went as ever.
-    Stayed,
-    /// It would have been, and the policy only watches.
-    Shadow,
 }
 
 /// Why an attempt was given up.
@@ -521,7 +512,6 @@ words!(PassedOver {
     Dialect => "dialect", Context => "context", Open => "open", RateLimited => "rate_limited",
     Forced => "forced_open", Limit => "limit", Drill => "drill", Refuses => "refuses",
 });
-words!(Drilled { Moved => "moved", Stayed => "stayed", Shadow => "shadow" });
 words!(Unmoved {
     Pinned => "pinned", TooLarge => "too_large", Attempts => "attempts", Deadline => "deadline", Wait => "wait",
     Budget => "budget", Limit => "limit", Nobody => "nobody",

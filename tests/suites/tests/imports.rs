@@ -58,8 +58,8 @@ const HOST: [&str; 39] = [
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// 5.5 MiB, as `build.sh` holds it too; 1.7 of them are the table that counts o200k.
-const MOST_BYTES: u64 = 5_767_168;
+/// 6 MiB, as `build.sh` holds it too; 1.7 of them are the table that counts o200k.
+const MOST_BYTES: u64 = 6_291_456;
 
 #[test]
 fn every_import_is_in_the_specification_and_in_envoy() {
