@@ -30,6 +30,11 @@ NOT_DRIVEN = {
     "spillway_config_rejected": "e2e/upgrade_test.py: a policy that is refused, sent to a running Envoy",
     **dict.fromkeys(("spillway_moderation", "spillway_moderation_failed", "spillway_moderation_duration",
                      "spillway_moderation_tokens", "spillway_review"), "moderation_test.py"),
+    **dict.fromkeys(("spillway_rule", "spillway_grounding"), "answers_test.py"),
+    "spillway_repair": "src/exchange/tests/answers.rs",
+    **dict.fromkeys(("spillway_guard", "spillway_guard_unguarded"), "guards_test.py"),
+    "spillway_drill": "drill_test.py",
+    "spillway_store_started_clean": "suites/tests/upgrade.rs",
 }
 #: Values that the table names.
 VALUES = {("gen_ai_client_token_usage", "type"): {"input", "output"},
