@@ -219,10 +219,11 @@ cargo_tests() {
   count_cargo cargo 'native tests and suites'
 }
 
+# Three files at a time: they wait more than they compute.
 end_to_end() {
   local version=$1 envoy=$2
   step "e2e-$version" "End to end on Envoy $version" \
-    env SPILLWAY_ENVOY="$envoy" "$VENV/bin/python" -m pytest -c tests/pytest.ini tests/e2e
+    env SPILLWAY_ENVOY="$envoy" "$VENV/bin/python" -m pytest -c tests/pytest.ini -n 3 --dist loadfile tests/e2e
   count_pytest "e2e-$version" "end to end on Envoy $version"
 }
 

@@ -54,7 +54,8 @@ def test_a_stream_that_takes_too_long_ends_with_an_error_of_its_protocol(lab, mo
     assert got.status == 200 and "longer than it may" in last["error"]["message"] and "[DONE]" not in got.text
     (line,) = lab.envoy.records(1)
     record = line["spillway"]
-    assert (line["details"], record["end"]) == ("spillway_overtime", "timeout")
+    # Who comes first after the error event, the next chunk or the router's own timeout, is chance.
+    assert line["details"] in {"spillway_overtime", "response_timeout"} and record["end"] == "timeout"
     assert record["actual"]["output"] > 0 and 850 < record["duration_ms"] < 1150
 
 
