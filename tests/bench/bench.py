@@ -3,7 +3,7 @@
 
 `./build.sh bench [--quick]` calls it. Four Envoys run at once, with one worker each, pinned to one core: without a filter,
 with a wasm filter that only continues, with Spillway doing all it can, and with every prompt counted exactly besides; a
-fifth with another build of the module, if one is given (`--against`). The same requests go to each in turn,
+fifth with another build of the module, if one is given (`--against`). `--failover` and `--answers` compare other sets. The same requests go to each in turn,
 round by round; load generator and upstream share the other cores. Compared are the runs of one round, and shown the
 medians of the rounds, so that what else the machine does meanwhile weighs on all alike. The CPU time is the whole
 Envoy process's, user and system.
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab.process import ROOT  # noqa: E402
 
 import payloads  # noqa: E402
-from proxies import FAILOVER_VARIANTS, VARIANTS, Proxy  # noqa: E402
+from proxies import ANSWERS_VARIANTS, FAILOVER_VARIANTS, VARIANTS, Proxy  # noqa: E402
 
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 #: Envoy has this core for itself; everybody else the others (the same when there is only one).
@@ -113,7 +113,7 @@ def summary(runs):
         row["spread"] = spread([run["cpu_us"] for run in own])
         result[name] = row
     for name, without in AGAINST.items():
-        if name in runs:
+        if name in runs and without in runs:
             result[name]["over"] = compared(runs[name], runs[without])
     if "before" in runs:
         ratios = [a["cpu_us"] / b["cpu_us"] for a, b in zip(runs["spillway"], runs["before"])]
@@ -124,8 +124,8 @@ def summary(runs):
     return result
 
 
-#: What failing over is compared with, run by run.
-AGAINST = {"callout": "spillway", "native": "spillway", "moved": "native"}
+#: What each variant is compared with, run by run, where both are measured.
+AGAINST = {"callout": "spillway", "native": "spillway", "moved": "native", "spillway": "unjudged", "guarded": "spillway"}
 
 
 def compared(own, others):
@@ -168,7 +168,7 @@ def table(report):
                          f"{rate}{row['p50_us'] / 1e3:8.2f}{row['p99_us'] / 1e3:8.2f}")
         if against := payload["summary"].get("spillway", {}).get("against"):
             lines.append(f"  against the module before: {against:.3f} of its CPU")
-        lines += failing_over(payload["summary"])
+        lines += in_pairs(payload["summary"])
         for variant in ("spillway", "native", "moved"):
             if calls := payload["host_calls"].get(variant):
                 names = (f"{name.removeprefix('proxy_')} {count}" for name, count in calls.items())
@@ -183,11 +183,13 @@ def table(report):
 #: What each comparison says.
 SAYS = {"callout": "failover.via callout, no failover needed: {ratio:.3f} of the CPU without the section ({added_us:+.0f} µs)",
         "native": "failover.via native, no failover needed: {ratio:.3f} of the CPU without the section, {added_us:+.0f} µs for the attempt",
-        "moved": "each attempt that failed before it: {added_us:+.0f} µs"}
+        "moved": "each attempt that failed before it: {added_us:+.0f} µs",
+        "spillway": "the verdict on the answer: {added_us:+.1f} µs ({ratio:.3f} of the CPU without)",
+        "guarded": "guards of all kinds on both sides: {added_us:+.1f} µs ({ratio:.3f} of the CPU without)"}
 
 
-def failing_over(summary):
-    """What failing over costs, compared run by run."""
+def in_pairs(summary):
+    """What is compared run by run."""
     return ["  " + text.format(**summary[name]["over"]) for name, text in SAYS.items() if "over" in summary.get(name, {})]
 
 
@@ -202,6 +204,7 @@ def options():
     parser.add_argument("--seconds", type=float, help="mean length of a run (default 2.5; 0.7 with --quick)")
     parser.add_argument("--payload", action="append", choices=payloads.NAMES, help="only this one (may be repeated)")
     parser.add_argument("--failover", action="store_true", help="what failing over costs, by callouts and by Envoy's router")
+    parser.add_argument("--answers", action="store_true", help="what verdicts on answers and guards cost")
     parser.add_argument("--floor", action="store_true", help="only plain and empty, without Spillway")
     parser.add_argument("--against", type=Path, help="another build of the module, to be compared with in the same rounds")
     given = parser.parse_args()
@@ -215,7 +218,7 @@ def main():
     show("building the empty filter and the load generator")
     empty = build()
     modules = {"empty": empty} | ({"before": given.against.resolve()} if given.against else {})
-    names = FAILOVER_VARIANTS if given.failover else VARIANTS
+    names = FAILOVER_VARIANTS if given.failover else ANSWERS_VARIANTS if given.answers else VARIANTS
     names = names[:2] if given.floor else [name for name in names if name != "before" or given.against]
     report = {"date": datetime.date.today().isoformat(), "machine": machine(), "rounds": given.rounds,
               "load_before": os.getloadavg()[0], "payloads": {}}

@@ -17,6 +17,9 @@ from payloads import SCHEMA
 VARIANTS = ("plain", "empty", "spillway", "exact", "before")
 #: The policy without failing over, with it where nothing fails, and with a first provider that always does.
 FAILOVER_VARIANTS = ("plain", "empty", "spillway", "callout", "native", "moved")
+#: The policy without any verdict on answers, with it, and with guards for everything on both sides besides.
+ANSWERS_VARIANTS = ("plain", "empty", "unjudged", "spillway", "guarded")
+GUARD = {"name": "all", "kinds": ["email", "phone", "card", "iban", "ssn", "ip", "api_key", "jwt"], "action": "mask"}
 CHAINS = {"callout": ["openai/gpt-4o", "other/gpt-4o"], "native": ["openai/gpt-4o", "other/gpt-4o"],
           "moved": ["other/gpt-4o", "openai/gpt-4o"]}
 #: Never asked but in `moved`, and then it fails; its breaker must not learn from that.
@@ -96,6 +99,10 @@ def _configured(name, config, modules):
         plugin["vm_config"]["code"]["local"]["filename"] = str(modules[name])
     if name == "empty":
         del wasm_plugin(config)["configuration"]
+    if name == "unjudged":
+        del wasm_plugin(config)["configuration"]["value"]["validate"]
+    if name == "guarded":
+        wasm_plugin(config)["configuration"]["value"]["guards"] = [GUARD]
     if name == "exact":
         policy = wasm_plugin(config)["configuration"]["value"]
         policy["providers"]["openai"]["models"]["gpt-4o"]["count"] = "exact"
