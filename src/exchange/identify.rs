@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::dialect::Endpoint;
 use crate::headers::Headers;
 use crate::ledger::{Demand, Request};
-use crate::policy::{Anonymous, CallerRule, Policy, known};
+use crate::policy::{Anonymous, CallerRule, Policy, When, known};
 use crate::report::Record;
 use crate::report::metric::{Metric, Refused};
 use crate::report::record::outside_name;
@@ -17,7 +17,7 @@ use crate::store::Store;
 use super::ahead::Routed;
 use super::foreign::{is_protocol_header, is_stray_header};
 use super::gateway::Gateway;
-use super::guarding::{self, Watching};
+use super::guarding::Watching;
 use super::refuse::{Refusal, refuse};
 use super::{Edit, Exchange, Step, Turn};
 
@@ -117,12 +117,13 @@ struct Known {
 
 fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) -> Identified {
     let path = String::from_utf8_lossy(head.headers.first(":path").unwrap_or_default()).into_owned();
+    let policy = &turn.gateway.policy;
     let mut record = known.record;
     record.caller = caller_hash(turn, &known.who.id);
     Identified {
         endpoint: known.endpoint,
-        rules: matching_rules(&turn.gateway.policy, &path, head.headers),
-        guards: guarding::matching(&turn.gateway.policy, &path, head.headers),
+        rules: When::met(policy.validate.iter().map(|rule| &rule.when), &path, head.headers),
+        guards: When::met(policy.guards.iter().map(|guard| &guard.when), &path, head.headers),
         watching: None,
         masked: false,
         path,
@@ -321,22 +322,6 @@ fn presented_keys(headers: &Headers) -> impl Iterator<Item = &[u8]> {
             .then_some(token.trim_ascii())
     });
     bearer.into_iter().chain(headers.first("x-api-key"))
-}
-
-fn matching_rules(policy: &Policy, path: &str, headers: &Headers) -> Vec<usize> {
-    let path = path.split('?').next().unwrap_or_default();
-    let matches = |rule: &crate::policy::Validation| {
-        rule.path.as_deref().is_none_or(|wanted| wanted == path)
-            && rule
-                .headers
-                .iter()
-                .all(|(name, value)| headers.first(name) == Some(value.as_bytes()))
-    };
-    let rules = policy.validate.iter().enumerate();
-    rules
-        .filter(|(_, rule)| matches(rule))
-        .map(|(at, _)| at)
-        .collect()
 }
 
 /// What must change before anything goes to a provider: identities out, our own headers out, no compression.

@@ -177,9 +177,8 @@ impl<'a> Plan<'a> {
     }
 
     fn rule(&self, policy: &Policy, rules: &[usize]) -> Option<usize> {
-        let named = |model: &String| *model == self.route.name;
-        let applies = |rule: &Validation| rule.models.is_empty() || rule.models.iter().any(named);
-        let applies = |at: &usize| policy.validate.get(*at).is_some_and(applies);
+        let concerns = |rule: &Validation| rule.when.concerns(&self.route.name);
+        let applies = |at: &usize| policy.validate.get(*at).is_some_and(concerns);
         rules.iter().copied().find(applies)
     }
 

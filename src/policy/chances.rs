@@ -17,7 +17,7 @@ pub(super) fn fit(
         .filter(|(_, rule)| rule.on_invalid.asks())
     {
         let path = format!("{}[{index}].on_invalid", section.path_of("validate"));
-        let applies = |route: &&&ModelRoute| rule.models.is_empty() || rule.models.contains(&route.name);
+        let applies = |route: &&&ModelRoute| rule.when.concerns(&route.name);
         let mut routes = routes.iter().filter(applies);
         if !host.body_pause {
             r.refuse(

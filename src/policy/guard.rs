@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::error::{list, quote};
 use super::field::{Field, Reading, Section};
+use super::limit;
 use super::names::{self, LABEL};
 use super::types::{Guard, GuardAction, Mode, ModelRoute, Side};
-use super::{limit, validation};
+use super::when::When;
 use crate::guard::{Kind, Own};
 
 const FIELDS: [&str; 8] = [
@@ -44,24 +45,7 @@ pub(super) fn guards(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<
 }
 
 fn guard(section: &Section<'_>, name: String, routes: &[&ModelRoute], r: &mut Reading<'_>) -> Option<Guard> {
-    let when = section
-        .get("when")
-        .map(|field| field.section(r, &["path", "header", "model"]));
-    let part = |name| when.as_ref().and_then(|when| when.get(name));
-    let (path, headers, models) = (part("path"), part("header"), part("model"));
-    let path = path.and_then(|f| {
-        f.parsed(
-            r,
-            "a path that begins with /, without query",
-            validation::exact_path,
-        )
-    });
-    let headers = headers
-        .map(|f| validation::required_headers(&f, r))
-        .unwrap_or_default();
-    let models = models
-        .map(|f| validation::model_names(&f, routes, r))
-        .unwrap_or_default();
+    let when = When::read(section, routes, r);
     let kinds = section.get("kinds").map(|f| kinds(&f, r)).unwrap_or_default();
     let own = own(section, r);
     let action = section.require("action", r, &list(&ACTIONS.map(GuardAction::as_str)));
@@ -71,9 +55,7 @@ fn guard(section: &Section<'_>, name: String, routes: &[&ModelRoute], r: &mut Re
     looks_for_something(section, r);
     Some(Guard {
         name,
-        path,
-        headers,
-        models,
+        when,
         on,
         kinds,
         own: Arc::new(own),

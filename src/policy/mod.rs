@@ -31,6 +31,7 @@ mod rule;
 mod secret;
 mod source;
 mod validation;
+mod when;
 mod wire;
 
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use environment::{Environment, ProcessEnvironment};
 pub use error::{PolicyError, Problem};
 pub use ladder::{Ladder, Rung};
 pub use types::*;
+pub use when::When;
 
 /// The policy of a JSON document; secrets come from `environment`.
 ///

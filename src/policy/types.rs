@@ -12,6 +12,7 @@ use crate::rule::{Clamp, Condition};
 
 use super::ladder::Ladder;
 use super::moderation::{Moderation, Review};
+use super::when::When;
 
 /// Whether a decision binds or is only counted and reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -548,12 +549,8 @@ pub enum OnUnreadable {
 pub struct Validation {
     /// Its name in metrics and records.
     pub name: String,
-    /// Exact path, without query; any when none.
-    pub path: Option<String>,
-    /// Headers (lower case) that the request must carry with exactly these values.
-    pub headers: Vec<(String, String)>,
-    /// Index into [`Policy::models`] by name; any when empty.
-    pub models: Vec<String>,
+    /// Which exchanges it is for.
+    pub when: When,
     /// What the assistant's text must be; what its request says when none.
     pub schema: Option<Schema>,
     /// Whether the arguments of tool calls must be what the request declares.
@@ -575,12 +572,8 @@ pub struct Validation {
 pub struct Guard {
     /// Its name in metrics and records.
     pub name: String,
-    /// Exact path, without query; any when none.
-    pub path: Option<String>,
-    /// Headers (lower case) that the request must carry with exactly these values.
-    pub headers: Vec<(String, String)>,
-    /// Entries of [`Policy::models`] by name; any when empty.
-    pub models: Vec<String>,
+    /// Which exchanges it is for.
+    pub when: When,
     /// Where it looks; at least one side.
     pub on: Vec<Side>,
     /// What it looks for, apart from its own patterns and words.

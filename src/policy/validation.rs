@@ -4,12 +4,13 @@ use serde_json::Value;
 
 use crate::body::schema::{Schema, Verdict};
 
-use super::error::{list, quote};
+use super::error::quote;
 use super::field::{Field, Reading, Section};
 use super::ladder::{Ladder, ladder};
 use super::limit;
-use super::names::{self, LABEL, PLAIN};
+use super::names::{self, LABEL};
 use super::types::{Mode, ModelRoute, Validation};
+use super::when::When;
 
 /// What a validation may say.
 const FIELDS: [&str; 9] = [
@@ -49,22 +50,13 @@ fn unique_name(section: &Section<'_>, index: usize, r: &mut Reading<'_>) -> Stri
 }
 
 fn rule(section: &Section<'_>, name: String, routes: &[&ModelRoute], r: &mut Reading<'_>) -> Validation {
-    let when = section
-        .get("when")
-        .map(|field| field.section(r, &["path", "header", "model"]));
-    let part = |name| when.as_ref().and_then(|when| when.get(name));
-    let (path, headers, models) = (part("path"), part("header"), part("model"));
-    let path = path.and_then(|f| f.parsed(r, "a path that begins with /, without query", exact_path));
-    let headers = headers.map(|f| required_headers(&f, r)).unwrap_or_default();
-    let models = models.map(|f| model_names(&f, routes, r)).unwrap_or_default();
+    let when = When::read(section, routes, r);
     let on_invalid = section.or("on_invalid", Ladder::default(), |f| ladder(&f, r));
     let schema = section.get("schema").and_then(|f| schema(&f, r));
     fitting_default(section, (&on_invalid, schema.as_ref()), r);
     Validation {
         name,
-        path,
-        headers,
-        models,
+        when,
         schema,
         tools: section.or("tools", true, |f| f.flag(r)),
         rules: section.or("rules", Vec::new(), |f| Some(super::rule::rules(&f, r))),
@@ -85,48 +77,6 @@ fn fitting_default(section: &Section<'_>, (ladder, schema): (&Ladder, Option<&Sc
         let path = format!("{}[{place}].default", section.path_of("on_invalid"));
         r.refuse(&path, "breaks the schema", "a value that the schema accepts");
     }
-}
-
-/// A path as rules compare it.
-pub(super) fn exact_path(text: &str) -> Option<String> {
-    let odd = |b: u8| !matches!(b, 0x21..=0x7e) || matches!(b, b'?' | b'#');
-    let fits = text.starts_with('/') && text.len() <= 1_024 && !text.bytes().any(odd);
-    fits.then(|| text.to_owned())
-}
-
-/// The headers that a rule asks for.
-pub(super) fn required_headers(field: &Field<'_>, r: &mut Reading<'_>) -> Vec<(String, String)> {
-    let mut headers = Vec::new();
-    for (name, value) in field.entries(r, "a map of headers and their values") {
-        match names::header(name) {
-            Some(name) => headers.extend(value.parsed(r, PLAIN, names::plain).map(|v| (name, v.to_owned()))),
-            None => value.refuse(
-                r,
-                format!("{} can't be a header's name", quote(name)),
-                names::HEADER,
-            ),
-        }
-    }
-    headers
-}
-
-/// Names of the policy's models.
-pub(super) fn model_names(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<'_>) -> Vec<String> {
-    let known = list(&routes.iter().map(|route| route.name.as_str()).collect::<Vec<_>>());
-    let mut found = Vec::new();
-    let items = field.items(r, "a list of models");
-    if items.is_empty() && field.tree().is_array() {
-        field.refuse(
-            r,
-            "is empty",
-            format!("one or more of: {known}; or no such field, for any model"),
-        );
-    }
-    for item in items {
-        let is_known = |text: &str| routes.iter().any(|route| route.name == text);
-        found.extend(item.parsed(r, &known, |text| is_known(text).then(|| text.to_owned())));
-    }
-    found
 }
 
 fn schema(field: &Field<'_>, r: &mut Reading<'_>) -> Option<Schema> {

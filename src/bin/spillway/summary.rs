@@ -295,13 +295,14 @@ fn shadow(mode: Mode) -> &'static str {
 }
 
 fn validation(rule: &Validation) -> String {
-    let mut when: Vec<String> = rule.path.iter().map(|path| format!("path {path}")).collect();
+    let mut when: Vec<String> = rule.when.path.iter().map(|path| format!("path {path}")).collect();
     when.extend(
-        rule.headers
+        rule.when
+            .headers
             .iter()
             .map(|(name, value)| format!("{name}: {value}")),
     );
-    when.extend((!rule.models.is_empty()).then(|| format!("model {}", rule.models.join(" or "))));
+    when.extend((!rule.when.models.is_empty()).then(|| format!("model {}", rule.when.models.join(" or "))));
     let when = if when.is_empty() {
         "every answer".to_owned()
     } else {

@@ -24,7 +24,6 @@ use crate::report::Record;
 use crate::report::metric::Metric;
 use crate::store::Store;
 
-pub(super) use request::matching;
 pub(super) use veil::veiled;
 
 use super::Turn;
@@ -146,7 +145,7 @@ fn of_model<'p>(
     let guards = matching
         .iter()
         .filter_map(|at| Some((*at, policy.guards.get(*at)?)));
-    guards.filter(move |(_, guard)| guard.models.is_empty() || guard.models.iter().any(|name| name == model))
+    guards.filter(move |(_, guard)| guard.when.concerns(model))
 }
 
 /// Whether a guard may change or stop anything.

@@ -2,7 +2,7 @@
 
 use crate::dialect::{RequestFacts, scan};
 use crate::guard::{Plan, Watch};
-use crate::policy::{GuardAction, OnUnreadable, Policy, Side};
+use crate::policy::{GuardAction, OnUnreadable, Side};
 use crate::report::metric::{Metric, Refused};
 use crate::store::Store;
 
@@ -13,21 +13,6 @@ use super::answer::{Looked, look};
 use super::path::path;
 use super::texts::{Texts, continues};
 use super::{Watching, binds, note, of_model, told};
-use crate::headers::Headers;
-
-/// The guards whose path and headers match a request.
-pub(in super::super) fn matching(policy: &Policy, path: &str, headers: &Headers) -> Vec<usize> {
-    let path = path.split('?').next().unwrap_or_default();
-    let guards = policy.guards.iter().enumerate();
-    let matching = guards.filter(|(_, guard)| {
-        guard.path.as_deref().is_none_or(|wanted| wanted == path)
-            && guard
-                .headers
-                .iter()
-                .all(|(name, value)| headers.first(name) == Some(value.as_bytes()))
-    });
-    matching.map(|(at, _)| at).collect()
-}
 
 impl Identified {
     /// Looks the request over: what goes on of it is judged.

@@ -23,8 +23,8 @@ use core::time::Duration;
 use crate::dialect::Endpoint;
 use crate::headers::Headers;
 use crate::moderation::{Failure, Side, Verdict, question};
-use crate::policy::Policy;
 use crate::policy::moderation::Moderation;
+use crate::policy::{Policy, When};
 use crate::report::Record;
 use crate::report::metric::{Judged, Metric, TokenType};
 use crate::report::record::{Moderated, milliseconds};
@@ -74,12 +74,8 @@ pub(super) fn begin<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>) ->
         return (inner, step);
     };
     let policy = &turn.gateway.policy;
-    let path = state.path.split('?').next().unwrap_or_default();
-    let rules = policy.moderation.iter().enumerate();
-    let rules: Vec<usize> = rules
-        .filter(|(_, rule)| concerns(rule, path, head.headers))
-        .map(|(at, _)| at)
-        .collect();
+    let whens = policy.moderation.iter().map(|rule| &rule.when);
+    let rules = When::met(whens, &state.path, head.headers);
     if rules.is_empty() && policy.review.is_none() {
         return (inner, step);
     }
@@ -97,11 +93,6 @@ pub(super) fn begin<S: Store>(turn: &mut Turn<'_, S>, head: &RequestHead<'_>) ->
         waited: false,
     };
     (Exchange::Watched(Box::new(state)), step)
-}
-
-fn concerns(rule: &Moderation, path: &str, headers: &Headers) -> bool {
-    let required = |(name, value): &(String, String)| headers.first(name) == Some(value.as_bytes());
-    rule.path.as_deref().is_none_or(|wanted| wanted == path) && rule.headers.iter().all(required)
 }
 
 /// The id that the host or the client gave the request: plain, and not for ever long.

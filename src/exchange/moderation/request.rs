@@ -45,8 +45,8 @@ impl Watched {
         };
         let rules = &gateway.policy.moderation;
         let named = |at: &usize| {
-            let models = rules.get(*at).map(|rule| &rule.models);
-            models.is_some_and(|models| models.is_empty() || models.contains(&route.name))
+            let rule = rules.get(*at);
+            rule.is_some_and(|rule| rule.when.concerns(&route.name))
         };
         self.rules.retain(named);
         self.model.clone_from(&route.name);

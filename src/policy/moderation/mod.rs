@@ -7,6 +7,7 @@ use core::time::Duration;
 use crate::moderation::Side;
 
 use super::types::{Credential, Mode};
+use super::when::When;
 
 pub(super) use read::{Around, Causes, moderations, review, sees_all};
 
@@ -15,12 +16,8 @@ pub(super) use read::{Around, Causes, moderations, review, sees_all};
 pub struct Moderation {
     /// Its name in refusals, metrics and records; unique in the policy.
     pub name: String,
-    /// Exact path, without query; any when none.
-    pub path: Option<String>,
-    /// Headers (lower case) that the request must carry with exactly these values.
-    pub headers: Vec<(String, String)>,
-    /// Entries of `models` by name; any when empty.
-    pub models: Vec<String>,
+    /// Which exchanges it is for.
+    pub when: When,
     /// Whose texts it is asked about; never empty.
     pub on: Vec<Side>,
     /// Where it is asked.

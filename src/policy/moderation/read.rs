@@ -11,7 +11,8 @@ use crate::policy::field::{Field, Reading, Section};
 use crate::policy::names::{self, LABEL, PLAIN};
 use crate::policy::provider::{AUTHORITY, authority};
 use crate::policy::types::{Mode, ModelRoute, Provider, ProviderDialect};
-use crate::policy::{limit, secret, validation};
+use crate::policy::when::When;
+use crate::policy::{limit, secret};
 
 const FIELDS: [&str; 20] = [
     "name",
@@ -103,20 +104,7 @@ pub(in crate::policy) fn moderations(
 }
 
 fn moderation(s: &Section<'_>, name: String, around: &Around<'_>, r: &mut Reading<'_>) -> Option<Moderation> {
-    let when = s
-        .get("when")
-        .map(|field| field.section(r, &["path", "header", "model"]));
-    let part = |name| when.as_ref().and_then(|when| when.get(name));
-    let (path, headers, models) = (part("path"), part("header"), part("model"));
-    let path = path.and_then(|f| {
-        f.parsed(
-            r,
-            "a path that begins with /, without query",
-            validation::exact_path,
-        )
-    });
-    let headers = headers.map(|f| validation::required_headers(&f, r));
-    let models = models.map(|f| validation::model_names(&f, around.routes, r));
+    let when = When::read(s, around.routes, r);
     let on = s
         .require("on", r, "a list of request, answer")
         .map(|f| sides(&f, r));
@@ -130,9 +118,7 @@ fn moderation(s: &Section<'_>, name: String, around: &Around<'_>, r: &mut Readin
     let on_flagged = s.or("on_flagged", OnFlagged::default(), |f| f.choice(r, &FLAGGED));
     Some(Moderation {
         name,
-        path,
-        headers: headers.unwrap_or_default(),
-        models: models.unwrap_or_default(),
+        when,
         timeout: s.or("timeout", Duration::from_millis(800), |f| f.duration(r, TIMEOUT)),
         bound: s.or("bound", 64 << 10, |f| bytes(&f, r)),
         on_failure: on_failure(s, on_flagged, r),

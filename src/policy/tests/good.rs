@@ -416,20 +416,23 @@ fn validation_rules_say_when_they_apply() {
         panic!("{:?}", policy.validate)
     };
     assert_eq!(
-        (orders.name.as_str(), orders.path.as_deref()),
+        (orders.name.as_str(), orders.when.path.as_deref()),
         ("orders", Some("/v1/chat/completions"))
     );
-    assert_eq!(orders.headers, [("x-feature".to_owned(), "extract".to_owned())]);
     assert_eq!(
-        (orders.models.as_slice(), orders.on_invalid.rungs()),
+        orders.when.headers,
+        [("x-feature".to_owned(), "extract".to_owned())]
+    );
+    assert_eq!(
+        (orders.when.models.as_slice(), orders.on_invalid.rungs()),
         (["gpt-4o".to_owned()].as_slice(), [Rung::Annotate].as_slice())
     );
     assert_eq!(orders.mode, Mode::Shadow);
     assert_eq!(
-        (any.name.as_str(), any.path.as_deref(), &any.on_invalid),
+        (any.name.as_str(), any.when.path.as_deref(), &any.on_invalid),
         ("rule-1", None, &Ladder::default())
     );
-    assert!(any.headers.is_empty() && any.models.is_empty());
+    assert!(any.when.headers.is_empty() && any.when.models.is_empty());
 }
 
 #[test]
@@ -495,14 +498,14 @@ fn a_guard_says_what_it_looks_for_where_and_what_becomes_of_it() {
         ("staff", GuardAction::Block, Mode::Shadow)
     );
     assert_eq!(
-        (staff.path.as_deref(), staff.models.as_slice()),
+        (staff.when.path.as_deref(), staff.when.models.as_slice()),
         (Some("/v1/messages"), &["gpt-4o".to_owned()][..])
     );
-    assert_eq!(staff.headers, [("x-team".to_owned(), "hr".to_owned())]);
+    assert_eq!(staff.when.headers, [("x-team".to_owned(), "hr".to_owned())]);
     assert_eq!(
         (staff.on.as_slice(), staff.own.is_empty()),
         (&[Side::Answer][..], false)
     );
     assert_eq!(detecting.on, [Side::Request, Side::Answer]);
-    assert!(detecting.own.is_empty() && detecting.path.is_none());
+    assert!(detecting.own.is_empty() && detecting.when.path.is_none());
 }

@@ -55,7 +55,7 @@ fn everything_that_can_be_said_of_a_moderation_is_read() {
     };
     assert!(matches!(&first.ask, Ask::Moderation { categories, .. }
         if *categories == [category("violence", None), category("hate", Some(0.4))]));
-    assert_eq!(second.headers, [("x-app".to_owned(), "a".to_owned())]);
+    assert_eq!(second.when.headers, [("x-app".to_owned(), "a".to_owned())]);
     assert!(!second.holds(Mode::Enforce), "in shadow nobody waits");
 }
 
