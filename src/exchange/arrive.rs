@@ -24,7 +24,7 @@ impl Admitted {
         let found = relay.arrived(&turn.gateway.policy, head);
         let mut edits = Vec::new();
         if let Some((hop, tried)) = found.answering() {
-            self.fallback |= found.tried.first().is_some_and(|(first, _)| first != hop);
+            self.fallback |= self.hop != *hop;
             self.hop = *hop;
             self.pass = tried.pass();
             self.sent = tried.began();
@@ -74,7 +74,7 @@ impl Admitted {
     fn take_note<S: Store>(&mut self, turn: &mut Turn<'_, S>, found: &Arrived) {
         self.record.attempts = found.note(turn);
         let relay = self.relay;
-        self.spent = relay.and_then(|relay| Spent::of(relay, &found.tried, self.hop.provider));
+        self.spent = relay.and_then(|relay| Spent::of(relay, found.lost(), self.hop.provider));
         if let Some(kept) = &mut self.kept {
             kept.was_tried(found.tried.iter().map(|(hop, _)| *hop).collect());
         }
