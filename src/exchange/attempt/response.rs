@@ -117,6 +117,10 @@ impl Going {
     fn gives_up(&self, policy: &Policy, status: u16, wait: Option<Duration>) -> Option<GaveUp> {
         let rules = self.rules(policy)?;
         let fault = Fault::Status(status, wait);
+        // The router would come back by its own back-off, as it takes no word for longer than that.
+        if self.order.repeats() && wait.is_some_and(|wait| wait > rules.retry_after_max) {
+            return None;
+        }
         fault
             .gives_up(rules, self.order.repeats())
             .filter(|_| !self.is_last())

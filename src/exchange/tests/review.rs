@@ -271,7 +271,7 @@ fn an_error_of_another_dialect_whose_retry_the_router_refused_is_said_in_the_cli
     let alone = json!({"models": {"gpt-4o": {"chain": ["anthropic/claude"]}}});
     let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;
     let stream = format!("event: error\ndata: {error}\n\n");
-    let json = Does::Says(529, &[("retry-after", "7")], error.to_owned());
+    let json = Does::Says(529, &[("retry-after", "4")], error.to_owned());
     let malformed = Does::Says(200, &[], "{}".to_owned());
     let cases = [
         (json, "529", "application/json", error),
@@ -298,7 +298,7 @@ fn an_error_of_another_dialect_whose_retry_the_router_refused_is_said_in_the_cli
         let fields = [
             ("x-spillway-status", status),
             ("content-type", kind),
-            ("retry-after", "7"),
+            ("retry-after", "4"),
         ];
         call.respond(&mut lab, 598, &fields, false);
         if call.reply.is_none() {
@@ -312,6 +312,66 @@ fn an_error_of_another_dialect_whose_retry_the_router_refused_is_said_in_the_cli
             "{status}: {seen}"
         );
         assert!(call.refused().is_some_and(|status| status >= 500), "{status}");
-        assert_eq!(call.reply_header("retry-after").as_deref(), Some("7"));
+        assert_eq!(call.reply_header("retry-after").as_deref(), Some("4"));
+    }
+}
+
+#[test]
+fn the_only_candidate_isnt_asked_again_before_the_time_that_it_named() {
+    for (wait, expected) in [("60", "503"), ("3", "598")] {
+        let mut lab = native(json!({"models": {"gpt-4o": {"chain": ["openai/gpt-4o"]}}}));
+        let mut call = lab.send(&chat(json!({})));
+        share(&mut lab);
+        let fields = [("retry-after", wait)];
+        let does = Does::Says(503, &fields, "{}".to_owned());
+        let sent = attempt(&mut lab, &mut call, 1, ("openai", &does));
+        let status = find(&sent.answer.unwrap().0, ":status");
+        assert_eq!(status.as_deref(), Some(expected), "retry-after: {wait}");
+    }
+}
+
+#[test]
+#[ignore = "not mended: see the review's report"]
+fn by_the_router_another_model_of_the_same_provider_is_a_repeat_too() {
+    let lab = &mut native(json!({"models": {"gpt-4o": {"chain": ["openai/gpt-4o", "openai/gpt-4o-mini"]}}}));
+    let call = lab.send(&chat(json!({})));
+    assert_eq!(
+        call.header("x-spillway-cluster").as_deref(),
+        Some("spillway+openai+openai")
+    );
+    assert!(
+        call.header("x-spillway-repeats").is_some(),
+        "nothing bounds it by the retry budget"
+    );
+}
+
+#[test]
+fn what_looks_for_words_in_its_answer_hears_of_a_stream_that_took_too_long() {
+    let mut lab = native(json!({
+        "guards": [{"name": "mail", "kinds": ["email"], "action": "mask", "on": ["answer"]}],
+        "failover": {"attempts": 2, "timeouts": {
+        "first_token": {"base": "1s", "per_1k_prompt": "0s"},
+        "whole": {"base": "4s", "per_1k_prompt": "0s", "per_1k_output": "0s"}}}}));
+    let mut call = lab.send(&chat(json!({"stream": true})));
+    share(&mut lab);
+    attempt(
+        &mut lab,
+        &mut call,
+        1,
+        ("openai", &Does::Streams(vec![delta("one a", None)])),
+    );
+    call.stream(&mut lab, &[&delta("one a", None)]);
+    let late = delta("@example.com", None);
+    call.chunk(&mut lab, &late[..20], false);
+    lab.later(Duration::from_secs(60));
+    call.chunk(&mut lab, &late[20..], false);
+    let text = call.answer_text();
+    assert!(text.contains("longer than it may"), "{text}");
+    for event in text.split_terminator("\n\n") {
+        let data = event.strip_prefix("data: ").unwrap_or(event);
+        assert!(
+            serde_json::from_str::<Value>(data).is_ok(),
+            "{event:?} of {text:?}"
+        );
     }
 }
