@@ -79,7 +79,11 @@ impl Responding {
     }
 
     /// What still comes isn't the client's, and costs: with the headers gone, hosts reset the stream by a reply.
-    fn cut_off<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Exchange, Step) {
+    pub(super) fn cut_off<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        body: &Body<'_>,
+    ) -> (Exchange, Step) {
         let reply = Reply {
             status: 504,
             headers: Vec::new(),

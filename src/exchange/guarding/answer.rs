@@ -108,6 +108,9 @@ impl Responding {
         turn: &mut Turn<'_, S>,
         body: &Body<'_>,
     ) -> (Exchange, Step) {
+        if self.overtime == Overtime::Told {
+            return self.cut_off(turn, body);
+        }
         let Some(watching) = &mut self.watching else {
             return self.read_on(turn, body);
         };

@@ -375,3 +375,44 @@ fn what_looks_for_words_in_its_answer_hears_of_a_stream_that_took_too_long() {
         );
     }
 }
+
+#[test]
+fn a_stream_that_was_ended_for_its_time_is_ended_once() {
+    let mut lab = native(json!({
+        "guards": [{"name": "mail", "kinds": ["email"], "action": "block", "on": ["answer"]}],
+        "failover": {"attempts": 2, "timeouts": {
+        "first_token": {"base": "1s", "per_1k_prompt": "0s"},
+        "whole": {"base": "4s", "per_1k_prompt": "0s", "per_1k_output": "0s"}}}}));
+    let mut call = lab.send(&chat(json!({"stream": true})));
+    share(&mut lab);
+    let does = Does::Streams(vec![delta("one ", None)]);
+    attempt(&mut lab, &mut call, 1, ("openai", &does));
+    call.stream(&mut lab, &[&delta("one ", None)]);
+    lab.later(Duration::from_secs(60));
+    call.chunk(&mut lab, &delta("two ", None), false);
+    let text = call.answer_text();
+    call.chunk(&mut lab, &delta("a@example.com and more ", None), false);
+    assert_eq!(call.answer_text(), text);
+    let details = call.reply.as_ref().map(|reply| reply.details);
+    assert_eq!(details, Some("spillway_overtime"));
+}
+
+#[test]
+fn a_rule_in_shadow_moves_no_stream() {
+    let schema = json!({"type": "object"});
+    for rule in [
+        json!({"mode": "shadow", "on_invalid": ["fallback"]}),
+        json!({"on_invalid": ["reject"]}),
+        json!({"on_invalid": ["annotate"]}),
+    ] {
+        let mut one = json!({"name": "v", "schema": schema});
+        super::merge(&mut one, rule.clone());
+        let mut lab = native(json!({"validate": [one]}));
+        let mut call = lab.send(&chat(json!({"stream": true})));
+        share(&mut lab);
+        let does = Does::Streams(vec![delta("Sure! ", None)]);
+        let sent = attempt(&mut lab, &mut call, 1, ("openai", &does));
+        let status = find(&sent.answer.unwrap().0, ":status");
+        assert_eq!(status.as_deref(), Some("200"), "{rule}");
+    }
+}
