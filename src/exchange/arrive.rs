@@ -24,7 +24,7 @@ impl Admitted {
         let found = relay.arrived(&turn.gateway.policy, head);
         let mut edits = Vec::new();
         if let Some((hop, tried)) = found.answering() {
-            self.fallback |= found.tried.first().is_some_and(|(first, _)| first != hop);
+            self.fallback |= self.hop != *hop;
             self.hop = *hop;
             self.pass = tried.pass();
             self.sent = tried.began();
@@ -74,7 +74,7 @@ impl Admitted {
     fn take_note<S: Store>(&mut self, turn: &mut Turn<'_, S>, found: &Arrived) {
         self.record.attempts = found.note(turn);
         let relay = self.relay;
-        self.spent = relay.and_then(|relay| Spent::of(relay, &found.tried, self.hop.provider));
+        self.spent = relay.and_then(|relay| Spent::of(relay, found.lost(), self.hop.provider));
         if let Some(kept) = &mut self.kept {
             kept.was_tried(found.tried.iter().map(|(hop, _)| *hop).collect());
         }
@@ -90,11 +90,23 @@ impl Admitted {
     }
 
     /// What the client is told when every attempt failed, instead of the last one's answer or the router's own words.
-    pub(super) fn instead(&self, policy: &Policy, head: &ResponseHead<'_>, status: u16) -> Option<Reply> {
+    /// `given_up` says that an attempt gave that answer up, and the router didn't try the next.
+    pub(super) fn instead(
+        &self,
+        policy: &Policy,
+        head: &ResponseHead<'_>,
+        (status, given_up): (u16, bool),
+    ) -> Option<Reply> {
         self.relay?;
         let named = policy.models.iter().find(|route| route.name == self.record.model);
         let rules = &named.or(policy.any_model.as_ref())?.failover;
         let listed = rules.on.statuses.binary_search(&status).is_ok();
+        let provider = policy.providers.get(self.hop.provider);
+        if given_up && provider.is_some_and(|provider| Pair::of(self.endpoint, provider).is_some()) {
+            // Nobody said it again in the client's protocol.
+            let own = rules.exhausted.as_ref().map(exhausted);
+            return Some(own.unwrap_or_else(|| untranslated(self.endpoint, head, status)));
+        }
         if status < 500 && !listed {
             return None;
         }
@@ -135,6 +147,21 @@ pub(super) fn exhausted(answer: &Exhausted) -> Reply {
         body: answer.body.clone().into_bytes(),
         details: "spillway_exhausted",
     }
+}
+
+/// An error in another protocol, in the client's dialect: its status, and when to come back.
+fn untranslated(endpoint: Endpoint, head: &ResponseHead<'_>, status: u16) -> Reply {
+    let mut reply = unanswered(endpoint, if status < 400 { 502 } else { status });
+    for name in ["retry-after", "retry-after-ms"] {
+        let value = head
+            .headers
+            .first(name)
+            .and_then(|value| core::str::from_utf8(value).ok());
+        reply
+            .headers
+            .extend(value.map(|value| (name.into(), value.to_owned().into())));
+    }
+    reply
 }
 
 /// The router's own words in the client's dialect.

@@ -223,7 +223,9 @@ fn protocol_headers(gateway: &Gateway, endpoint: Endpoint, headers: &Headers) ->
     if !(gateway.is_native() || gateway.calls_out()) {
         return found;
     }
-    let is_own = |name: &[u8]| is_protocol_header(name) && !is_stray_header(name, endpoint.dialect());
+    let is_own = |name: &[u8]| {
+        is_protocol_header(name) && !is_stray_header(name, endpoint.dialect()) && !gateway.is_identity(name)
+    };
     let own = headers.iter().filter(|(name, _)| is_own(name));
     for (name, value) in own.take(MOST_PROTOCOL_HEADERS) {
         let [name, value] = [name, value].map(|bytes| String::from_utf8_lossy(bytes).into_owned());

@@ -79,13 +79,18 @@ impl Responding {
     }
 
     /// What still comes isn't the client's, and costs: with the headers gone, hosts reset the stream by a reply.
-    fn cut_off<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Exchange, Step) {
+    pub(super) fn cut_off<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        body: &Body<'_>,
+    ) -> (Exchange, Step) {
         let reply = Reply {
             status: 504,
             headers: Vec::new(),
             body: Vec::new(),
             details: "spillway_overtime",
         };
+        self.unchecked(turn);
         let record = self.finish(turn, Ending::Timeout);
         let nothing = Step::replaced(Vec::new());
         let flow = if body.end {

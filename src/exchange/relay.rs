@@ -315,6 +315,15 @@ impl Arrived {
         (last.1.gave_up.is_none() || self.status.is_some()).then_some(last)
     }
 
+    /// The attempts whose answers the client doesn't get. One that was given up answers all the same where the router
+    /// wouldn't try the next.
+    pub(super) fn lost(&self) -> &[(Hop, Tried)] {
+        match (self.status, self.tried.split_last()) {
+            (Some(_), Some((_, before))) => before,
+            (Some(_), None) | (None, _) => &self.tried,
+        }
+    }
+
     /// The record's line of the attempt that the client didn't wait for; it began when the one before was over.
     pub(super) fn cut_off(&self, place: Place, prompt: u64, now: Instant) -> Line {
         let last = self.tried.last().map(|(_, tried)| tried);

@@ -143,7 +143,8 @@ impl Admitted {
         let unguarded = self.watch_answer(turn, (&reader, (200..300).contains(&status)));
         let mut edits = self.response_edits(turn, head, &reader);
         edits.extend(came.edits);
-        let instead = unguarded.or_else(|| self.instead(&turn.gateway.policy, head, status));
+        let instead =
+            unguarded.or_else(|| self.instead(&turn.gateway.policy, head, (status, came.status.is_some())));
         let mut state = Box::new(self.responding(status, (rule, reader), turn.now.monotonic));
         state.headroom = found.headroom;
         if !state.is_good() {

@@ -29,9 +29,14 @@ impl Going {
         turn: &mut Turn<'_, S>,
         head: &ResponseHead<'_>,
     ) -> (Attempt, Step) {
-        let status = head.status().unwrap_or(502);
+        let said = head.status().unwrap_or(502);
         let wait = signals(head.headers.iter(), turn.now).wait();
-        let edits = without_ours(head, self.pair);
+        let mut edits = without_ours(head, self.pair);
+        // A provider's own would have the router try the next, and nobody would know.
+        let status = if said == RETRY { 502 } else { said };
+        if status != said {
+            edits.push(Edit::set(":status", status.to_string()));
+        }
         if let Some(why) = self.gives_up(&turn.gateway.policy, status, wait) {
             let outcome = blame::of_status(status, b"", wait).unwrap_or(Outcome::Neutral);
             let edits = flip(edits, status);
@@ -112,6 +117,10 @@ impl Going {
     fn gives_up(&self, policy: &Policy, status: u16, wait: Option<Duration>) -> Option<GaveUp> {
         let rules = self.rules(policy)?;
         let fault = Fault::Status(status, wait);
+        // The router would come back by its own back-off, as it takes no word for longer than that.
+        if self.order.repeats() && wait.is_some_and(|wait| wait > rules.retry_after_max) {
+            return None;
+        }
         fault
             .gives_up(rules, self.order.repeats())
             .filter(|_| !self.is_last())

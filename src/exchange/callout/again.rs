@@ -110,7 +110,9 @@ impl Responding {
             return (Exchange::Done(self.finish(turn, Ending::Complete)), Step::pass());
         };
         // It stands among the attempts already where the router made it.
-        self.record.attempts.pop_if(|last| last.gave_up.is_empty());
+        if !kept.calls() {
+            self.record.attempts.pop_if(|last| last.gave_up.is_empty());
+        }
         let mut there = kept.part(self.ticket);
         if let Some(spent) = self.spent {
             // Settled here, each for its own; nothing of it is left for the attempt's end.

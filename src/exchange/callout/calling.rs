@@ -75,6 +75,7 @@ impl Calling {
         };
         turn.count(Metric::Callout(chosen.hop.provider));
         self.kept.tried.push(chosen.hop);
+        self.kept.patience = None;
         self.choices = outgoing.choices;
         self.phase = Phase::Called(Box::new(Called {
             hop: chosen.hop,
@@ -127,9 +128,18 @@ impl Calling {
     }
 
     /// A breaker or a limit that has room soon is waited for, once a provider's own word was.
-    fn later<S: Store>(&self, turn: &Turn<'_, S>, until: Instant, at: Option<Instant>) -> Option<Instant> {
+    fn later<S: Store>(
+        &mut self,
+        turn: &Turn<'_, S>,
+        until: Instant,
+        at: Option<Instant>,
+    ) -> Option<Instant> {
         let rules = &turn.gateway.route(&self.record.model)?.failover;
-        let bound = until.after(rules.retry_after_max);
+        // However often others take it first.
+        let bound = *self
+            .kept
+            .patience
+            .get_or_insert(until.after(rules.retry_after_max));
         let late = |at: &Instant| self.kept.deadline.is_some_and(|deadline| deadline <= *at);
         at.filter(|at| *at > turn.now.monotonic && *at <= bound && !late(at))
     }

@@ -69,6 +69,8 @@ pub(crate) struct Kept {
     pub(super) whole: Option<Instant>,
     /// The beginning of a stream, while it is held.
     pub(super) listening: Option<Listening>,
+    /// Until when room at the only candidate is waited for.
+    pub(super) patience: Option<Instant>,
     /// When somebody who can't be asked now may be.
     pub(super) retry_at: Option<Instant>,
     /// What guards look for in the answer, between attempts.
@@ -171,6 +173,7 @@ impl Kept {
             due: None,
             whole: None,
             listening: None,
+            patience: None,
             retry_at: None,
             watching: None,
             last: None,

@@ -12,6 +12,7 @@ use crate::store::Store;
 
 use super::super::admit::Admitted;
 use super::super::blame::Ending;
+use super::super::overtime::Overtime;
 use super::super::respond::{Reader, Responding};
 use super::super::{Body, Exchange, Flow, Reply, Step, Turn};
 use super::path::path;
@@ -107,6 +108,9 @@ impl Responding {
         turn: &mut Turn<'_, S>,
         body: &Body<'_>,
     ) -> (Exchange, Step) {
+        if self.overtime == Overtime::Told {
+            return self.cut_off(turn, body);
+        }
         let Some(watching) = &mut self.watching else {
             return self.read_on(turn, body);
         };
@@ -126,6 +130,10 @@ impl Responding {
         mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
     ) -> (Exchange, Step) {
+        if self.overtime == Overtime::Told {
+            self.unchecked(turn);
+            return (Exchange::Done(self.finish(turn, Ending::Timeout)), Step::pass());
+        }
         let Some(watching) = self.watching.as_mut().filter(|watching| watching.changes()) else {
             return self.trail_on(turn);
         };

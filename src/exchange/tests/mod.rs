@@ -15,6 +15,7 @@ mod moderation;
 mod overtime;
 mod refusals;
 mod refused_fields;
+mod review;
 mod router;
 mod routing;
 mod strays;
