@@ -8,18 +8,12 @@ use crate::policy::Policy;
 use super::of_model;
 
 /// A text without what the guards that concern the exchange keep from anybody, on whichever side.
-pub(in super::super) fn veiled(
-    policy: &Policy,
-    (matching, model): (&[usize], &str),
-    text: String,
-) -> String {
+pub(in super::super) fn veiled(policy: &Policy, (matching, model): (&[usize], &str), text: String) -> String {
     let Some(plan) = Plan::masking(of_model(policy, matching, model), policy.mode) else {
         return text;
     };
     let quoted = Value::from(text.as_str()).to_string();
-    let raw = quoted
-        .get(1..quoted.len().saturating_sub(1))
-        .unwrap_or_default();
+    let raw = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
     let Some(masked) = Watch::default().mask(&plan, raw.as_bytes()) else {
         return text;
     };

@@ -326,6 +326,10 @@ impl Watched {
             return (Exchange::Watched(self), Step::hold());
         }
         let step = self.run(|inner| inner.response_trailers(turn));
+        if matches!(step.flow, Flow::Reply(_)) {
+            self.answering = Answering::Off;
+            return self.answered_by_call(turn, step);
+        }
         let headers = match core::mem::replace(&mut self.answering, Answering::Off) {
             Answering::Off => return (Exchange::Watched(self), step),
             Answering::Held { headers, .. } => headers,

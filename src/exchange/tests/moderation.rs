@@ -59,12 +59,18 @@ fn what_a_guard_keeps_from_the_provider_is_kept_from_others_too() {
         let asks = json!({"messages": [{"role": "user", "content": "write to ann@example.com"}]});
         let mut call = lab.send(&chat(asks));
         let asked = question(&call).to_string();
-        assert!(asked.contains("write to ") && !asked.contains("ann@"), "{action}: {asked}");
+        assert!(
+            asked.contains("write to ") && !asked.contains("ann@"),
+            "{action}: {asked}"
+        );
         call.called(&mut lab, says(true));
         call.end(&mut lab, Ending::Complete);
         let errands = errands(&mut lab);
         let post = String::from_utf8(errands.last().unwrap().call.body.clone()).unwrap();
-        assert!(post.contains("write to ") && !post.contains("ann@"), "{action}: {post}");
+        assert!(
+            post.contains("write to ") && !post.contains("ann@"),
+            "{action}: {post}"
+        );
     }
 }
 

@@ -375,11 +375,7 @@ pub(in crate::policy) fn sees_all(document: &Section<'_>, all: &[Moderation], r:
 }
 
 /// Who looks at exchanges.
-pub(in crate::policy) fn review(
-    field: &Field<'_>,
-    causes: Causes,
-    r: &mut Reading<'_>,
-) -> Option<Review> {
+pub(in crate::policy) fn review(field: &Field<'_>, causes: Causes, r: &mut Reading<'_>) -> Option<Review> {
     let s = field.section(
         r,
         &[
