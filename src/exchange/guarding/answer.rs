@@ -153,7 +153,7 @@ impl Responding {
         watching.note(turn, &mut self.record);
         match (looked, whole) {
             (Looked::Same, Some(whole)) => self.trail_whole(turn, &whole),
-            (looked, _) => self.trail_looked(turn, looked),
+            (looked, whole) => self.trail_looked(turn, looked, whole),
         }
     }
 
@@ -172,6 +172,7 @@ impl Responding {
         mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
         looked: Looked,
+        whole: Option<Vec<u8>>,
     ) -> (Exchange, Step) {
         match looked {
             Looked::Same => self.trail_on(turn),
@@ -182,6 +183,9 @@ impl Responding {
             }
             Looked::Stopped(stop) => {
                 let message = self.stopped(turn, &stop);
+                if let Some(whole) = whole {
+                    self.read_what_it_cost(&whole);
+                }
                 let reply = refusal(self.endpoint, &message);
                 let record = self.finish(turn, Ending::Complete);
                 (Exchange::Done(record), Step::reply(reply))
@@ -311,13 +315,7 @@ impl Responding {
         stop: &Stop,
     ) -> (Exchange, Step) {
         let message = self.stopped(turn, stop);
-        // Held until now, it wasn't read by anybody who counts.
-        let mut reader = JsonReader::new(self.endpoint);
-        reader.push(&body.whole());
-        self.reader = Reader::Json {
-            reader,
-            gathered: None,
-        };
+        self.read_what_it_cost(&body.whole());
         let reply = refusal(self.endpoint, &message);
         let calls = self.kept.as_ref().is_some_and(|kept| kept.calls());
         if turn.gateway.policy.host.body_pause || calls {
@@ -329,6 +327,16 @@ impl Responding {
             return (Exchange::Done(record), Step::replaced(reply.body));
         }
         (Exchange::Responding(self), Step::replaced(reply.body))
+    }
+
+    /// Held until it was stopped, it wasn't read by anybody who counts.
+    fn read_what_it_cost(&mut self, whole: &[u8]) {
+        let mut reader = JsonReader::new(self.endpoint);
+        reader.push(whole);
+        self.reader = Reader::Json {
+            reader,
+            gathered: None,
+        };
     }
 
     /// Notes that an answer is stopped; answers what the client is told.

@@ -246,3 +246,30 @@ fn variables_of_a_template_are_judged() {
     let asked = call.call.expect("a question");
     assert!(String::from_utf8(asked.body).unwrap().contains("evil words"));
 }
+
+#[test]
+fn a_better_answer_asked_for_at_trailers_is_waited_for() {
+    let ladder = json!({"on_invalid": ["retry", "reject"]});
+    let mut lab = Lab::new(laid(&[
+        validation(ladder),
+        moderation(json!({"on_failure": "allow"})),
+    ]));
+    let mut call = lab.send(&chat(json!({})));
+    call.respond(&mut lab, 200, &[("content-type", "application/json")], false);
+    call.chunk(&mut lab, &answered("no json", 9, 41), false);
+    let step = call.run(&mut lab, |exchange, turn| exchange.response_trailers(turn));
+    assert!(
+        matches!(step.flow, Flow::Call(_)),
+        "the bad one goes on: {step:?}"
+    );
+}
+
+#[test]
+fn an_answer_stopped_at_its_trailers_costs_what_it_says() {
+    let mut lab = Lab::new(guard("block"));
+    let mut call = lab.send(&chat(json!({})));
+    call.respond(&mut lab, 200, &[("content-type", "application/json")], false);
+    call.chunk(&mut lab, &answered(MAIL, 9, 41), false);
+    trailed(&mut lab, &mut call);
+    assert_eq!((call.refused(), lab.used("acme")), (Some(502), 50));
+}
