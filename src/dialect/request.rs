@@ -358,11 +358,33 @@ impl<'b> Scanner<'b> {
     fn prompt(&mut self) -> Result<(), ScanError> {
         match self.endpoint {
             Endpoint::Completions => self.prompts = self.found.inputs(&mut self.json)?,
-            Endpoint::Responses => self.reference()?,
+            Endpoint::Responses => {
+                self.variables()?;
+                self.reference()?;
+            }
             Endpoint::ChatCompletions
             | Endpoint::Embeddings
             | Endpoint::Messages
             | Endpoint::GenerateContent => self.json.skip()?,
+        }
+        Ok(())
+    }
+
+    /// What a client puts into a template is billed, and read by the model.
+    fn variables(&mut self) -> Result<(), ScanError> {
+        let mut ahead = self.json.clone();
+        if ahead.value()? != Value::Object {
+            return Ok(());
+        }
+        while let Some(name) = ahead.member()? {
+            let mut inner = ahead.clone();
+            ahead.skip()?;
+            if &*json::name(name) != b"variables" || inner.value()? != Value::Object {
+                continue;
+            }
+            while inner.member()?.is_some() {
+                self.found.content(&mut inner)?;
+            }
         }
         Ok(())
     }

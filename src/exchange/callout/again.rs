@@ -22,7 +22,7 @@ use super::super::gateway::{Claims, PROVIDERS};
 use super::super::judge::{Again, Complaint};
 use super::super::refuse::sourced;
 use super::super::respond::{Reader, Responding};
-use super::super::settle::observe;
+use super::super::settle::{Cost, observe};
 use super::super::{Exchange, Step, Turn};
 use super::dismissed::Dismissed;
 use super::ended::Ended;
@@ -78,6 +78,8 @@ pub(in super::super) fn again<S: Store>(
         hop,
         head: kept.head.take(),
         whole: bad.clone(),
+        asked: state.position.has_asked(),
+        cost: Cost::default(),
     }));
     Ok(state.ask_again(turn, asked))
 }
@@ -109,6 +111,9 @@ impl Responding {
         let Some(mut kept) = self.kept.take() else {
             return (Exchange::Done(self.finish(turn, Ending::Complete)), Step::pass());
         };
+        if let Some(dismissed) = &mut kept.dismissed {
+            dismissed.cost = cost;
+        }
         // It stands among the attempts already where the router made it.
         if !kept.calls() {
             self.record.attempts.pop_if(|last| last.gave_up.is_empty());
@@ -186,6 +191,7 @@ impl Kept {
         (route, chance): (&ModelRoute, &Chance<'_>),
     ) -> Option<Asked> {
         let (route, without) = self.order(route, chance.to);
+        let named = (asking.record.provider.clone(), asking.record.breaker);
         let Ok(chosen) = self.search(turn, asking, (&route, &without)) else {
             turn.count(Metric::Unmoved(Unmoved::Nobody));
             return None;
@@ -196,6 +202,7 @@ impl Kept {
             Ok(more) => Some(Asked { chosen, more }),
             Err(()) => {
                 turn.count(Metric::Unmoved(Unmoved::Limit));
+                (asking.record.provider, asking.record.breaker) = named;
                 observe(turn, chosen.hop, chosen.pass, Outcome::Neutral);
                 let now = turn.now.monotonic;
                 let undone = chosen.ticket.cancel(&turn.gateway.ledger, turn.store, now);

@@ -71,6 +71,10 @@ impl Calling {
         let Some(outgoing) = written.and_then(|outgoing| self.kept.guarded(outgoing)) else {
             observe(turn, chosen.hop, chosen.pass, Outcome::Neutral);
             settle_there(turn, chosen.ticket, Cost::default());
+            if self.kept.corrected.is_none() {
+                // The same body will do no better: a ladder goes on by this, or it would ask for ever.
+                self.kept.tried.push(chosen.hop);
+            }
             return self.exhausted(turn);
         };
         turn.count(Metric::Callout(chosen.hop.provider));

@@ -3,7 +3,7 @@
 
 use crate::dialect::{Endpoint, ErrorKind, error_body};
 use crate::ledger::Lesson;
-use crate::policy::Hop;
+use crate::policy::{Charge, Hop};
 use crate::report::metric::{Checked, Metric, Refused};
 use crate::store::Store;
 
@@ -24,6 +24,10 @@ pub(in super::super) struct Dismissed {
     pub(super) hop: Hop,
     pub(super) head: Option<LastAnswer>,
     pub(super) whole: Whole,
+    /// It was asked for again itself.
+    pub(super) asked: bool,
+    /// What it cost.
+    pub(super) cost: Cost,
 }
 
 impl Dismissed {
@@ -83,7 +87,7 @@ impl Calling {
             policy: &turn.gateway.policy,
             rule: dismissed.rule,
             asked: self.kept.asked.as_deref()?,
-            position: self.kept.position,
+            position: self.kept.position.of_answer(dismissed.asked),
             gone: false,
         };
         Some(judge(&case, turn.schemas, &dismissed.whole.heard))
@@ -95,7 +99,11 @@ impl Calling {
         turn: &mut Turn<'_, S>,
         (mut dismissed, mut judged): (Dismissed, Judged),
     ) -> (Exchange, Step) {
-        let total = Cost::default().and(self.kept.before());
+        // Of several, the one that the client gets is charged whatever the others are.
+        let route = turn.gateway.route(&self.record.model);
+        let counted = route.is_none_or(|route| route.failover.charge == Charge::All);
+        let last = if counted { Cost::default() } else { dismissed.cost };
+        let total = last.and(self.kept.before());
         if let Some(own) = self.kept.take_own() {
             settle_own(turn, own, total, Lesson::default());
         }
@@ -109,6 +117,7 @@ impl Calling {
         let provider = turn.gateway.policy.providers.get(dismissed.hop.provider);
         record.provider = provider.map(|p| p.name.clone()).unwrap_or_default();
         judged.record(&turn.gateway.policy, dismissed.rule, &mut record);
+        let cost = dismissed.cost;
         let mut reply = reply(self.endpoint, dismissed, ended);
         let verdict = judged.verdict.map_or("invalid", word);
         reply.headers.push((VERDICT.into(), verdict.into()));
@@ -116,6 +125,7 @@ impl Calling {
             .headers
             .push(("x-spillway-provider".into(), record.provider.clone().into()));
         record.status = Some(reply.status);
+        record.actual = Some(cost.actual());
         record.close("complete", turn.now.monotonic);
         (Exchange::Done(record), Step::reply(reply))
     }

@@ -11,6 +11,7 @@ use crate::report::metric::{Metric, Refused};
 use crate::store::Store;
 
 use super::super::admit::Admitted;
+use super::super::answer::unreplaced;
 use super::super::blame::Ending;
 use super::super::overtime::Overtime;
 use super::super::respond::{Reader, Responding};
@@ -38,6 +39,7 @@ impl Admitted {
                 stream: GuardedStream::new(self.endpoint, bound),
                 taken: 0,
                 out: Vec::new(),
+                differs: false,
             })),
             Reader::Json { .. } | Reader::Held { .. } | Reader::Stream(_) | Reader::Opaque => Phase::Idle,
         };
@@ -137,12 +139,49 @@ impl Responding {
         let Some(watching) = self.watching.as_mut().filter(|watching| watching.changes()) else {
             return self.trail_on(turn);
         };
-        let looked = match core::mem::take(&mut watching.phase) {
-            Phase::Whole(bytes) => look(&mut watching.watch, &watching.plan, (self.endpoint, &bytes)),
-            Phase::Stream(passing) if passing.stream.holds() => Looked::Stopped(Stop::Unguarded),
-            Phase::Stream(_) | Phase::Idle | Phase::Stopped => Looked::Same,
-        };
+        let lenient = watching.is_lenient(&turn.gateway.policy);
+        let (mut looked, mut whole) = (Looked::Same, None);
+        match core::mem::take(&mut watching.phase) {
+            Phase::Whole(bytes) => {
+                looked = look(&mut watching.watch, &watching.plan, (self.endpoint, &bytes));
+                if matches!(looked, Looked::Stopped(Stop::Unguarded)) && (lenient || bytes.is_empty()) {
+                    looked = Looked::Same;
+                    turn.count(Metric::Unguarded(Side::Answer));
+                }
+                whole = Some(bytes);
+            }
+            Phase::Stream(passing) if passing.stream.holds() => looked = Looked::Stopped(Stop::Unguarded),
+            Phase::Stream(passing) => {
+                if let Some(buffered) = self.buffered.as_mut().filter(|_| passing.differs) {
+                    buffered.is_another();
+                }
+            }
+            Phase::Idle | Phase::Stopped => {}
+        }
         watching.note(turn, &mut self.record);
+        match (looked, whole) {
+            (Looked::Same, Some(whole)) => self.trail_whole(turn, &whole),
+            (looked, whole) => self.trail_looked(turn, looked, whole),
+        }
+    }
+
+    /// What was held of a whole answer is read now, and goes on as it is where nobody objects.
+    fn trail_whole<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>, whole: &[u8]) -> (Exchange, Step) {
+        let body = Body {
+            size: whole.len(),
+            end: true,
+            read: &|start, max| part(whole, start, max),
+        };
+        let (exchange, step) = self.read_on(turn, &body);
+        unreplaced(exchange, step, "application/json")
+    }
+
+    fn trail_looked<S: Store>(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        looked: Looked,
+        whole: Option<Vec<u8>>,
+    ) -> (Exchange, Step) {
         match looked {
             Looked::Same => self.trail_on(turn),
             Looked::Other(other) => {
@@ -152,6 +191,9 @@ impl Responding {
             }
             Looked::Stopped(stop) => {
                 let message = self.stopped(turn, &stop);
+                if let Some(whole) = whole {
+                    self.read_what_it_cost(&whole);
+                }
                 let reply = refusal(self.endpoint, &message);
                 let record = self.finish(turn, Ending::Complete);
                 (Exchange::Done(record), Step::reply(reply))
@@ -281,13 +323,7 @@ impl Responding {
         stop: &Stop,
     ) -> (Exchange, Step) {
         let message = self.stopped(turn, stop);
-        // Held until now, it wasn't read by anybody who counts.
-        let mut reader = JsonReader::new(self.endpoint);
-        reader.push(&body.whole());
-        self.reader = Reader::Json {
-            reader,
-            gathered: None,
-        };
+        self.read_what_it_cost(&body.whole());
         let reply = refusal(self.endpoint, &message);
         let calls = self.kept.as_ref().is_some_and(|kept| kept.calls());
         if turn.gateway.policy.host.body_pause || calls {
@@ -299,6 +335,16 @@ impl Responding {
             return (Exchange::Done(record), Step::replaced(reply.body));
         }
         (Exchange::Responding(self), Step::replaced(reply.body))
+    }
+
+    /// Held until it was stopped, it wasn't read by anybody who counts.
+    fn read_what_it_cost(&mut self, whole: &[u8]) {
+        let mut reader = JsonReader::new(self.endpoint);
+        reader.push(whole);
+        self.reader = Reader::Json {
+            reader,
+            gathered: None,
+        };
     }
 
     /// Notes that an answer is stopped; answers what the client is told.
@@ -389,6 +435,7 @@ impl Responding {
         if body.end && looked.is_ok() {
             looked = passing.stream.finish(&mut looking, &mut passing.out);
         }
+        passing.differs |= passing.out.get(fresh..) != Some(&*chunk);
         if passing.stream.unguarded && !was {
             turn.count(Metric::Unguarded(Side::Answer));
         }
@@ -407,6 +454,7 @@ impl Responding {
             return self.read_on(turn, body);
         };
         let (out, rest) = (core::mem::take(&mut passing.out), passing.stream.rest());
+        let waits = self.is_buffering();
         let message = self.stopped(turn, stop);
         if let Some(kept) = &mut self.kept {
             kept.give_out();
@@ -422,6 +470,10 @@ impl Responding {
             reader.push(&rest);
         }
         self.time_tokens(turn);
+        if waits {
+            // Nothing of it was to go out before its verdict, and none will come.
+            words.clear();
+        }
         words.extend(error_event(self.endpoint, ErrorKind::BadAnswer, &message));
         self.dropping(turn, body, words)
     }

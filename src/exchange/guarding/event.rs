@@ -219,7 +219,7 @@ impl Way {
     fn value<'d>(&mut self, json: &mut Lexer<'d>, sort: Sort, event: &mut Event<'d>) -> Result<(), Fault> {
         match sort {
             Sort::Opaque | Sort::Logprobs => return event.whole.value(json, sort),
-            Sort::Plain | Sort::Free | Sort::Input | Sort::Arguments | Sort::Url => {}
+            Sort::Plain | Sort::Free | Sort::Input | Sort::Arguments | Sort::Url | Sort::Data => {}
         }
         let mut ahead = json.clone();
         match ahead.value()? {

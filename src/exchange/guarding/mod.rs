@@ -62,6 +62,8 @@ struct Passing {
     taken: usize,
     /// What goes on of that.
     out: Vec<u8>,
+    /// That isn't what came.
+    differs: bool,
 }
 
 impl Watching {
@@ -100,11 +102,14 @@ impl Watching {
         let Some(plan) = &self.outgoing else {
             return Some(body);
         };
-        self.watch.repeat(true);
+        // What mayn't be sent stops this request alone.
+        let mut watch = self.watch.clone();
+        watch.repeat(true);
         let texts = Texts::of(&body).ok()?;
         let spans: Vec<&[u8]> = texts.texts.iter().map(|text| text.raw).collect();
-        let masked = self.watch.mask_places(plan, &body, &spans).ok()?;
-        self.watch.repeat(false);
+        let masked = watch.mask_places(plan, &body, &spans).ok()?;
+        watch.repeat(false);
+        self.watch = watch;
         Some(masked.unwrap_or(body))
     }
 

@@ -20,6 +20,8 @@ pub(super) enum Sort {
     Url,
     /// The text once more, token by token.
     Logprobs,
+    /// Of an image or a file, or the words of a document.
+    Data,
     /// No text.
     Opaque,
 }
@@ -33,6 +35,7 @@ impl Sort {
             b"input" | b"metadata" | b"args" => Self::Input,
             b"url" | b"image_url" => Self::Url,
             b"logprobs" | b"top_logprobs" => Self::Logprobs,
+            b"data" => Self::Data,
             b"id"
             | b"model"
             | b"object"
@@ -46,7 +49,6 @@ impl Sort {
             | b"signature"
             | b"encrypted_content"
             | b"obfuscation"
-            | b"data"
             | b"b64_json"
             | b"file_data"
             | b"media_type"
@@ -60,7 +62,7 @@ impl Sort {
     fn inside(self) -> Self {
         match self {
             Self::Free | Self::Input | Self::Arguments => Self::Free,
-            Self::Plain | Self::Url | Self::Logprobs | Self::Opaque => Self::Plain,
+            Self::Plain | Self::Url | Self::Data | Self::Logprobs | Self::Opaque => Self::Plain,
         }
     }
 
@@ -68,16 +70,26 @@ impl Sort {
     fn each(self) -> Self {
         match self {
             Self::Input => Self::Plain,
-            Self::Plain | Self::Free | Self::Arguments | Self::Url | Self::Logprobs | Self::Opaque => self,
+            Self::Plain
+            | Self::Free
+            | Self::Arguments
+            | Self::Url
+            | Self::Data
+            | Self::Logprobs
+            | Self::Opaque => self,
         }
     }
 
     pub(super) fn written(self) -> Written {
         match self {
             Self::Arguments => Written::AsJson,
-            Self::Plain | Self::Free | Self::Input | Self::Url | Self::Logprobs | Self::Opaque => {
-                Written::Plainly
-            }
+            Self::Plain
+            | Self::Free
+            | Self::Input
+            | Self::Url
+            | Self::Data
+            | Self::Logprobs
+            | Self::Opaque => Written::Plainly,
         }
     }
 }
@@ -118,7 +130,9 @@ impl<'b> Texts<'b> {
                 self.logprobs.extend((!empty).then_some(span));
                 Ok(())
             }
-            Sort::Plain | Sort::Free | Sort::Input | Sort::Arguments | Sort::Url => self.open(json, sort),
+            Sort::Plain | Sort::Free | Sort::Input | Sort::Arguments | Sort::Url | Sort::Data => {
+                self.open(json, sort)
+            }
         }
     }
 
@@ -145,7 +159,11 @@ impl<'b> Texts<'b> {
     }
 
     pub(super) fn text(&mut self, raw: &'b [u8], sort: Sort) {
-        let image = sort == Sort::Url && raw.starts_with(b"data:");
+        let image = match sort {
+            Sort::Url => raw.starts_with(b"data:"),
+            Sort::Data => raw.iter().all(is_base64),
+            Sort::Plain | Sort::Free | Sort::Input | Sort::Arguments | Sort::Logprobs | Sort::Opaque => false,
+        };
         if !raw.is_empty() && !image {
             self.texts.push(Text {
                 raw,
@@ -153,6 +171,11 @@ impl<'b> Texts<'b> {
             });
         }
     }
+}
+
+/// Whether a byte may stand in base64, as JSON writes it.
+fn is_base64(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/=-_\\".contains(byte)
 }
 
 /// Whether a request goes on with a conversation that its provider keeps.

@@ -186,8 +186,11 @@ impl<'c> Judging<'c, '_> {
         } else {
             form.verdict
         };
+        let unseen = self.validation().grounding.is_some() && self.looking.asked.context.is_none();
         let verdict = if annotated {
             Checked::Invalid
+        } else if unseen && good == Checked::Valid {
+            Checked::Unchecked
         } else {
             self.good(good)
         };

@@ -38,8 +38,13 @@ impl Position {
         }
     }
 
+    /// As it stands for an answer that was asked for again, or wasn't.
+    pub(in crate::exchange) fn of_answer(self, asked: bool) -> Self {
+        Self { asked, ..self }
+    }
+
     /// Whether the answer is one that was asked for again.
-    pub(super) fn has_asked(self) -> bool {
+    pub(in crate::exchange) fn has_asked(self) -> bool {
         self.asked
     }
 }

@@ -326,6 +326,15 @@ impl Watched {
             return (Exchange::Watched(self), Step::hold());
         }
         let step = self.run(|inner| inner.response_trailers(turn));
+        match &step.flow {
+            Flow::Continue | Flow::Resume(_) => {}
+            Flow::Reply(_) => {
+                self.answering = Answering::Off;
+                return self.answered_by_call(turn, step);
+            }
+            // A better answer is asked for: that one is judged when it comes.
+            Flow::Hold | Flow::Call(_) => return (Exchange::Watched(self), step),
+        }
         let headers = match core::mem::replace(&mut self.answering, Answering::Off) {
             Answering::Off => return (Exchange::Watched(self), step),
             Answering::Held { headers, .. } => headers,

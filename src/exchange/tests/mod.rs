@@ -6,6 +6,7 @@ mod breakers;
 mod callouts;
 mod chances;
 mod counting;
+mod crossed;
 mod drills;
 mod endings;
 mod failover;
