@@ -112,7 +112,7 @@ fn a_flagged_request_goes_nowhere_and_costs_nothing() {
     assert!(exchange.text().contains("content_policy_violation") && !exchange.text().contains(WORD));
     proxy.on_callout(|_| verdict(false));
     assert_eq!(used(worker, 1_000_000), 0);
-    proxy.tick();
+    pass(&proxy, Duration::from_secs(1));
     assert_eq!(
         counted(
             &proxy,
@@ -341,7 +341,7 @@ fn in_shadow_questions_go_beside_and_outlive_their_exchange() {
     for call in pending(worker, "judge") {
         assert!(worker.answer_callout(call.token, verdict(true)));
     }
-    proxy.tick();
+    pass(&proxy, Duration::from_secs(1));
     for side in ["request", "answer"] {
         let name = format!("spillway.moderation.rule=safety.side={side}.verdict=flagged");
         assert_eq!(counted(&proxy, &name), Some(1));
