@@ -305,12 +305,12 @@ render() {
   for file in envoy/*.yaml envoy/istio/*.yaml; do step "render-${file//\//-}" "$file" render_one "$file"; done
 }
 
-# Twice the same bytes of the same module, see packaging/oci.py.
+# Twice the same bytes of the same module, see envoy/oci.py.
 oci() {
   command -v python3 >/dev/null || die "python3 isn't there; the layout is written by it."
   build_module release
   rm -rf "$OCI"
-  python3 packaging/oci.py "$MODULE" "$OCI" "$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)"
+  python3 envoy/oci.py "$MODULE" "$OCI" "$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)"
   echo "  ${OCI#"$ROOT"/}: an OCI layout with these tags"
 }
 

@@ -18,7 +18,7 @@ import pytest
 from lab.config import ROOT, module
 from lab.process import Process
 
-_SPEC = importlib.util.spec_from_file_location("oci", ROOT / "packaging/oci.py")
+_SPEC = importlib.util.spec_from_file_location("oci", ROOT / "envoy/oci.py")
 oci = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(oci)
 
@@ -28,7 +28,7 @@ MODULE = Path(module()).read_bytes()
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory):
     directory = tmp_path_factory.mktemp("oci") / "layout"
-    subprocess.run(["python3", ROOT / "packaging/oci.py", module(), directory, "1.2.3"], check=True, stdout=subprocess.PIPE)
+    subprocess.run(["python3", ROOT / "envoy/oci.py", module(), directory, "1.2.3"], check=True, stdout=subprocess.PIPE)
     return directory
 
 
