@@ -2,6 +2,7 @@
 
 import json
 import time
+from urllib.parse import quote
 
 import anthropic
 import openai
@@ -18,6 +19,13 @@ CLAUDE = "anthropic/claude-sonnet-4-5"
 BAD, GOOD = '{"id":42,"secret":"lake"}', '{"id":"42"}'
 SCHEMA = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
 CALM = {"breaker": {"min_requests": 1_000_000, "consecutive": 1_000_000}}
+#: What becomes of an answer: its ladder, what it says first, what whoever is asked then says, and what the record calls it.
+FENCED, DEFAULT = f"Here it is:\n```json\n{GOOD}\n```", '{"id":"none"}'
+OUTCOMES = {"valid": (["reject"], GOOD, None, "valid"), "invalid": (["reject"], BAD, None, "invalid"),
+            "repaired": (["repair", "reject"], FENCED, None, "repaired"),
+            "retried": ([{"retry": 1}, "reject"], BAD, GOOD, "retried"),
+            "fallen-back": (["fallback", "reject"], BAD, GOOD, "retried"),
+            "defaulted": ([{"default": json.loads(DEFAULT)}], BAD, None, "defaulted")}
 LADDERS = {"retry": ["retry"], "fallback": ["fallback"], "kept": ["retry", "annotate"],
            "all": [{"retry": 1}, "fallback", "reject"], "held": ["retry"]}
 POLICY = {
@@ -25,11 +33,14 @@ POLICY = {
     "providers": {"openai": CALM, "anthropic": CALM, "backup": {**BACKUP["providers"]["backup"], **CALM}},
     "models": {"gpt-4o": {"chain": ["openai/gpt-4o", "backup/gpt-4o"]},
                "mixed": {"chain": ["openai/gpt-4o", CLAUDE]},
-               "claude-sonnet-4-5": {"chain": [CLAUDE]}},
+               "claude-sonnet-4-5": {"chain": [CLAUDE]},
+               "claude-first": {"chain": [CLAUDE, "openai/gpt-4o"]}},
     "limits": [],
     "validate": [{"name": name, "when": {"header": {"x-feature": name}}, "schema": SCHEMA, "on_invalid": ladder,
                   "buffer": name == "held"}
-                 for name, ladder in LADDERS.items()],
+                 for name, ladder in LADDERS.items()]
+                + [{"name": name, "when": {"header": {"x-feature": name}}, "schema": SCHEMA, "on_invalid": ladder, "buffer": True}
+                   for name, (ladder, *_) in OUTCOMES.items()],
 }
 #: The file that Envoy runs, and how its policy fails over.
 WAYS = {"none": (FULL, "none"), "callout": (FULL, "callout"), "native": (FAILOVER, "native")}
@@ -128,6 +139,54 @@ def test_a_stream_that_is_held_gets_its_second_chance_too(lab):
     line = record(lab)
     assert line["validation"] == "retried" and line["stream"]
     assert attempts(line) == [("openai", 200, "invalid"), ("openai", 200, None)]
+
+
+def chat_says(lab, fields, stream):
+    asked = {"model": "gpt-4o", "messages": TURN, "extra_headers": fields}
+    client = openai_of(lab, "none").chat.completions
+    if not stream:
+        return client.create(**asked).choices[0].message.content
+    with client.stream(**asked) as events:
+        return events.get_final_completion().choices[0].message.content
+
+
+def responses_say(lab, fields, stream):
+    asked = {"model": "gpt-4o", "input": TURN[0]["content"], "extra_headers": fields}
+    client = openai_of(lab, "none").responses
+    if not stream:
+        return client.create(**asked).output_text
+    with client.stream(**asked) as events:
+        return events.get_final_response().output_text
+
+
+def messages_say(lab, fields, stream):
+    asked = {"model": "claude-first", "max_tokens": 100, "messages": TURN, "extra_headers": fields}
+    client = anthropic.Anthropic(base_url=f"http://127.0.0.1:{lab.envoy.port}", api_key=caller_key("bob"), max_retries=0).messages
+    if not stream:
+        return client.create(**asked).content[0].text
+    with client.stream(**asked) as events:
+        return events.get_final_text()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("says", [chat_says, responses_say, messages_say])
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_each_outcome_in_each_dialect_is_what_the_sdk_reads(lab, outcome, says, stream):
+    _, first, then, verdict = OUTCOMES[outcome]
+    for mock in lab.mocks.values():
+        mock.faults(content=then or BAD)
+    fields = headers(outcome, quote(first))
+    if outcome == "invalid":
+        with pytest.raises((openai.APIError, anthropic.APIError)) as error:
+            says(lab, fields, stream)
+        assert "/id (type)" in str(error.value) and "lake" not in str(error.value)
+    else:
+        assert json.loads(says(lab, fields, stream)) == json.loads(DEFAULT if outcome == "defaulted" else GOOD)
+    line = record(lab)
+    assert (line["validation"], line["stream"]) == (verdict, stream)
+    asked = ["anthropic", "openai"] if says is messages_say else ["openai", "backup"]
+    expected = {"retried": [asked[0]] * 2, "fallen-back": asked}.get(outcome)
+    assert expected is None or [provider for provider, *_ in attempts(line)] == expected
 
 
 def test_when_everybody_fails_the_client_is_told_what_and_never_the_content(lab):
