@@ -19,6 +19,7 @@ pub mod attempt;
 mod blame;
 mod callout;
 mod counting;
+pub mod fleet;
 mod foreign;
 mod gateway;
 mod identify;
@@ -131,7 +132,7 @@ impl Exchange {
     pub fn response_headers<S: Store>(self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>) -> (Self, Step) {
         match self {
             Self::Admitted(state) => state.respond(turn, head),
-            Self::Identified(state) => (state.answered_by_host(turn, head), Step::pass()),
+            Self::Identified(state) => state.answered_by_host(turn, head),
             Self::Uncounted(state) => state.respond(head),
             Self::Calling(_) => (self, Step::hold()),
             Self::Start | Self::Bypassed | Self::Responding(_) | Self::Done(_) => (self, Step::pass()),

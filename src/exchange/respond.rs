@@ -21,6 +21,7 @@ use super::admit::Admitted;
 use super::answer::Rule;
 use super::blame::{self, Ending};
 use super::callout::Kept;
+use super::fleet::Word;
 use super::refuse::tightest;
 use super::relay::Spent;
 use super::settle::observe;
@@ -116,6 +117,9 @@ impl Admitted {
         turn: &mut Turn<'_, S>,
         head: &ResponseHead<'_>,
     ) -> (Exchange, Step) {
+        if let Some(word) = Word::of(&turn.gateway.policy, head) {
+            return self.turned_away(turn, (word, head));
+        }
         let came = self.arrive(turn, head);
         let status = came.status.or(head.status()).unwrap_or(502);
         turn.count(Metric::Upstream(self.hop.provider, StatusClass::of(status)));

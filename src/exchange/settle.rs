@@ -16,6 +16,7 @@ use super::Turn;
 use super::admit::Admitted;
 use super::blame::Ending;
 use super::callout::{Before, Kept};
+use super::fleet;
 use super::gateway::{Change, PROVIDERS};
 use super::relay::Spent;
 use super::respond::{Reader, Responding};
@@ -357,6 +358,7 @@ pub(super) fn settle_own<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost:
         lesson,
     };
     turn.add(Metric::Tokens(Booking::Settled), cost.tokens());
+    fleet::charge(turn, actual.requests, actual.tokens);
     write(turn, ticket, actual);
 }
 
@@ -379,12 +381,14 @@ fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, bill: Bill) {
     };
     let Some(spent) = bill.spent else {
         turn.add(Metric::Tokens(Booking::Settled), tokens);
+        fleet::charge(turn, 1, tokens);
         return write(turn, ticket, actual(1, tokens));
     };
     let answer = (bill.provider, tokens);
     let (granted, own) = ticket.split(PROVIDERS);
     let charged = tokens.saturating_add(spent.charged());
     turn.add(Metric::Tokens(Booking::Settled), charged);
+    fleet::charge(turn, 1, charged);
     write(turn, own, actual(1, charged));
     let (requests, tokens) = spent.at(spent.first, answer);
     write(turn, granted, actual(requests, tokens));

@@ -5,9 +5,9 @@ use super::field::{Field, Reading, Section};
 use super::names;
 use super::quantity::{self, BYTES};
 use super::types::{Anonymous, Bounds, Failover, Host, Mode, ModelRoute, OnUnreadable, Policy};
-use super::{callers, failover, limit, model, provider, validation};
+use super::{callers, failover, fleet, limit, model, provider, validation};
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "version",
     "mode",
     "host",
@@ -23,6 +23,7 @@ const FIELDS: [&str; 15] = [
     "on_encoded",
     "on_oversize",
     "failover",
+    "fleet",
 ];
 const UNREADABLE: [(&str, OnUnreadable); 2] =
     [("reject", OnUnreadable::Reject), ("pass", OnUnreadable::Pass)];
@@ -52,19 +53,23 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         .unwrap_or_default();
     let host = host(&s, r);
     native_fits(&s, (&common, &routes), &host, r);
+    let mode = s.or("mode", Mode::default(), |f| limit::mode(&f, r));
+    let limits = s
+        .get("limits")
+        .map(|f| limit::limits(&f, &attributes, r))
+        .unwrap_or_default();
+    let fleet = fleet::fleet(&s, (&limits, &routes), r);
     Policy {
         failover: common,
-        mode: s.or("mode", Mode::default(), |f| limit::mode(&f, r)),
+        mode,
         host,
         callers: s
             .get("callers")
             .map(|f| callers::rules(&f, r))
             .unwrap_or_default(),
         anonymous: anonymous(&s, r),
-        limits: s
-            .get("limits")
-            .map(|f| limit::limits(&f, &attributes, r))
-            .unwrap_or_default(),
+        limits,
+        fleet,
         attributes,
         providers,
         models,

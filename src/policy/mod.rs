@@ -18,6 +18,7 @@ mod environment;
 mod error;
 mod failover;
 mod field;
+mod fleet;
 mod limit;
 mod model;
 mod names;

@@ -113,6 +113,10 @@ pub enum Refused {
     Unavailable,
     /// An answer that broke its schema.
     Answer,
+    /// A limit of all proxies together, for now.
+    Fleet,
+    /// Who counts for all proxies doesn't answer.
+    FleetUnavailable,
 }
 
 /// Why a candidate was passed over.
@@ -435,6 +439,7 @@ words!(Counted {
 words!(Refused {
     Anonymous => "anonymous", BadRequest => "bad_request", Encoded => "encoded", Oversize => "oversize",
     Model => "model", Never => "never", Limit => "limit", Unavailable => "unavailable", Answer => "answer",
+    Fleet => "fleet", FleetUnavailable => "fleet_unavailable",
 });
 words!(PassedOver {
     Dialect => "dialect", Context => "context", Open => "open", RateLimited => "rate_limited",

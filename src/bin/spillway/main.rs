@@ -71,8 +71,9 @@ spillway: policies of the Spillway filter, what they need of Envoy and Istio, an
 
       Exit codes: 0 they agree, 1 they don't or one couldn't be read, 2 wrong usage.
 
-  spillway render FILE --envoy | --istio [OPTION…]
-      Writes what the policy needs: a bootstrap for Envoy that runs as it is, or manifests for Istio.
+  spillway render FILE --envoy | --istio | --rls envoyproxy|limitador [OPTION…]
+      Writes what the policy needs: a bootstrap for Envoy that runs as it is, manifests for Istio, or the
+      limits with scope: fleet for the rate-limit service that counts them.
       Holds no secret and needs none.
 
       --module PATH     where the proxy finds the module (dist/spillway.wasm for Envoy,
@@ -83,6 +84,8 @@ spillway: policies of the Spillway filter, what they need of Envoy and Istio, an
       --listen ADDRESS:PORT
                         Envoy: what clients connect to (127.0.0.1:10000)
       --priority        Envoy before 1.37: failing over by priorities instead of composite clusters
+      --rls-address HOST:PORT
+                        Envoy: where the rate-limit service is (ratelimit:8081)
       --namespace NAME  Istio: the gateway's namespace (istio-ingress)
       --env-file, --assume-env
                         as for check; a variable that is missing counts as set anyway

@@ -18,6 +18,7 @@ mod rendering;
 mod request;
 mod response;
 
+pub(super) use order::order_pass;
 pub use order::{MOST_ATTEMPTS, ORDER, Order, Place, Tried, tried_key};
 
 pub use rendering::{Gathering, Translating};

@@ -6,6 +6,7 @@ mod callouts;
 mod counting;
 mod endings;
 mod failover;
+mod fleet;
 mod headers_first;
 mod refusals;
 mod router;
@@ -95,8 +96,12 @@ fn merge(into: &mut Value, changes: Value) {
 impl Lab {
     fn new(changes: Value) -> Self {
         let environment = BTreeMap::from(
-            [("OPENAI_API_KEY", OPENAI_KEY), ("CALLER_KEYS", CALLER_KEYS)]
-                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            [
+                ("OPENAI_API_KEY", OPENAI_KEY),
+                ("CALLER_KEYS", CALLER_KEYS),
+                ("SPILLWAY_HASH_KEY", "test"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         let policy = policy::load(&document(changes).to_string(), &environment).unwrap();
         let ledger = Ledger::new(HashKey::from_text("test"), policy.tracked_keys);

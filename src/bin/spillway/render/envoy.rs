@@ -4,6 +4,7 @@ use super::Job;
 use super::cluster::clusters;
 use super::embed::embed;
 use super::fill::fill;
+use super::fleet;
 use super::route::{LEAST_IDLE, idle, repeat, route, seconds};
 use super::yaml::scalar;
 
@@ -27,11 +28,19 @@ pub(super) fn bootstrap(job: &Job<'_>) -> String {
             ("silence", silence(job).to_owned()),
             ("idle", seconds(idle(job.policy))),
             ("plugin", plugin(job, &embedded.block)),
+            ("fleet", fleet::filter(job.policy)),
+            ("rate_limits", fleet::rate_limits(job.policy)),
             ("repeat", repeat(job)),
             ("route", route(job)),
-            ("clusters", clusters(job, |_| true).join("\n")),
+            ("clusters", all_clusters(job).join("\n")),
         ],
     )
+}
+
+fn all_clusters(job: &Job<'_>) -> Vec<String> {
+    let mut all = clusters(job, |_| true);
+    all.extend(fleet::cluster(job));
+    all
 }
 
 /// What the policy's own first comment says (`usual` without one), and how the file came to be.
@@ -82,6 +91,7 @@ pub(super) fn plugin(job: &Job<'_>, policy: &str) -> String {
         include_str!("templates/plugin.yaml"),
         &[
             ("flag", flag.to_owned()),
+            ("hash_key", fleet::hash_key(job.policy).to_owned()),
             ("module", scalar(&job.options.module)),
             ("variables", job.variables.clone()),
             ("anchor", anchor.to_owned()),

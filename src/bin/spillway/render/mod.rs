@@ -4,6 +4,7 @@ mod cluster;
 mod embed;
 mod envoy;
 mod fill;
+pub(crate) mod fleet;
 mod istio;
 mod options;
 mod route;
@@ -14,7 +15,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::Value;
-use spillway::policy::Policy;
+use spillway::policy::{Limit, Policy};
 
 use crate::source::{self, Read};
 use crate::usage;
@@ -79,6 +80,8 @@ fn rendered(options: &Options, text: &str) -> Result<Rendered, String> {
     job.fits().map_err(|told| format!("{file}: {told}"))?;
     let text = match options.target {
         Target::Envoy => envoy::bootstrap(&job),
+        Target::EnvoyProxy => fleet::envoyproxy(&job),
+        Target::Limitador => fleet::limitador(&job),
         Target::Istio => istio::manifests(&job).map_err(|told| format!("{file}: {told}"))?,
     };
     Ok(Rendered {
@@ -109,6 +112,10 @@ impl Job<'_> {
                 "--priority is of --envoy; Istio's proxies are new enough for composite clusters".to_owned(),
             );
         }
+        let of_service = matches!(self.options.target, Target::EnvoyProxy | Target::Limitador);
+        if of_service && !self.policy.limits.iter().any(Limit::is_fleets) {
+            return Err("--rls: no limit has scope: fleet".to_owned());
+        }
         if self.options.priority && !self.is_native() {
             return Err("--priority: no model has failover.via: native".to_owned());
         }
@@ -124,6 +131,13 @@ impl Job<'_> {
     fn notes(&self) -> Vec<String> {
         let mut notes = cluster::guesses(self);
         notes.extend(route::notes(self.policy));
+        if self.options.target == Target::Istio && self.policy.limits.iter().any(Limit::is_fleets) {
+            notes.push(
+                "limits with scope: fleet need Envoy's rate-limit filter and its descriptors, which these manifests don't add: \
+                 take them from render --envoy"
+                    .to_owned(),
+            );
+        }
         if self.options.priority {
             notes.extend(route::crashes(self.policy));
         }
