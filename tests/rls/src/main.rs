@@ -31,8 +31,16 @@ impl Service {
         let mut context = Context::default();
         context.list_binding("descriptors".to_owned(), vec![entries]);
         match descriptor.hits_addend.map_or(1, |hits| hits.value) {
-            0 => Ok(self.0.is_rate_limited(domain, &context, 0).map_err(broken)?.limited),
-            hits => self.0.update_counters(domain, &context, hits).map(|()| false).map_err(broken),
+            0 => Ok(self
+                .0
+                .is_rate_limited(domain, &context, 0)
+                .map_err(broken)?
+                .limited),
+            hits => self
+                .0
+                .update_counters(domain, &context, hits)
+                .map(|()| false)
+                .map_err(broken),
         }
     }
 }
@@ -61,7 +69,9 @@ impl RateLimitService for Service {
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let file = std::env::args().nth(1).ok_or("spillway-rls needs a file of limits")?;
+    let file = std::env::args()
+        .nth(1)
+        .ok_or("spillway-rls needs a file of limits")?;
     let limits: Vec<Limit> = serde_saphyr::from_str(&std::fs::read_to_string(file)?)?;
     let limiter = RateLimiter::new(10_000);
     for limit in limits {

@@ -152,7 +152,7 @@ pub(super) fn limitador(job: &Job<'_>) -> String {
     let items: Vec<String> = limits(job.policy)
         .map(|limit| of_limitador(job.policy, limit))
         .collect();
-    let needs = "For a service on the crate limitador that takes each descriptor by itself, with its own hits_addend: see\nenvoy/README.md. A limit's window begins with its first request.";
+    let needs = "For a service on the crate limitador that takes each descriptor by itself, with its own hits_addend: see\nenvoy/README.md. A limit's window begins with its first bill.";
     format!("{}\n\n{}", rls_head(job, needs), items.concat())
 }
 
