@@ -30,10 +30,11 @@ def limits(*more, quota=QUOTA):
 
 
 class Fleet:
-    """Two Envoys before one mock, and the service that they ask, as `spillway render` configures all of them."""
+    """Envoys before one mock, and the service that they ask, as `spillway render` configures all of them."""
 
-    def __init__(self, directory, *patches, service="envoyproxy"):
-        self.directory, self.patches, self.service, self._stack = directory, patches, service, ExitStack()
+    def __init__(self, directory, *patches, service="envoyproxy", proxies=("one", "two")):
+        self.directory, self.patches, self.service, self.proxies = directory, patches, service, proxies
+        self._stack = ExitStack()
 
     def __enter__(self):
         with self._stack as stack:
@@ -45,7 +46,7 @@ class Fleet:
             kind = {"envoyproxy": Rls, "limitador": Limitador}[self.service]
             self.rls = stack.enter_context(kind(rendered(self.file, self.service), self.directory))
             self.mock = stack.enter_context(Mock())
-            self.envoys = [stack.enter_context(self._envoy(name)) for name in ("one", "two")]
+            self.envoys = [stack.enter_context(self._envoy(name)) for name in self.proxies]
             self._stack = stack.pop_all()
         return self
 
@@ -209,8 +210,8 @@ def test_a_service_that_is_down_slow_or_wrong_is_passed_by_and_counted(fleet):
 
 def test_denied_while_the_service_is_down_if_the_policy_says_so(tmp_path):
     shadowed = {"name": "quiet", "per": [], "requests": "1/day", "scope": "fleet", "mode": "shadow"}
-    with Fleet(tmp_path, limits(shadowed), {"fleet": {"on_rls_failure": "deny"}}) as fleet:
-        one, _ = fleet.clients("strict")
+    with Fleet(tmp_path, limits(shadowed), {"fleet": {"on_rls_failure": "deny"}}, proxies=["one"]) as fleet:
+        (one,) = fleet.clients("strict")
         assert [one.chat().status for _ in range(3)] == [200] * 3
         assert fleet.settled("quiet", 3) == 3, "counted in shadow, never enforced"
         fleet.rls.stop()
