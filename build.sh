@@ -25,7 +25,8 @@ usage: ./build.sh [COMMAND]
   demo [--keep]    real Envoy, a mock provider, real requests: everything at a glance (--keep: leave it running)
   test             native tests, the module's suites on the test host, end-to-end tests on Envoy 1.40.0
   check            all that CI asks: formatting, clippy, every test, the module, Envoy 1.40.0 and 1.37.0
-  render           envoy/*.yaml and envoy/istio/*.yaml anew, each by the command in its head, from envoy/policies/*.yaml
+  render           envoy/*.yaml, envoy/istio/*.yaml and envoy/fleet/*.yaml anew, each by the command in its head, from
+                   envoy/policies/*.yaml
   oci              dist/oci, the module as an OCI layout: as an image and as an artifact, the forms that Istio takes
   push REF [FLAGS] to a registry with skopeo: the image as REF, the artifact as REF-artifact, the image for
                    Kubernetes' volumes as REF-volume
@@ -202,11 +203,16 @@ build_tool() { step tool 'Native tool' cargo build -p spillway --bin spillway; }
 build_tools() {
   build_tool
   step load 'Load generator' cargo build --profile quick -p bench-load
+  step rls 'Rate-limit service of the tests' \
+    cargo build --locked --manifest-path tests/rls/Cargo.toml --target-dir "$TARGET"
 }
 export SPILLWAY_MOCK=$TARGET/quick/mock-provider SPILLWAY_LOAD=$TARGET/quick/bench-load
-export SPILLWAY_TOOL=$TARGET/debug/spillway
+export SPILLWAY_TOOL=$TARGET/debug/spillway SPILLWAY_RLS=$TARGET/debug/spillway-rls
 
-format_check() { step format 'Formatting' cargo fmt --all -- --check --color never; }
+format_check() {
+  step format 'Formatting' cargo fmt --all -- --check --color never
+  step format-rls 'Formatting of tests/rls' cargo fmt --manifest-path tests/rls/Cargo.toml -- --check --color never
+}
 
 lint() {
   step clippy 'Clippy, native' cargo clippy --workspace --all-targets -- -D warnings
@@ -302,7 +308,7 @@ render() {
   need_rust
   build_tool
   local file
-  for file in envoy/*.yaml envoy/istio/*.yaml; do step "render-${file//\//-}" "$file" render_one "$file"; done
+  for file in envoy/*.yaml envoy/istio/*.yaml envoy/fleet/*.yaml; do step "render-${file//\//-}" "$file" render_one "$file"; done
 }
 
 # Twice the same bytes of the same module, see envoy/oci.py.

@@ -17,6 +17,7 @@ use crate::tokens::Estimate;
 use super::ahead::Routed;
 use super::callout;
 use super::counting::Tokens;
+use super::fleet::{self, Known, Word};
 use super::foreign;
 use super::gateway::{CALLERS, Claims, PROVIDERS};
 use super::guarding::Watching;
@@ -123,6 +124,12 @@ impl Identified {
         turn.count(Metric::Counted(self.record.counted.unwrap_or_default()));
         match granted {
             Ok(granted) => {
+                let known = Known {
+                    who: &self.who,
+                    model: Some(&route.name),
+                    provider: Some(granted.hop.provider),
+                };
+                fleet::ask(turn, known);
                 self.ask_for(turn, &mut plan, bytes);
                 self.send(turn, &plan, granted, bytes)
             }
@@ -365,14 +372,17 @@ impl Identified {
 
     /// The host answered before the request was judged (its own buffer bound, say).
     pub(super) fn answered_by_host<S: Store>(
-        mut self,
+        mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
         head: &super::ResponseHead<'_>,
-    ) -> Exchange {
+    ) -> (Exchange, Step) {
+        if let Some(word) = Word::of(&turn.gateway.policy, head) {
+            return self.turned_away(turn, (word, head));
+        }
         self.give_back(turn);
         self.record.status = head.status();
         self.record.close("refused", turn.now.monotonic);
-        Exchange::Done(self.record)
+        (Exchange::Done(self.record), Step::pass())
     }
 
     /// The client went before the request was whole.

@@ -8,6 +8,7 @@ use crate::route::Need;
 use crate::store::Store;
 
 use super::admit::{note_chosen, note_passed, note_turned};
+use super::fleet::{self, Known};
 use super::foreign::ACCOUNTS;
 use super::identify::Identified;
 use super::plan::{nobody, unroutable};
@@ -86,6 +87,16 @@ impl Identified {
         match Routed::by_headers(turn, &mut self) {
             Err(refusal) => refuse(turn, self.endpoint, self.record, refusal),
             Ok(routed) => {
+                let known = Known {
+                    who: &self.who,
+                    model: self
+                        .asked
+                        .as_ref()
+                        .and_then(|name| turn.gateway.route(name))
+                        .map(|m| m.name.as_str()),
+                    provider: Some(routed.hop.provider),
+                };
+                fleet::ask(turn, known);
                 let mut edits = self.edits_towards(turn, &routed);
                 // The body may be changed after these headers have gone.
                 edits.push(Edit::remove("content-length"));
@@ -155,6 +166,8 @@ fn may_pass_uncounted<S: Store>(turn: &Turn<'_, S>, reason: Refused) -> bool {
         | Refused::Never
         | Refused::Limit
         | Refused::Unavailable
+        | Refused::Fleet
+        | Refused::FleetUnavailable
         | Refused::Answer
         | Refused::Guard
         | Refused::Flagged

@@ -7,6 +7,7 @@ use crate::store::Store;
 
 use super::Turn;
 use super::callout::{Kept, Own};
+use super::fleet;
 use super::gateway::PROVIDERS;
 use super::relay::Spent;
 use super::settle::Cost;
@@ -38,6 +39,7 @@ pub(super) fn settle_there<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cos
 /// Settles what was set aside with the caller's own limits.
 pub(super) fn settle_own<S: Store>(turn: &mut Turn<'_, S>, own: Own, cost: Cost, lesson: Lesson) {
     turn.add(Metric::Tokens(Booking::Settled), cost.tokens());
+    fleet::charge(turn, 1, cost.tokens());
     let mut over = cost.tokens().saturating_sub(own.first.reserved_tokens());
     let mut left = cost.tokens();
     for ticket in own.more {
@@ -78,12 +80,14 @@ fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, bill: Bill) {
     };
     let Some(spent) = bill.spent else {
         turn.add(Metric::Tokens(Booking::Settled), tokens);
+        fleet::charge(turn, 1, tokens);
         return write(turn, ticket, actual(1, tokens));
     };
     let answer = (bill.provider, tokens);
     let (granted, own) = ticket.split(PROVIDERS);
     let charged = tokens.saturating_add(spent.charged());
     turn.add(Metric::Tokens(Booking::Settled), charged);
+    fleet::charge(turn, 1, charged);
     write(turn, own, actual(1, charged));
     settle_providers(turn, granted, answer, &spent);
 }

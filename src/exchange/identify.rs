@@ -119,7 +119,7 @@ fn gather<S: Store>(turn: &Turn<'_, S>, head: &RequestHead<'_>, known: Known) ->
     let path = String::from_utf8_lossy(head.headers.first(":path").unwrap_or_default()).into_owned();
     let policy = &turn.gateway.policy;
     let mut record = known.record;
-    record.caller = caller_hash(turn, &known.who.id);
+    record.caller = caller_hash(turn.gateway, &known.who.id);
     Identified {
         endpoint: known.endpoint,
         rules: When::met(policy.validate.iter().map(|rule| &rule.when), &path, head.headers),
@@ -259,11 +259,12 @@ fn content_length(headers: &Headers) -> Option<usize> {
         .ok()
 }
 
-fn caller_hash<S: Store>(turn: &Turn<'_, S>, id: &[u8]) -> String {
+/// What a caller is called outside: a keyed hash.
+pub(super) fn caller_hash(gateway: &Gateway, id: &[u8]) -> String {
     if id.is_empty() {
         return "anonymous".into();
     }
-    format!("{:016x}", turn.gateway.ledger.hash(&[b"caller", id]))
+    format!("{:016x}", gateway.ledger.hash(&[b"caller", id]))
 }
 
 /// Names the caller, or `None` for one whom the policy rejects.

@@ -23,6 +23,7 @@ mod callout;
 mod counting;
 mod drill;
 mod errand;
+pub mod fleet;
 mod foreign;
 mod gateway;
 mod guarding;
@@ -148,7 +149,7 @@ impl Exchange {
     pub fn response_headers<S: Store>(self, turn: &mut Turn<'_, S>, head: &ResponseHead<'_>) -> (Self, Step) {
         match self {
             Self::Admitted(state) => state.respond(turn, head),
-            Self::Identified(state) => (state.answered_by_host(turn, head), Step::pass()),
+            Self::Identified(state) => state.answered_by_host(turn, head),
             Self::Uncounted(state) => state.respond(head),
             Self::Calling(_) => (self, Step::hold()),
             Self::Watched(state) => state.response_headers(turn, head),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::dialect::{Dialect, Endpoint, ErrorKind, error_body};
 use crate::ledger::{self, Level};
-use crate::policy::{Mode, Policy, Unit};
+use crate::policy::{Limit, Mode, Policy, Unit};
 use crate::report::Record;
 use crate::report::metric::{LimitRef, Metric, Refused};
 use crate::report::ratelimit::{Quota, quota_headers, retry_headers};
@@ -194,6 +194,43 @@ impl Refusal {
             wait: Some(refusal.retry_after),
             levels,
             tightest,
+            ..refused
+        }
+    }
+
+    /// 429: all proxies together have used a limit up; which, if it can be but one.
+    pub(super) fn of_fleet(limit: Option<(LimitRef, &Limit)>, wait: Duration) -> Self {
+        let name = limit.map_or_else(|| "a limit".into(), |(_, l)| format!("limit {:?}", l.name));
+        let message = format!(
+            "{name} of all proxies together is used up for now; try again in {} s",
+            whole_seconds(wait)
+        );
+        let refused = Self::new(
+            Refused::Fleet,
+            429,
+            ErrorKind::RateLimited,
+            message,
+            "rate_limit_exceeded",
+        );
+        Self {
+            wait: Some(wait),
+            tightest: limit.map(|(limit, _)| limit),
+            ..refused
+        }
+    }
+
+    /// 503: who counts for all proxies doesn't answer, and the policy says that nobody goes uncounted.
+    pub(super) fn fleet_unavailable() -> Self {
+        let message = "the limits of all proxies together can't be asked now".into();
+        let refused = Self::new(
+            Refused::FleetUnavailable,
+            503,
+            ErrorKind::Unavailable,
+            message,
+            "limits_unavailable",
+        );
+        Self {
+            wait: Some(Duration::from_secs(1)),
             ..refused
         }
     }

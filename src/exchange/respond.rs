@@ -24,6 +24,7 @@ use super::arrive::dropped;
 use super::blame::{self, Ending};
 use super::buffered::Buffered;
 use super::callout::Kept;
+use super::fleet::Word;
 use super::guarding::Watching;
 use super::judge::{Asked, Position, Rule};
 use super::overtime::Overtime;
@@ -132,6 +133,9 @@ impl Admitted {
         turn: &mut Turn<'_, S>,
         head: &ResponseHead<'_>,
     ) -> (Exchange, Step) {
+        if let Some(word) = Word::of(&turn.gateway.policy, head) {
+            return self.turned_away(turn, (word, head));
+        }
         let came = self.arrive(turn, head);
         let status = came.status.or(head.status()).unwrap_or(502);
         turn.count(Metric::Upstream(self.hop.provider, StatusClass::of(status)));

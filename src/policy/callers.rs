@@ -157,8 +157,8 @@ fn jwt(section: &Section<'_>, r: &mut Reading<'_>) -> Option<CallerRule> {
     Some(CallerRule::Jwt { path })
 }
 
-/// Words of `per` that no attribute may be called.
-const TAKEN: [&str; 4] = ["caller", "model", "provider", "route"];
+/// Words of `per`, and of descriptors, that no attribute may be called.
+const TAKEN: [&str; 5] = ["caller", "model", "provider", "route", "limit"];
 
 /// The attributes, in the order of their names.
 pub(super) fn attributes(field: &Field<'_>, r: &mut Reading<'_>) -> Vec<Attribute> {

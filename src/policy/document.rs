@@ -5,9 +5,9 @@ use super::field::{Field, Reading, Section};
 use super::names;
 use super::quantity::{self, BYTES};
 use super::types::{Anonymous, Bounds, Failover, Host, Mode, ModelRoute, OnUnreadable, Policy};
-use super::{callers, chances, failover, guard, limit, model, moderation, provider, validation};
+use super::{callers, chances, failover, fleet, guard, limit, model, moderation, provider, validation};
 
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "version",
     "mode",
     "host",
@@ -27,6 +27,7 @@ const FIELDS: [&str; 19] = [
     "failover",
     "moderation",
     "review",
+    "fleet",
 ];
 const UNREADABLE: [(&str, OnUnreadable); 2] =
     [("reject", OnUnreadable::Reject), ("pass", OnUnreadable::Pass)];
@@ -77,19 +78,23 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
     native_fits(&s, (&common, &routes), &host, r);
     moderation::sees_all(&s, &moderation, r);
     chances::fit(&s, &validate, (&host, &routes), r);
+    let mode = s.or("mode", Mode::default(), |f| limit::mode(&f, r));
+    let limits = s
+        .get("limits")
+        .map(|f| limit::limits(&f, &attributes, r))
+        .unwrap_or_default();
+    let fleet = fleet::fleet(&s, (&limits, &routes), r);
     Policy {
         failover: common,
-        mode: s.or("mode", Mode::default(), |f| limit::mode(&f, r)),
+        mode,
         host,
         callers: s
             .get("callers")
             .map(|f| callers::rules(&f, r))
             .unwrap_or_default(),
         anonymous: anonymous(&s, r),
-        limits: s
-            .get("limits")
-            .map(|f| limit::limits(&f, &attributes, r))
-            .unwrap_or_default(),
+        limits,
+        fleet,
         attributes,
         providers,
         models,

@@ -10,9 +10,10 @@ use siphasher::sip::SipHasher13;
 
 use super::error::{list, quote};
 use super::field::{Field, Reading, Section};
+use super::fleet;
 use super::names::{self, LABEL};
 use super::quantity::{self, COUNT, RATE, Rate};
-use super::types::{Attribute, Limit, Mode, OnContention, Per, Reserve, Unit};
+use super::types::{Attribute, Limit, Mode, OnContention, Per, Reserve, Scope, Unit};
 
 const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
 const RESERVES: [(&str, Reserve); 2] = [("expected", Reserve::Expected), ("max", Reserve::Max)];
@@ -25,7 +26,7 @@ pub(super) fn mode(field: &Field<'_>, r: &mut Reading<'_>) -> Option<Mode> {
 
 /// The callers' limits, in the order written.
 pub(super) fn limits(field: &Field<'_>, attributes: &[Attribute], r: &mut Reading<'_>) -> Vec<Limit> {
-    const FIELDS: [&str; 8] = [
+    const FIELDS: [&str; 10] = [
         "name",
         "per",
         "tokens",
@@ -34,6 +35,8 @@ pub(super) fn limits(field: &Field<'_>, attributes: &[Attribute], r: &mut Readin
         "mode",
         "reserve",
         "on_contention",
+        "scope",
+        "share",
     ];
     let mut limits: Vec<Limit> = Vec::new();
     for item in field.items(r, "a list of limits") {
@@ -43,7 +46,8 @@ pub(super) fn limits(field: &Field<'_>, attributes: &[Attribute], r: &mut Readin
             .get("per")
             .map(|f| per(&f, attributes, r))
             .unwrap_or_default();
-        limits.extend(limit(&section, name, r).map(|limit| Limit { per, ..limit }));
+        limits
+            .extend(limit(&section, name, r).map(|limit| fleet::scoped(&section, Limit { per, ..limit }, r)));
     }
     limits
 }
@@ -121,6 +125,7 @@ fn limit(section: &Section<'_>, name: String, r: &mut Reading<'_>) -> Option<Lim
         id: id(&name, unit),
         name,
         per: Vec::new(),
+        scope: Scope::default(),
         unit,
         quota,
         period,

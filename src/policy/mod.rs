@@ -19,6 +19,7 @@ mod environment;
 mod error;
 mod failover;
 mod field;
+mod fleet;
 mod guard;
 mod ladder;
 mod limit;

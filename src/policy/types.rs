@@ -65,6 +65,8 @@ pub struct Policy {
     pub on_unguarded: OnUnreadable,
     /// Failing over inside one request, for models that say nothing else; each [`ModelRoute`] has its own.
     pub failover: Failover,
+    /// Where a fleet of proxies counts together.
+    pub fleet: Fleet,
 }
 
 /// What the host's settings allow; the filter can't see them.
@@ -474,9 +476,11 @@ pub struct Limit {
     pub id: u64,
     /// What each bucket belongs to, in the order written; empty: one bucket for all.
     pub per: Vec<Per>,
+    /// Whether one proxy counts, or a whole fleet too.
+    pub scope: Scope,
     /// What is counted.
     pub unit: Unit,
-    /// How much per period; at least 1.
+    /// How much per period; at least 1. Of a fleet limit, the share that one proxy lets through.
     pub quota: u64,
     /// The period.
     pub period: Duration,
@@ -488,6 +492,50 @@ pub struct Limit {
     pub reserve: Reserve,
     /// What happens when the ledger can't be written in its number of tries.
     pub on_contention: OnContention,
+}
+
+impl Limit {
+    /// Whether a whole fleet counts by it.
+    #[must_use]
+    pub fn is_fleets(&self) -> bool {
+        self.scope != Scope::Proxy
+    }
+}
+
+/// Who counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Each proxy for itself.
+    #[default]
+    Proxy,
+    /// Each proxy for itself, and all together by the host's rate-limit service.
+    Fleet {
+        /// How much per period all proxies let through together.
+        quota: u64,
+    },
+}
+
+/// Where a fleet of proxies counts together: the host's rate-limit filter, and the service that it asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fleet {
+    /// The host's cluster of the service.
+    pub cluster: String,
+    /// The service's name for these limits.
+    pub domain: String,
+    /// How long the service has.
+    pub timeout: Duration,
+    /// What becomes of requests while it doesn't answer.
+    pub on_rls_failure: OnRlsFailure,
+}
+
+/// What becomes of requests while the rate-limit service doesn't answer, or answers with an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRlsFailure {
+    /// Each proxy counts for itself alone.
+    #[default]
+    Allow,
+    /// 503.
+    Deny,
 }
 
 /// What a limit's buckets are told apart by.
@@ -512,6 +560,17 @@ pub enum Unit {
     Requests,
     /// Tokens of prompt and output together.
     Tokens,
+}
+
+impl Unit {
+    /// Its name in policies.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+        }
+    }
 }
 
 /// How much output is set aside before it is known.

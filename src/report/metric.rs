@@ -130,6 +130,10 @@ pub enum Refused {
     Flagged,
     /// A text that no moderation could judge, where one must.
     Unmoderated,
+    /// A limit of all proxies together, for now.
+    Fleet,
+    /// Who counts for all proxies doesn't answer.
+    FleetUnavailable,
 }
 
 /// What a moderation came to.
@@ -505,6 +509,7 @@ words!(Refused {
     Model => "model", Never => "never", Limit => "limit", Unavailable => "unavailable", Answer => "answer",
     Guard => "guard",
     Flagged => "flagged", Unmoderated => "unmoderated",
+    Fleet => "fleet", FleetUnavailable => "fleet_unavailable",
 });
 words!(Judged { Clean => "clean", Flagged => "flagged", Failed => "failed" });
 words!(Posted { Taken => "taken", Failed => "failed", Dropped => "dropped", Shadow => "shadow" });

@@ -73,8 +73,9 @@ spillway: policies of the Spillway filter, what they need of Envoy and Istio, an
 
       Exit codes: 0 they agree, 1 they don't or one couldn't be read, 2 wrong usage.
 
-  spillway render FILE --envoy | --istio [OPTION…]
-      Writes what the policy needs: a bootstrap for Envoy that runs as it is, or manifests for Istio.
+  spillway render FILE --envoy | --istio | --rls envoyproxy|limitador [OPTION…]
+      Writes what the policy needs: a bootstrap for Envoy that runs as it is, manifests for Istio, or the
+      limits with scope: fleet for the rate-limit service that counts them.
       Holds no secret and needs none.
 
       --module PATH     where the proxy finds the module (dist/spillway.wasm for Envoy,
@@ -84,6 +85,8 @@ spillway: policies of the Spillway filter, what they need of Envoy and Istio, an
                         https://HOST[:PORT] for TLS. Given once for each provider.
       --listen ADDRESS:PORT
                         Envoy: what clients connect to (127.0.0.1:10000)
+      --rls-address HOST:PORT
+                        where the rate-limit service is (ratelimit:8081)
       --priority        failing over by priorities instead of composite clusters: Envoy before 1.37, and
                         Istio's proxies that are built without them
 

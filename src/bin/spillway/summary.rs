@@ -6,7 +6,7 @@ use core::time::Duration;
 use serde_json::Value;
 use spillway::policy::{
     Anonymous, CallerRule, Charge, Failover, Forced, Guard, Hop, Limit, Mode, ModelRoute, Per, Policy,
-    Provider, ProviderDialect, ProviderModel, Reserve, Rung, Unit, Validation, Via, WhenAllOpen,
+    Provider, ProviderDialect, ProviderModel, Reserve, Rung, Scope, Unit, Validation, Via, WhenAllOpen,
 };
 
 use crate::outside;
@@ -230,8 +230,12 @@ fn limit(limit: &Limit, policy: &Policy) -> String {
         (Unit::Tokens, Reserve::Max) => "; reserves max tokens",
         (Unit::Tokens, Reserve::Expected) | (Unit::Requests, Reserve::Expected | Reserve::Max) => "",
     };
+    let fleet = match limit.scope {
+        Scope::Proxy => String::new(),
+        Scope::Fleet { quota } => format!(", {} by all proxies together", grouped(quota)),
+    };
     format!(
-        "{}: {} {per}{reserve}{}",
+        "{}: {} {per}{reserve}{fleet}{}",
         limit.name,
         rate(limit),
         shadow(limit.mode)
@@ -275,7 +279,7 @@ fn period(period: Duration) -> String {
 }
 
 /// Digits in groups of three.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -18,7 +18,7 @@ mod rendering;
 mod request;
 mod response;
 
-pub(super) use order::begun;
+pub(super) use order::{begun, order_pass};
 pub use order::{MOST_ATTEMPTS, ORDER, Order, Place, Tried, tried_key};
 
 pub use rendering::{Gathering, Translating};

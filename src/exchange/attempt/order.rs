@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::breaker::Pass;
 use crate::dialect::Endpoint;
 use crate::policy::{Hop, Policy};
 use crate::report::metric::GaveUp;
@@ -99,6 +100,12 @@ pub struct Order {
 /// An order that doesn't say so has every body looked at.
 fn cautious() -> bool {
     true
+}
+
+/// The first candidate's leave of its breaker, of an order that no attempt took up.
+pub(in super::super) fn order_pass(property: &dyn Fn(&[&str]) -> Option<Vec<u8>>) -> Option<Pass> {
+    let order = property(&["filter_state", &format!("wasm.{ORDER}")])?;
+    Pass::unpack(&Order::of(&order)?.pass)
 }
 
 impl Order {

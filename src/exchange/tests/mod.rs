@@ -10,6 +10,7 @@ mod crossed;
 mod drills;
 mod endings;
 mod failover;
+mod fleet;
 mod guards;
 mod headers_first;
 mod moderation;
@@ -108,8 +109,12 @@ fn merge(into: &mut Value, changes: Value) {
 impl Lab {
     fn new(changes: Value) -> Self {
         let environment = BTreeMap::from(
-            [("OPENAI_API_KEY", OPENAI_KEY), ("CALLER_KEYS", CALLER_KEYS)]
-                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            [
+                ("OPENAI_API_KEY", OPENAI_KEY),
+                ("CALLER_KEYS", CALLER_KEYS),
+                ("SPILLWAY_HASH_KEY", "test"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         let policy = policy::load(&document(changes).to_string(), &environment).unwrap();
         let ledger = Ledger::new(HashKey::from_text("test"), policy.tracked_keys);

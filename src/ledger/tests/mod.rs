@@ -8,7 +8,7 @@ mod scenarios;
 use core::time::Duration;
 
 use super::{Actual, Admission, Certainty, Claim, Demand, HashKey, Ledger, Lesson, Refusal, Request, Ticket};
-use crate::policy::{Limit, Mode, OnContention, Reserve, Unit};
+use crate::policy::{Limit, Mode, OnContention, Reserve, Scope, Unit};
 use crate::store::Store;
 use crate::time::Instant;
 
@@ -18,6 +18,7 @@ pub(crate) fn limit(quota: u64, secs: u64) -> Limit {
         name: format!("{quota}/{secs}s"),
         id: quota ^ secs << 40,
         per: Vec::new(),
+        scope: Scope::Proxy,
         unit: Unit::Tokens,
         quota,
         period: Duration::from_secs(secs),

@@ -2,6 +2,7 @@
 
 mod bad;
 mod failover;
+mod fleet;
 mod good;
 mod moderation;
 

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod composite;
+mod fleet;
 mod gateway;
 mod plugin;
 mod route;
@@ -111,12 +112,13 @@ pub(crate) fn disagreements(
         let site = Site {
             document: &read.document,
             policy: &read.policy,
-            secrets: crate::summary::secrets(&read.document),
+            secrets: fleet::secrets(read),
             clusters: Clusters::of(&root),
             gateway: gateway.plugin.clone(),
         };
         gateway::check(&site, &gateway, &mut findings);
         route::check(&site, &gateway, &mut findings);
+        fleet::check(&site, &gateway, &mut findings);
         cluster::check(&site, &mut findings);
         composite::check(&site, &mut findings);
     }

@@ -4,6 +4,7 @@ use super::Job;
 use super::cluster::clusters;
 use super::embed::embed;
 use super::fill::fill;
+use super::fleet;
 use super::route::{LEAST_IDLE, idle, repeats, route, seconds};
 use super::yaml::scalar;
 
@@ -27,9 +28,11 @@ pub(super) fn bootstrap(job: &Job<'_>) -> String {
             ("silence", silence(job).to_owned()),
             ("idle", seconds(idle(job.policy))),
             ("plugin", plugin(job, &embedded.block)),
+            ("fleet", fleet::filter(job.policy)),
+            ("rate_limits", fleet::rate_limits(job.policy)),
             ("repeat", repeats(job).concat()),
             ("route", route(job)),
-            ("clusters", clusters(job, |_| true).join("\n")),
+            ("clusters", all_clusters(job).join("\n")),
             ("stats", STATS.to_owned()),
         ],
     )
@@ -37,6 +40,12 @@ pub(super) fn bootstrap(job: &Job<'_>) -> String {
 
 /// What makes labels of the segments of metrics' names, and OpenTelemetry's buckets.
 pub(super) const STATS: &str = include_str!("templates/stats.yaml");
+
+fn all_clusters(job: &Job<'_>) -> Vec<String> {
+    let mut all = clusters(job, |_| true);
+    all.extend(fleet::cluster(job));
+    all
+}
 
 /// What the policy's own first comment says (`usual` without one), and how the file came to be.
 pub(super) fn head(job: &Job<'_>, own: &[String], usual: &str, needs: &str) -> String {
@@ -86,6 +95,7 @@ pub(super) fn plugin(job: &Job<'_>, policy: &str) -> String {
         include_str!("templates/plugin.yaml"),
         &[
             ("flag", flag.to_owned()),
+            ("hash_key", fleet::hash_key(job.policy).to_owned()),
             ("module", scalar(&job.options.module)),
             ("variables", job.variables.clone()),
             ("anchor", anchor.to_owned()),

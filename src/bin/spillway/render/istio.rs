@@ -11,6 +11,7 @@ use super::cluster::{self, Site};
 use super::embed::embed;
 use super::envoy::{STATS, buffer, head, plugin, size};
 use super::fill::fill;
+use super::fleet;
 use super::mesh::Place;
 use super::route::{repeats, route};
 use super::virtual_host;
@@ -94,6 +95,12 @@ fn fits_plain(job: &Job<'_>) -> Result<(), String> {
                 .to_owned(),
         );
     }
+    if fleet::is_there(job.policy) {
+        return Err(
+            "--plain: limits with scope: fleet need Envoy's rate-limit filter, which only an EnvoyFilter adds"
+                .to_owned(),
+        );
+    }
     let foreign = |provider: &&Provider| istio(&provider.cluster).is_none();
     match job.policy.providers.iter().find(foreign) {
         Some(provider) => Err(format!(
@@ -141,6 +148,7 @@ fn envoy_filter(job: &Job<'_>, policy: &str) -> String {
         ];
         patches.push(fill(include_str!("templates/patch-filter.yaml"), &places));
     }
+    patches.extend(rate_limits(job));
     patches.push(listener(job));
     patches.extend(routes(job));
     patches.extend(clusters(job));
@@ -152,6 +160,13 @@ fn envoy_filter(job: &Job<'_>, policy: &str) -> String {
             ("patches", patches.concat()),
         ],
     )
+}
+
+/// Each is put right before the router: this one after Spillway.
+fn rate_limits(job: &Job<'_>) -> Option<String> {
+    let filter = unlisted(&fleet::filter(job.policy));
+    let places = [("context", job.options.mesh.context().to_owned()), ("filter", filter)];
+    fleet::is_there(job.policy).then(|| fill(include_str!("templates/patch-rate-limits.yaml"), &places))
 }
 
 fn listener(job: &Job<'_>) -> String {
@@ -174,7 +189,7 @@ const CHOSEN: &str = "\
 
 /// Each is put before those that are there: the last one written is looked at first.
 fn routes(job: &Job<'_>) -> Vec<String> {
-    let strip = virtual_host::strip("request_headers_to_remove");
+    let strip = virtual_host::strip("request_headers_to_remove") + &fleet::rate_limits(job.policy);
     let places = [("strip", strip.clone()), ("route", route(job))];
     let provider = fill(include_str!("templates/istio-route.yaml"), &places);
     let mut patches = vec![patch_route(job, CHOSEN, provider)];
@@ -208,7 +223,9 @@ fn clusters(job: &Job<'_>) -> Vec<String> {
         fill(include_str!("templates/patch-cluster.yaml"), &places)
     };
     let own = |name: &str| istio(name).is_none();
-    cluster::clusters(job, own).into_iter().map(patch).collect()
+    let service = fleet::cluster(job).filter(|_| own(&job.policy.fleet.cluster));
+    let all = cluster::clusters(job, own).into_iter().chain(service);
+    all.map(patch).collect()
 }
 
 /// A list's item as the map that it is.

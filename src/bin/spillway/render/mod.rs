@@ -4,6 +4,7 @@ mod cluster;
 mod embed;
 mod envoy;
 mod fill;
+pub(crate) mod fleet;
 mod istio;
 mod mesh;
 mod options;
@@ -81,6 +82,8 @@ fn rendered(options: &Options, text: &str) -> Result<Rendered, String> {
     job.fits().map_err(|told| format!("{file}: {told}"))?;
     let text = match options.target {
         Target::Envoy => envoy::bootstrap(&job),
+        Target::EnvoyProxy => fleet::envoyproxy(&job),
+        Target::Limitador => fleet::limitador(&job),
         Target::Istio => istio::manifests(&job).map_err(|told| format!("{file}: {told}"))?,
     };
     Ok(Rendered {
@@ -107,6 +110,10 @@ impl Job<'_> {
             if !known.any(|other| other == name) {
                 return Err(format!("--endpoint: there is no provider {name:?}"));
             }
+        }
+        let of_service = matches!(self.options.target, Target::EnvoyProxy | Target::Limitador);
+        if of_service && !fleet::is_there(self.policy) {
+            return Err("--rls: no limit has scope: fleet".to_owned());
         }
         if self.options.priority && !self.is_native() {
             return Err("--priority: no model has failover.via: native".to_owned());

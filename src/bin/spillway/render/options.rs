@@ -12,6 +12,10 @@ pub(super) enum Target {
     Envoy,
     /// Manifests.
     Istio,
+    /// The fleet's limits for envoyproxy/ratelimit.
+    EnvoyProxy,
+    /// The fleet's limits for Limitador.
+    Limitador,
 }
 
 /// What the command line asks for.
@@ -28,6 +32,8 @@ pub(super) struct Options {
     /// Providers' addresses, where the policy doesn't tell them.
     pub(super) endpoints: Vec<(String, Endpoint)>,
     pub(super) mesh: Mesh,
+    /// Where the rate-limit service is.
+    pub(super) rls_address: (String, u16),
     pub(super) variables: Variables,
     /// The command that writes the same again.
     pub(super) command: String,
@@ -50,6 +56,8 @@ impl Options {
             match argument.as_str() {
                 "--envoy" => read.target(Target::Envoy)?,
                 "--istio" => read.target(Target::Istio)?,
+                "--rls" => read.target(service(value("envoyproxy or limitador")?)?)?,
+                "--rls-address" => read.rls_address = Some(host(value("HOST:PORT")?)?),
                 "--priority" => read.priority = true,
                 "--assume-env" => {}
                 "--module" => read.module = Some(value("a path")?.clone()),
@@ -81,13 +89,14 @@ struct Given {
     priority: bool,
     endpoints: Vec<(String, Endpoint)>,
     mesh: Mesh,
+    rls_address: Option<(String, u16)>,
     variables: Variables,
 }
 
 impl Given {
     fn target(&mut self, target: Target) -> Result<(), String> {
         match self.target.replace(target) {
-            Some(other) if other != target => Err("--envoy or --istio, not both".to_owned()),
+            Some(other) if other != target => Err("one of --envoy, --istio and --rls".to_owned()),
             Some(_) | None => Ok(()),
         }
     }
@@ -100,7 +109,7 @@ impl Given {
     }
 
     fn options(self, command: String) -> Result<Options, String> {
-        let target = self.target.ok_or("render needs --envoy or --istio")?;
+        let target = self.target.ok_or("render needs --envoy, --istio or --rls")?;
         let usual = MODULE.iter().find(|(of, _)| *of == target).map(|(_, path)| *path);
         let (address, port) = self.listen.unwrap_or_else(|| ("127.0.0.1".to_owned(), 10_000));
         Ok(Options {
@@ -114,6 +123,9 @@ impl Given {
             priority: self.priority,
             endpoints: self.endpoints,
             mesh: self.mesh,
+            rls_address: self
+                .rls_address
+                .unwrap_or_else(|| ("ratelimit".to_owned(), 8_081)),
             variables: self.variables,
             command,
         })
@@ -125,6 +137,25 @@ fn listen(text: &str) -> Result<(String, u16), String> {
     let wrong = || format!("--listen: {text:?} isn't ADDRESS:PORT, such as 0.0.0.0:10000");
     let address: std::net::SocketAddr = text.parse().map_err(|_| wrong())?;
     Ok((address.ip().to_string(), address.port()))
+}
+
+/// The service that `--rls` names.
+fn service(text: &str) -> Result<Target, String> {
+    match text {
+        "envoyproxy" => Ok(Target::EnvoyProxy),
+        "limitador" => Ok(Target::Limitador),
+        _ => Err(format!("--rls: {text:?} is neither envoyproxy nor limitador")),
+    }
+}
+
+/// `ratelimit:8081`, `[::1]:8081`.
+fn host(text: &str) -> Result<(String, u16), String> {
+    let parts = text.rsplit_once(':').and_then(|(host, port)| {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let odd = |c: char| c == '/' || c.is_whitespace() || c.is_control();
+        (!host.is_empty() && !host.contains(odd)).then_some((host.to_owned(), port.parse().ok()?))
+    });
+    parts.ok_or_else(|| format!("--rls-address: {text:?} isn't HOST:PORT, such as ratelimit:8081"))
 }
 
 fn endpoint(text: &str) -> Result<(String, Endpoint), String> {
@@ -172,9 +203,9 @@ mod tests {
     #[test]
     fn a_wrong_command_line_says_what_is_wrong() {
         for (arguments, wrong) in [
-            (&["p.yaml"][..], "render needs --envoy or --istio"),
+            (&["p.yaml"][..], "render needs --envoy, --istio or --rls"),
             (&["--envoy"], "render needs a policy file"),
-            (&["--envoy", "--istio", "p"], "--envoy or --istio, not both"),
+            (&["--envoy", "--istio", "p"], "one of --envoy, --istio and --rls"),
             (&["--envoy", "p", "q"], "render takes one policy file"),
             (&["--envoy", "p", "--module"], "--module needs a path"),
             (
@@ -186,6 +217,14 @@ mod tests {
                 "--endpoint: \"a\" isn't PROVIDER=http://HOST:PORT or PROVIDER=https://HOST[:PORT]",
             ),
             (&["--helm"], "there is no option --helm"),
+            (
+                &["--rls", "redis"],
+                "--rls: \"redis\" is neither envoyproxy nor limitador",
+            ),
+            (
+                &["--rls-address", "http://r:1"],
+                "--rls-address: \"http://r:1\" isn't HOST:PORT, such as ratelimit:8081",
+            ),
         ] {
             assert_eq!(of(arguments).err().as_deref(), Some(wrong));
         }

@@ -31,7 +31,7 @@ fn command(text: &str) -> Option<&str> {
 
 fn shipped() -> Vec<PathBuf> {
     let within = |folder: &str| std::fs::read_dir(root().join(folder)).unwrap();
-    let files = within("envoy").chain(within("envoy/istio"));
+    let files = ["envoy", "envoy/istio", "envoy/fleet"].into_iter().flat_map(within);
     let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
@@ -41,7 +41,7 @@ fn shipped() -> Vec<PathBuf> {
 #[test]
 fn the_files_in_envoy_are_rendered() {
     let files = shipped();
-    assert!(files.len() >= 9, "{files:?}");
+    assert!(files.len() >= 12, "{files:?}");
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
         let command = command(&text).unwrap_or_else(|| panic!("{file:?} doesn't say how it is written"));
@@ -103,6 +103,97 @@ fn examples() -> Vec<String> {
     files
         .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
         .collect()
+}
+
+/// Limits of a fleet: one in shadow, one by an attribute, one of all together.
+const FLEET: &str = r#"
+version: 1
+attributes: {cost-center: {header: x-cost, trusted: true}}
+providers: {a: {cluster: ca, dialect: openai, authority: "a.internal:8000", models: {m: {}}}}
+models: {m: {chain: [a/m]}}
+fleet: {cluster: rls, domain: edge, timeout: 30ms, on_rls_failure: deny}
+limits:
+  - {name: mine, per: [caller, cost-center], tokens: 100k/min, scope: fleet, share: 0.5}
+  - {name: all, requests: 5/h, scope: fleet, mode: shadow}
+  - {name: here, requests: 5/h}
+"#;
+
+#[test]
+fn the_fleet_s_limits_are_asked_and_billed_where_its_service_is() {
+    let config = envoy("--rls-address 10.0.0.9:8081", FLEET);
+    let manager =
+        &config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    let filter = &manager["http_filters"][1]["typed_config"];
+    assert_eq!(
+        (&filter["domain"], &filter["timeout"]),
+        (&json!("edge"), &json!("0.03s"))
+    );
+    assert_eq!(filter["failure_mode_deny"], true);
+    let limits = manager["route_config"]["virtual_hosts"][0]["typed_per_filter_config"]["envoy.filters.http.ratelimit"]["rate_limits"]
+        .as_array()
+        .unwrap();
+    let keys = |limit: &Value| -> Vec<String> {
+        let actions = limit["actions"].as_array().unwrap().iter();
+        actions
+            .map(|action| {
+                action["extension"]["typed_config"]["key"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect()
+    };
+    let [ask, of_shadow, bill, shadow] = limits.as_slice() else {
+        panic!("{limits:?}")
+    };
+    let by = [
+        "wasm.spillway.fleet.by.caller",
+        "wasm.spillway.fleet.by.cost-center",
+    ];
+    assert_eq!(keys(ask), ["wasm.spillway.fleet.ask.mine", by[0], by[1]]);
+    assert_eq!(keys(bill), ["wasm.spillway.fleet.bill.mine", by[0], by[1]]);
+    assert_eq!(ask["hits_addend"], json!({"number": 0}));
+    assert_eq!(
+        bill["hits_addend"]["format"],
+        "%FILTER_STATE(wasm.spillway.fleet.spent.mine:PLAIN)%"
+    );
+    assert_eq!(keys(of_shadow), ["wasm.spillway.fleet.ask.all"]);
+    assert_eq!(keys(shadow), ["wasm.spillway.fleet.bill.all"]);
+    assert!(ask["apply_on_stream_done"].is_null() && bill["apply_on_stream_done"] == true);
+}
+
+/// The tree of the limits for a service.
+fn service(name: &str) -> Value {
+    source::yaml(
+        &render(&format!("spillway render p.yaml --rls {name}"), FLEET)
+            .unwrap()
+            .text,
+    )
+    .unwrap()
+}
+
+#[test]
+fn both_services_are_told_the_same_limits() {
+    let limit = json!({"unit": "minute", "requests_per_unit": 100_000});
+    let by_caller = json!([{"key": "caller", "descriptors": [{"key": "cost-center", "rate_limit": limit}]}]);
+    let all = json!({"unit": "hour", "requests_per_unit": 5});
+    assert_eq!(
+        service("envoyproxy"),
+        json!({"domain": "edge", "descriptors": [
+            {"key": "limit", "value": "mine", "descriptors": by_caller},
+            {"key": "limit", "value": "all", "rate_limit": all, "shadow_mode": true},
+        ]})
+    );
+    let of = |name: &str, max: u32, seconds: u32, variables: Value| {
+        json!({"namespace": "edge", "name": name, "max_value": max, "seconds": seconds,
+            "conditions": [format!("descriptors[0]['limit'] == '{name}'")], "variables": variables})
+    };
+    let variables = json!(["descriptors[0]['caller']", "descriptors[0]['cost-center']"]);
+    assert_eq!(
+        service("limitador"),
+        json!([of("mine", 100_000, 60, variables), of("all", 5, 3_600, json!([]))])
+    );
+    assert!(refusal("--rls envoyproxy", LOCAL).contains("--rls: no limit has scope: fleet"));
 }
 
 /// Three local providers, two of them in a native chain.

@@ -1,6 +1,7 @@
 //! Each disagreement is told, with its place; what agrees is left alone.
 
 mod failover;
+mod fleet;
 mod gateway;
 
 use serde_json::Value;
@@ -12,6 +13,7 @@ use crate::variables::Variables;
 const STANDALONE: &str = include_str!("../../../../../envoy/standalone.yaml");
 const HEADERS_FIRST: &str = include_str!("../../../../../envoy/headers-first.yaml");
 const FAILOVER: &str = include_str!("../../../../../envoy/failover.yaml");
+const FLEET: &str = include_str!("../../../../../envoy/fleet.yaml");
 const PRIORITY: &str = include_str!("../../../../../envoy/failover-priority.yaml");
 
 /// A change of a configuration: the place, and what is put there; nothing takes the place away.
@@ -106,7 +108,7 @@ fn tells(text: &str, place: &str, value: Option<Value>, wrong: &str) {
 
 #[test]
 fn what_we_ship_agrees() {
-    for text in [STANDALONE, HEADERS_FIRST, FAILOVER, PRIORITY] {
+    for text in [STANDALONE, HEADERS_FIRST, FAILOVER, PRIORITY, FLEET] {
         assert_eq!(found(&source::yaml(text).unwrap()), Vec::<String>::new());
     }
 }
