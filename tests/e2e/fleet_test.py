@@ -32,13 +32,14 @@ def limits(*more, quota=QUOTA):
 class Fleet:
     """Envoys before one mock, and the service that they ask, as `spillway render` configures all of them."""
 
-    def __init__(self, directory, *patches, service="envoyproxy", proxies=("one", "two")):
+    def __init__(self, directory, *patches, service="envoyproxy", proxies=("one", "two"), policy="fleet.yaml"):
         self.directory, self.patches, self.service, self.proxies = directory, patches, service, proxies
+        self.policy = policy
         self._stack = ExitStack()
 
     def __enter__(self):
         with self._stack as stack:
-            policy = yaml.safe_load((ROOT / "envoy/policies/fleet.yaml").read_text())
+            policy = yaml.safe_load((ROOT / "envoy/policies" / self.policy).read_text())
             for patch in (TENANTS, *self.patches):
                 policy = merged(policy, patch)
             self.file = self.directory / "policy.yaml"
@@ -56,7 +57,8 @@ class Fleet:
     def _envoy(self, name):
         directory = self.directory / name
         directory.mkdir()
-        return Envoy(configuration(self.file, directory, self.mock.port, self.rls.port), directory, 1)
+        make = of_mesh if self.policy.startswith("istio") else configuration
+        return Envoy(make(self.file, directory, self.mock.port, self.rls.port), directory, 1)
 
     def clients(self, caller):
         """The same caller at both proxies."""
@@ -90,6 +92,12 @@ def configuration(file, directory, mock, rls):
         manager(shown)[key] = manager(config)[key]
     wasm_plugin(shown)["vm_config"] = virtual_machine
     return shown
+
+
+def of_mesh(file, directory, mock, rls):
+    """The same through envoy/istio/fleet.yaml: the service is one of the mesh."""
+    policy = yaml.safe_load(file.read_text())
+    return render("istio/fleet.yaml", {"openai": mock, "anthropic": mock, policy["fleet"]["cluster"]: rls}, directory, policy)
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +241,16 @@ def test_limitador_holds_the_same_limit(tmp_path):
             while asked(fleet) < calls and time.monotonic() < until:
                 time.sleep(0.02)
         assert statuses == [200] * 24 + [429] * 6
+
+
+def test_gateways_of_a_mesh_count_together_too(tmp_path):
+    with Fleet(tmp_path, {"mode": "enforce"}, limits(), policy="istio-fleet.yaml") as fleet:
+        clients, statuses = fleet.clients("even"), []
+        for turn in range(26):
+            statuses.append(clients[turn % 2].chat().status)
+            fleet.settled("together", EACH * statuses.count(200))
+        assert statuses == [200] * 24 + [429] * 2
+        assert fleet.rls.used("together") == 24 * EACH
 
 
 def asked(fleet):

@@ -50,6 +50,7 @@ def bootstrap(documents, directory, module):
     _manager(config)["route_config"]["virtual_hosts"] = _virtual_hosts(by_kind)
     for _, spec in by_kind.get("EnvoyFilter", []):
         _patch_all(config, spec, CONTEXTS[place])
+    config["static_resources"]["clusters"] += _asked(config)
     return config
 
 
@@ -324,6 +325,23 @@ def _insert_filter(config, listener, value):
         raise Unknown(f"HTTP_FILTER: {listener}")
     filters = _manager(config)["http_filters"]
     filters.insert([one["name"] for one in filters].index(ROUTER), value)
+
+
+def _asked(config):
+    """The mesh's own services that filters ask by gRPC: their ports are called grpc, so istiod's clusters speak HTTP/2."""
+    names = [f["typed_config"]["rate_limit_service"]["grpc_service"]["envoy_grpc"]["cluster_name"]
+             for f in _manager(config)["http_filters"] if f["name"] == "envoy.filters.http.ratelimit"]
+    return [_mesh_service(name) for name in names if name.startswith("outbound|")]
+
+
+def _mesh_service(name):
+    _, port, _, host = name.split("|")
+    endpoint = {"address": {"socket_address": {"address": host, "port_value": int(port)}}}
+    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {"name": name, "type": "STRICT_DNS", "connect_timeout": "10s",
+            "typed_extension_protocol_options": {options: {
+                "@type": TYPE + options, "explicit_http_config": {"http2_protocol_options": {}}}},
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]}}
 
 
 def _insert_route(config, listener, value):
