@@ -116,3 +116,11 @@ def test_no_secret_is_in_a_log_a_metric_or_the_admin_pages(lab, alice):
     secrets = [*SECRETS.values(), *map(caller_key, CALLERS)]
     assert not [(page, secret) for page, text in pages.items() for secret in secrets if secret in text]
     assert len(json.loads(pages["/config_dump"])["configs"]) > 1  # it was a real page
+
+
+def test_every_test_that_the_security_page_names_is_there():
+    page = (ROOT / "README.md").read_text().split("## Security\n")[1].split("\n## ")[0]
+    named = re.findall(r"`(\w+\.(?:rs|py)): (\w+)`", page)
+    files = {file: [path.read_text() for path in ROOT.rglob(file) if "target" not in path.parts] for file, _ in named}
+    assert len(named) > 20
+    assert not [one for one in named if not any(re.search(rf"(fn|def) {one[1]}\b", text) for text in files[one[0]])]
