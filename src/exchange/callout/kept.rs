@@ -5,13 +5,13 @@ use std::rc::Rc;
 use crate::dialect::Endpoint;
 use crate::failover::Load;
 use crate::ledger::{Level, Ticket};
-use crate::policy::{Charge, Failover, Hop, Mode, Per, Policy, Via};
+use crate::policy::{Charge, Failover, Hop, Mode, Policy, Via};
 use crate::report::metric::{LimitRef, Metric, Unmoved};
 use crate::report::record::milliseconds;
 use crate::store::Store;
 use crate::time::Instant;
 
-use super::super::gateway::PROVIDERS;
+use super::super::gateway::THERE;
 use super::super::guarding::Watching;
 use super::super::identify::Who;
 use super::super::judge::{Asked, Position};
@@ -261,7 +261,7 @@ impl Kept {
         if self.own.is_some() {
             return ticket;
         }
-        let (there, own) = ticket.split(PROVIDERS);
+        let (there, own) = ticket.split(THERE);
         self.own = Some(Own::of(own));
         there
     }
@@ -306,17 +306,6 @@ fn unmoved<S: Store>(turn: &Turn<'_, S>, plan: &Plan<'_>, body: &[u8]) -> Option
         Some(Unmoved::TooLarge)
     } else {
         None
-    }
-}
-
-/// Whether a limit counts what one provider was sent, so that it is settled with the attempt there.
-pub(super) fn is_of_provider(policy: &Policy, limit: LimitRef) -> bool {
-    match limit {
-        LimitRef::Provider(..) => true,
-        LimitRef::Caller(at) => {
-            let limit = policy.limits.get(at);
-            limit.is_some_and(|limit| limit.per.contains(&Per::Provider))
-        }
     }
 }
 
