@@ -157,8 +157,28 @@ fn candidates<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: &Start<'
             !plan.is_too_long(turn, *hop, tokens) && !is_full(turn, start.payer, *hop)
         }));
     }
+    one_each(&mut hops);
     hops.truncate(usize::try_from(plan.route.failover.attempts).unwrap_or(usize::MAX));
     hops
+}
+
+/// Leaves one candidate of each provider: where the router moves from one to another, nothing makes it wait, and no budget
+/// sees what it asks again. The models of a provider that stands alone are asked in turn, as repeats there.
+fn one_each(hops: &mut Vec<Hop>) {
+    if is_alone(hops.iter().map(|hop| hop.provider)) {
+        return;
+    }
+    let mut seen: Vec<usize> = Vec::with_capacity(hops.len());
+    hops.retain(|hop| {
+        let new = !seen.contains(&hop.provider);
+        seen.extend(new.then_some(hop.provider));
+        new
+    });
+}
+
+fn is_alone<T: PartialEq>(mut providers: impl Iterator<Item = T>) -> bool {
+    let first = providers.next();
+    providers.all(|other| Some(other) == first)
 }
 
 /// Whether nothing at all is left of a limit that counts what a candidate is sent: of what the router's later attempts may
@@ -186,19 +206,28 @@ fn attempts(rules: &Failover, plan: &Plan<'_>, candidates: usize) -> u32 {
     }
 }
 
-/// The composite cluster that tries these providers in this order.
+/// The cluster that tries these providers in this order: a composite, or a provider's own.
 fn cluster_edits(places: &[Place], rules: &Failover) -> Vec<Edit> {
-    let mut edits = vec![Edit::set("x-spillway-cluster", composite(places))];
-    if places.len() == 1 {
+    let mut edits = vec![Edit::set("x-spillway-cluster", cluster(places))];
+    if is_alone(providers(places)) {
         // The same provider again: that route waits in between, where a move to another needn't.
         edits.push(Edit::set("x-spillway-repeats", waits_name(rules)));
     }
     edits
 }
 
-fn composite(places: &[Place]) -> String {
-    let providers = places.iter().map(|place| place.provider.as_str());
-    providers.fold("spillway".to_owned(), |name, provider| name + "+" + provider)
+fn cluster(places: &[Place]) -> String {
+    let several = if is_alone(providers(places)) {
+        1
+    } else {
+        places.len()
+    };
+    let named = providers(places).take(several);
+    named.fold("spillway".to_owned(), |name, provider| name + "+" + provider)
+}
+
+fn providers(places: &[Place]) -> impl Iterator<Item = &str> {
+    places.iter().map(|place| place.provider.as_str())
 }
 
 /// What the router is told about retries: every header of it, so that none is a client's.

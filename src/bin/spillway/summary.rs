@@ -9,8 +9,8 @@ use spillway::policy::{
     Provider, ProviderDialect, ProviderModel, Reserve, Rung, Unit, Validation, Via, WhenAllOpen,
 };
 
-use crate::outside;
 use crate::variables::Variables;
+use crate::{orders, outside};
 
 /// The policy's sections, a line or more each. `document` is what the policy was made of: it knows the variables' names.
 pub(crate) fn summary(document: &Value, policy: &Policy, variables: &Variables) -> String {
@@ -155,7 +155,8 @@ fn model(route: &ModelRoute, policy: &Policy) -> String {
         WhenAllOpen::Reject => "503",
         WhenAllOpen::LeastBad => "the one that opens soonest",
     };
-    format!("{} → {}; all open: {all_open}", route.name, chain.join(", then "))
+    let named = format!("{} → {}; all open: {all_open}", route.name, chain.join(", then "));
+    named + &orders::twice(route, policy)
 }
 
 /// The policy's section, and each entry's that differs from it; nothing where nothing fails over.

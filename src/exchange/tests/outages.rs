@@ -420,17 +420,53 @@ fn the_only_candidate_isnt_asked_again_before_the_time_that_it_named() {
 }
 
 #[test]
-#[ignore = "known: the router asks another model of the same provider at once, beside the retry budget"]
 fn by_the_router_another_model_of_the_same_provider_is_a_repeat_too() {
     let lab = &mut native(json!({"models": {"gpt-4o": {"chain": ["openai/gpt-4o", "openai/gpt-4o-mini"]}}}));
+    // Its own cluster, whose retry budget sees what it is asked; and the route that waits.
     let call = lab.send(&chat(json!({})));
     assert_eq!(
         call.header("x-spillway-cluster").as_deref(),
-        Some("spillway+openai+openai")
+        Some("spillway+openai")
     );
-    assert!(
-        call.header("x-spillway-repeats").is_some(),
-        "nothing bounds it by the retry budget"
+    assert!(call.header("x-spillway-repeats").is_some());
+    assert_eq!(call.header("x-envoy-max-retries").as_deref(), Some("1"));
+    let does = [("openai", failing(503)), ("openai", good())];
+    let (call, sent) = routed(lab, &chat(json!({})), &does);
+    let models = sent.iter().map(|one| {
+        let body: Value = serde_json::from_slice(&one.body).unwrap();
+        body["model"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(models.collect::<Vec<_>>(), ["gpt-4o", "gpt-4o-mini"]);
+    assert_eq!(call.refused(), None);
+}
+
+#[test]
+fn by_the_router_a_provider_is_asked_once_where_another_is_left() {
+    let chain = |places: [&str; 3]| json!({"models": {"gpt-4o": {"chain": places}}});
+    let [one, two, other] = ["openai/gpt-4o", "openai/gpt-4o-mini", "backup/gpt-4o"];
+    for (places, cluster) in [
+        ([one, two, other], "spillway+openai+backup"),
+        ([one, other, two], "spillway+openai+backup"),
+        ([other, one, two], "spillway+backup+openai"),
+    ] {
+        let mut changes = chain(places);
+        super::merge(&mut changes, json!({"failover": {"attempts": 2}}));
+        let mut lab = native(changes);
+        let call = lab.send(&chat(json!({})));
+        assert_eq!(call.header("x-spillway-cluster").as_deref(), Some(cluster));
+        assert_eq!(call.header("x-spillway-repeats"), None);
+    }
+    let mut changes = chain([one, two, other]);
+    super::merge(
+        &mut changes,
+        json!({"providers": {"backup": {"breaker": {"force": "open"}}}}),
+    );
+    let mut lab = native(changes);
+    let call = lab.send(&chat(json!({})));
+    assert_eq!(
+        call.header("x-spillway-cluster").as_deref(),
+        Some("spillway+openai"),
+        "nobody else is left"
     );
 }
 
