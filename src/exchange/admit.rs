@@ -115,9 +115,11 @@ impl Identified {
         let mut plan = Plan::new(turn, route, facts);
         if relay::is_native(&gateway.policy, route) {
             plan.foreign = foreign::hops(&gateway.policy, route, self.endpoint, (facts, bytes));
+            plan.movable = true;
         } else if callout::can_translate(turn, &plan, (self.endpoint, bytes)) {
             plan.foreign = foreign::unjudged(&gateway.policy, route, self.endpoint, facts.stream);
             plan.unjudged = Some(bytes);
+            plan.movable = true;
         }
         plan.refusing = foreign::refusing(&gateway.policy, route, (self.endpoint, bytes));
         let tokens = plan.tokens(turn, None);

@@ -7,7 +7,7 @@ use crate::store::Store;
 
 use super::Turn;
 use super::callout::{Kept, Own};
-use super::gateway::{Claims, THERE};
+use super::gateway::{Claims, Payer, THERE};
 use super::settle::Cost;
 use super::spent::Spent;
 
@@ -102,10 +102,7 @@ pub(super) fn settle_providers<S: Store>(
     };
     write(turn, granted, actual(spent.at(spent.first, answer)));
     for provider in spent.others(answer.0) {
-        let who = spent
-            .payer
-            .as_ref()
-            .map(|payer| (&payer.who, payer.model.as_str()));
+        let who = spent.payer.as_deref().map(Payer::named);
         let claims = turn.gateway.claims_there(who, provider);
         book(turn, &claims, actual(spent.at(provider, answer)));
     }

@@ -155,6 +155,12 @@ pub(super) struct Payer {
     pub(super) model: String,
 }
 
+impl Payer {
+    pub(super) fn named(&self) -> (&Who, &str) {
+        (&self.who, &self.model)
+    }
+}
+
 impl Gateway {
     /// Derives what a policy's exchanges need again and again.
     #[must_use]

@@ -18,7 +18,7 @@ use crate::time::Instant;
 use super::admit::Granted;
 use super::attempt::{MOST_ATTEMPTS, ORDER, OWN_STATUS, Order, Place, RETRY, Tried, begun, tried_key};
 use super::gateway::Payer;
-use super::identify::Identified;
+use super::identify::{Identified, Who};
 use super::overtime::Overtime;
 use super::plan::Plan;
 use super::send::content_length;
@@ -114,7 +114,7 @@ fn set_out<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: Start<'_>) 
     let places: Vec<Place> = hops.iter().filter_map(|hop| Place::of(policy, *hop)).collect();
     let places_left = places.len() > 1;
     let mut edits = cluster_edits(&places, rules);
-    edits.extend(router_edits(rules, attempts));
+    edits.extend(router_edits(rules, attempts, start.drilled));
     edits.extend(patience.edits());
     let asks_usage = plan.facts.stream && plan.facts.include_usage != Some(true);
     let relay = Relay {
@@ -138,6 +138,7 @@ fn set_out<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: Start<'_>) 
         prompt: start.prompt,
         patience_ms: milliseconds(patience.each.min(patience.all)),
         opening: plan.opening(policy).filter(|_| places_left),
+        drills: start.drilled.is_some(),
     };
     let property = (ORDER.to_owned(), order.to_bytes());
     turn.effects.properties.push(property);
@@ -154,7 +155,7 @@ fn candidates<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: &Start<'
         let others = search.standby(start.hop, turn.store, turn.now.monotonic);
         hops.extend(start.drilled.into_iter().chain(others).filter(|hop| {
             let tokens = plan.tokens(turn, Some(*hop));
-            !plan.is_too_long(turn, *hop, tokens) && !is_full(turn, start.payer, *hop)
+            !plan.is_too_long(turn, *hop, tokens) && !is_full(turn, start.payer.map(Payer::named), *hop)
         }));
     }
     one_each(&mut hops);
@@ -183,9 +184,8 @@ fn is_alone<T: PartialEq>(mut providers: impl Iterator<Item = T>) -> bool {
 
 /// Whether nothing at all is left of a limit that counts what a candidate is sent: of what the router's later attempts may
 /// use nothing is set aside.
-fn is_full<S: Store>(turn: &Turn<'_, S>, payer: Option<&Payer>, hop: Hop) -> bool {
+pub(super) fn is_full<S: Store>(turn: &Turn<'_, S>, who: Option<(&Who, &str)>, hop: Hop) -> bool {
     let gateway = turn.gateway;
-    let who = payer.map(|payer| (&payer.who, payer.model.as_str()));
     let claims = gateway.claims_there(who, hop.provider);
     let request = Request {
         claims: &claims.claims,
@@ -231,13 +231,15 @@ fn providers(places: &[Place]) -> impl Iterator<Item = &str> {
 }
 
 /// What the router is told about retries: every header of it, so that none is a client's.
-fn router_edits(rules: &Failover, attempts: u32) -> [Edit; 3] {
+fn router_edits(rules: &Failover, attempts: u32, drilled: Option<Hop>) -> [Edit; 3] {
     let on = &rules.on;
+    // A drill that fails goes back whatever else would.
+    let drills = drilled.is_some();
     let mut when = "retriable-status-codes".to_owned();
-    if on.connect {
+    if on.connect || drills {
         when.push_str(",connect-failure,refused-stream");
     }
-    if on.reset || on.timeout || on.first_token {
+    if on.reset || on.timeout || on.first_token || drills {
         when.push_str(",reset");
     }
     [

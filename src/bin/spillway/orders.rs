@@ -129,6 +129,33 @@ fn drilled(chain: &[usize]) -> Vec<Vec<usize>> {
     orders.filter_map(after).collect()
 }
 
+/// The share that goes as if the first were down, and the entries whose first nobody stands behind.
+pub(crate) fn drill(share: f64, routes: &[&ModelRoute]) -> String {
+    if share <= 0.0 {
+        return String::new();
+    }
+    let is_one = |route: &&&ModelRoute| {
+        let providers = route.chain.iter().map(|hop| hop.provider);
+        is_alone(providers)
+    };
+    let never: Vec<&str> = routes
+        .iter()
+        .filter(is_one)
+        .map(|route| route.name.as_str())
+        .collect();
+    let never = match never.is_empty() {
+        true => String::new(),
+        false => format!(", but none of {}: its chain is one provider's", never.join(", ")),
+    };
+    format!("; drill: {} % go as if the first were down{never}", share * 100.0)
+}
+
+/// Whether all of these are one.
+pub(crate) fn is_alone(mut providers: impl Iterator<Item = usize>) -> bool {
+    let first = providers.next();
+    providers.all(|other| Some(other) == first)
+}
+
 /// What the router does with a chain that names a provider more than once.
 pub(crate) fn twice(route: &ModelRoute, policy: &Policy) -> String {
     let mut hops = route.chain.iter().enumerate();
@@ -140,10 +167,7 @@ pub(crate) fn twice(route: &ModelRoute, policy: &Policy) -> String {
     let Some(provider) = second.and_then(|(_, hop)| policy.providers.get(hop.provider)) else {
         return String::new();
     };
-    let alone = route
-        .chain
-        .iter()
-        .all(|hop| Some(hop.provider) == route.chain.first().map(|h| h.provider));
+    let alone = is_alone(route.chain.iter().map(|hop| hop.provider));
     match alone {
         true => format!(
             "; by the router: {}'s models in turn, as repeats there",

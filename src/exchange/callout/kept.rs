@@ -57,6 +57,8 @@ pub(crate) struct Kept {
     pub(super) levels: Vec<(LimitRef, Level)>,
     /// Where it was sent, the present attempt last.
     pub(super) tried: Vec<Hop>,
+    /// The first attempt was a drill's.
+    pub(super) drilled: bool,
     /// The present attempt counts as a repeat in the retry budget.
     pub(super) repeats: bool,
     /// The caller's part of the reservation, from the second attempt on.
@@ -109,6 +111,8 @@ pub(in super::super) struct Start<'a> {
     pub(in super::super) prompt: u64,
     /// When the client stops waiting, by its own header.
     pub(in super::super) deadline: Option<Instant>,
+    /// It goes to the candidate by a drill.
+    pub(in super::super) drilled: bool,
 }
 
 /// Whether the gateway role fails over for this model.
@@ -167,6 +171,7 @@ impl Kept {
             deadline: start.deadline,
             levels: start.levels.to_vec(),
             tried: vec![start.hop],
+            drilled: start.drilled,
             repeats: false,
             own: None,
             before: Before::default(),
@@ -244,6 +249,11 @@ impl Kept {
         self.chances = false;
         self.due = None;
         self.listening = None;
+    }
+
+    /// Whether the present attempt is a drill's: but for a good answer the one that it passed over is asked after all.
+    pub(super) fn drills(&self) -> bool {
+        self.drilled && self.tried.len() < 2
     }
 
     /// Whether it may still be sent again.

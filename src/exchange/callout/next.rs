@@ -109,7 +109,8 @@ impl Kept {
     }
 
     fn may_move<S: Store>(&self, turn: &mut Turn<'_, S>, rules: &Failover, fault: Fault) -> bool {
-        self.moves && fault.gives_up(rules, false).is_some() && self.may_ask(turn, rules)
+        let wanted = self.drills() || fault.gives_up(rules, false).is_some();
+        self.moves && wanted && self.may_ask(turn, rules)
     }
 
     /// Whether there is an attempt left, and time for it.
