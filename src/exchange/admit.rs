@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::breaker::{Outcome, Pass};
 use crate::dialect::{Endpoint, RequestFacts, scan};
-use crate::ledger::{Admission, Level, Request, Ticket};
+use crate::ledger::{Admission, Groups, Level, Request, Ticket};
 use crate::policy::{Hop, ModelRoute};
 use crate::report::Record;
 use crate::report::metric::{Booking, Decision, LimitRef, Metric, PassedOver};
@@ -19,14 +19,15 @@ use super::callout;
 use super::counting::Tokens;
 use super::fleet::{self, Known, Word};
 use super::foreign;
-use super::gateway::{CALLERS, Claims, PROVIDERS};
+use super::gateway::{Claims, PROVIDERS, Payer};
 use super::guarding::Watching;
 use super::identify::Identified;
 use super::judge::{Asked, Position};
 use super::plan::{Plan, misrouted, nobody, too_long, unknown, unsupported};
 use super::refuse::{Refusal, refuse, sourced, wait_until};
-use super::relay::{self, Relay, Spent};
+use super::relay::{self, Relay};
 use super::settle::{note_transition, observe};
+use super::spent::Spent;
 use super::{Body, Exchange, Step, Turn};
 
 /// Sent to a provider, its tokens set aside.
@@ -50,6 +51,8 @@ pub struct Admitted {
     pub(super) relay: Option<Relay>,
     /// What attempts cost that were given up, once that is known.
     pub(super) spent: Option<Box<Spent>>,
+    /// Who pays for these, at each provider.
+    pub(super) payer: Option<Box<Payer>>,
     /// What is needed to send it again by a callout, where the policy wants that.
     pub(super) kept: Option<Box<callout::Kept>>,
     /// What the request asks of its answer, beyond a good status.
@@ -113,9 +116,11 @@ impl Identified {
         let mut plan = Plan::new(turn, route, facts);
         if relay::is_native(&gateway.policy, route) {
             plan.foreign = foreign::hops(&gateway.policy, route, self.endpoint, (facts, bytes));
+            plan.movable = true;
         } else if callout::can_translate(turn, &plan, (self.endpoint, bytes)) {
             plan.foreign = foreign::unjudged(&gateway.policy, route, self.endpoint, facts.stream);
             plan.unjudged = Some(bytes);
+            plan.movable = true;
         }
         plan.refusing = foreign::refusing(&gateway.policy, route, (self.endpoint, bytes));
         let tokens = plan.tokens(turn, None);
@@ -293,7 +298,7 @@ impl Identified {
             }
             Admission::Refused(mut refusal) => {
                 turn.effects.bookings.extend(refusal.pending.take());
-                if refusal.groups.contains(PROVIDERS) && !refusal.groups.contains(CALLERS) {
+                if refusal.groups == Groups::of(PROVIDERS) {
                     let retry_at = turn.now.monotonic.after(refusal.retry_after);
                     self.note_full(turn, &claims, refusal.claim);
                     return Booked::ProviderFull(retry_at);
@@ -360,6 +365,7 @@ impl Identified {
             strip_usage: false,
             relay: None,
             spent: None,
+            payer: None,
             kept: None,
             asked: plan.asked.clone(),
             position: Position::default(),

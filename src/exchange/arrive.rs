@@ -7,7 +7,7 @@ use crate::store::Store;
 
 use super::admit::Admitted;
 use super::foreign::Pair;
-use super::relay::{Arrived, Relay, Spent, UnderWay};
+use super::relay::{Arrived, Relay, UnderWay};
 use super::respond::ResponseHead;
 use super::{Edit, Reply, Turn};
 
@@ -74,7 +74,10 @@ impl Admitted {
     fn take_note<S: Store>(&mut self, turn: &mut Turn<'_, S>, found: &Arrived) {
         self.record.attempts = found.note(turn);
         let relay = self.relay;
-        self.spent = relay.and_then(|relay| Spent::of(relay, found.lost(), self.hop.provider));
+        self.spent = relay.and_then(|relay| relay.spent(found.lost(), self.hop.provider));
+        if let Some(spent) = &mut self.spent {
+            spent.payer = self.payer.take();
+        }
         if let Some(kept) = &mut self.kept {
             kept.was_tried(found.tried.iter().map(|(hop, _)| *hop).collect());
         }

@@ -8,9 +8,9 @@ use crate::store::Store;
 use super::Turn;
 use super::callout::{Kept, Own};
 use super::fleet;
-use super::gateway::PROVIDERS;
-use super::relay::Spent;
+use super::gateway::{Claims, Payer, THERE};
 use super::settle::Cost;
+use super::spent::Spent;
 
 /// Settles an attempt that ends the exchange, and with it what its caller is charged for the calls before.
 pub(super) fn settle_last<S: Store>(
@@ -84,7 +84,7 @@ fn settle<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, bill: Bill) {
         return write(turn, ticket, actual(1, tokens));
     };
     let answer = (bill.provider, tokens);
-    let (granted, own) = ticket.split(PROVIDERS);
+    let (granted, own) = ticket.split(THERE);
     let charged = tokens.saturating_add(spent.charged());
     turn.add(Metric::Tokens(Booking::Settled), charged);
     fleet::charge(turn, 1, charged);
@@ -106,13 +106,14 @@ pub(super) fn settle_providers<S: Store>(
     };
     write(turn, granted, actual(spent.at(spent.first, answer)));
     for provider in spent.others(answer.0) {
-        book(turn, provider, actual(spent.at(provider, answer)));
+        let who = spent.payer.as_deref().map(Payer::named);
+        let claims = turn.gateway.claims_there(who, provider);
+        book(turn, &claims, actual(spent.at(provider, answer)));
     }
 }
 
-/// Charges a provider's own limits, from which nothing was set aside.
-fn book<S: Store>(turn: &mut Turn<'_, S>, provider: usize, actual: Actual) {
-    let claims = turn.gateway.grants(provider);
+/// Charges limits from which nothing was set aside.
+fn book<S: Store>(turn: &mut Turn<'_, S>, claims: &Claims<'_>, actual: Actual) {
     if claims.claims.is_empty() {
         return;
     }

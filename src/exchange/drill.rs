@@ -1,8 +1,9 @@
 //! Drills: a share of requests goes as if the chain's first candidate were down, so that the others are known to do before
 //! they are needed.
 //!
-//! Its invariant: a drill refuses nobody and blames nobody. Where nobody else can take the request it goes as ever, and the
-//! first candidate's breaker hears nothing of it.
+//! Its invariant: a drill refuses nobody and blames nobody. Where nobody else can take the request, or it couldn't be sent to
+//! the first after all, it goes as ever; whatever the other says but a good answer sends it to the first; and the first
+//! candidate's breaker hears nothing of it.
 
 use crate::policy::{Hop, ModelRoute};
 use crate::report::metric::{Drilled, Metric, PassedOver};
@@ -12,6 +13,7 @@ use super::Turn;
 use super::admit::{Granted, note_passed};
 use super::identify::Identified;
 use super::plan::Plan;
+use super::relay;
 
 impl Identified {
     /// The candidate after the chain's first that takes the request, if it is drawn for a drill.
@@ -27,8 +29,11 @@ impl Identified {
             return None;
         }
         let hits = self.record.limits_hit.len();
+        // It is down as a whole: another of its models would be asked again there, by the retry budget, or not at all.
+        let same = route.chain.iter().filter(|hop| hop.provider == primary.provider);
+        let same: Vec<Hop> = same.copied().collect();
         let search = turn.gateway.search(route, plan.need(self.endpoint));
-        let mut search = search.drilling(primary);
+        let mut search = search.drilling(&same);
         let Ok(mut granted) = self.admit_first(turn, plan, &mut search) else {
             self.record.limits_hit.truncate(hits);
             turn.count(Metric::Drill(primary.provider, Drilled::Stayed));
@@ -45,17 +50,22 @@ impl Identified {
     }
 
     /// The candidate that a drill takes for down, if this request is drawn for one: the chain's first, if it could have the
-    /// request and somebody stands behind it.
-    fn drill<S: Store>(&self, turn: &Turn<'_, S>, plan: &Plan<'_>, route: &ModelRoute) -> Option<Hop> {
+    /// request, now and when the other has failed, and somebody stands behind it.
+    fn drill<S: Store>(&self, turn: &mut Turn<'_, S>, plan: &Plan<'_>, route: &ModelRoute) -> Option<Hop> {
         let (primary, others) = route.chain.split_first()?;
         let drawn = is_drawn(route.failover.drill, turn.entropy);
-        // What lives at one provider stays there.
-        if !drawn || others.is_empty() || plan.facts.pinned {
+        let others = others.iter().any(|hop| hop.provider != primary.provider);
+        // What lives at one provider stays there; in shadow nothing moves.
+        let moves = plan.movable && route.failover.attempts > 1 || turn.in_shadow();
+        if !(drawn && others && moves) || plan.facts.pinned {
             return None;
         }
         let search = turn.gateway.search(route, plan.need(self.endpoint));
         let well = search.is_well(*primary, turn.store, turn.now.monotonic);
-        let fits = !plan.unfit(&turn.gateway.policy, self.endpoint, *primary);
+        let tokens = plan.tokens(turn, Some(*primary));
+        let fits = !plan.unfit(&turn.gateway.policy, self.endpoint, *primary)
+            && !plan.is_too_long(turn, *primary, tokens)
+            && !relay::is_full(turn, Some((&self.who, &plan.route.name)), *primary);
         (well && fits).then_some(*primary)
     }
 }

@@ -3,7 +3,7 @@
 use crate::body::cache::Schemas;
 use crate::breaker::{self, Breakers, Scope, Transition};
 use crate::failover::Load;
-use crate::ledger::{self, Claim, Ledger};
+use crate::ledger::{self, Claim, Groups, Ledger};
 use crate::policy::{CallerRule, Hop, Limit, Mode, ModelRoute, Per, Policy};
 use crate::report::Metric;
 use crate::report::metric::LimitRef;
@@ -28,6 +28,8 @@ pub struct Gateway {
     identities: Vec<String>,
     /// A limit counts by the host's route.
     counts_routes: bool,
+    /// A limit of callers counts each provider by itself.
+    counts_providers: bool,
     /// What the providers' breakers are known by, index for index.
     breakers: Vec<breaker::Identity>,
     /// Some model's requests are sent again by the host's router.
@@ -127,10 +129,37 @@ pub(super) struct Claims<'p> {
     pub(super) sources: Vec<LimitRef>,
 }
 
+impl<'p> Claims<'p> {
+    /// Those of them that are wanted.
+    pub(super) fn only(self, wanted: impl Fn(&Claim<'p>) -> bool) -> Self {
+        let both = self.claims.into_iter().zip(self.sources);
+        let (claims, sources) = both.filter(|(claim, _)| wanted(claim)).unzip();
+        Self { claims, sources }
+    }
+}
+
 /// Group of the caller's own limits in a refusal.
 pub(super) const CALLERS: u8 = 0;
 /// Group of the provider's limits.
 pub(super) const PROVIDERS: u8 = 1;
+/// Group of the caller's limits that count each provider by itself.
+const EACH: u8 = 2;
+/// What counts what one provider was sent, so that it is settled with the attempt there.
+pub(super) const THERE: Groups = Groups::of(PROVIDERS).with(EACH);
+
+/// Whom attempts at other providers than the first are charged to, where a limit counts each provider by itself.
+#[derive(Clone, Debug)]
+pub(super) struct Payer {
+    pub(super) who: Who,
+    /// The policy's entry.
+    pub(super) model: String,
+}
+
+impl Payer {
+    pub(super) fn named(&self) -> (&Who, &str) {
+        (&self.who, &self.model)
+    }
+}
 
 impl Gateway {
     /// Derives what a policy's exchanges need again and again.
@@ -142,6 +171,7 @@ impl Gateway {
         Self {
             identities: identities(&policy),
             counts_routes: policy.limits.iter().any(|l| l.per.contains(&Per::Route)),
+            counts_providers: policy.limits.iter().any(|l| l.per.contains(&Per::Provider)),
             breakers: policy.providers.iter().map(breaker::Identity::of).collect(),
             is_native,
             calls_out,
@@ -215,6 +245,16 @@ impl Gateway {
         self.counts_routes
     }
 
+    /// Who pays for attempts at one provider and another, if a limit of callers tells these apart.
+    pub(super) fn payer(&self, who: &Who, model: &str) -> Option<Box<Payer>> {
+        self.counts_providers.then(|| {
+            Box::new(Payer {
+                who: who.clone(),
+                model: model.to_owned(),
+            })
+        })
+    }
+
     /// The callers' limits that apply. A limit per model or provider is left out while that isn't known.
     pub(super) fn claims(&self, who: &Who, model: Option<&str>, provider: Option<usize>) -> Claims<'_> {
         let mut found = Claims::default();
@@ -259,12 +299,20 @@ impl Gateway {
         Some(Claim {
             limit,
             key,
-            group: CALLERS,
+            group: if limit.per.contains(&Per::Provider) {
+                EACH
+            } else {
+                CALLERS
+            },
         })
     }
 
-    /// What a provider grants us.
-    pub(super) fn grants(&self, provider: usize) -> Claims<'_> {
+    /// What a provider grants us, and what the caller may send it.
+    pub(super) fn claims_there(&self, who: Option<(&Who, &str)>, provider: usize) -> Claims<'_> {
+        if let Some((who, model)) = who.filter(|_| self.counts_providers) {
+            let all = self.claims(who, Some(model), Some(provider));
+            return all.only(|claim| THERE.contains(claim.group));
+        }
         let mut found = Claims::default();
         self.provider_claims(provider, &mut found);
         found

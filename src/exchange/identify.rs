@@ -39,7 +39,7 @@ pub struct RequestHead<'a> {
 }
 
 /// Whom a request is counted to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Who {
     /// The caller, told apart by the rule that named it.
     pub(super) id: Vec<u8>,

@@ -38,6 +38,7 @@ mod respond;
 mod review;
 mod send;
 mod settle;
+mod spent;
 mod step;
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,8 @@ pub(super) struct Plan<'a> {
     pub(super) refusing: Vec<Hop>,
     /// The body to judge those by when one is found; none if they are judged.
     pub(super) unjudged: Option<&'a [u8]>,
+    /// It can be sent again, if the first that is asked fails.
+    pub(super) movable: bool,
     /// What is asked of the answer, beyond a good status.
     pub(super) asked: Option<Rc<Asked>>,
 }
@@ -70,6 +72,7 @@ impl<'a> Plan<'a> {
             foreign: Vec::new(),
             refusing: Vec::new(),
             unjudged: None,
+            movable: false,
             asked: None,
         }
     }

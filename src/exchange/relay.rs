@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use crate::breaker::{Pass, StateName};
 use crate::failover::{Times, waits_name};
+use crate::ledger::{Demand, Request};
 use crate::policy::{Charge, Failover, Hop, Mode, ModelRoute, Policy, Via};
 use crate::report::metric::{GaveUp, Metric, StatusClass};
 use crate::report::record::{Tried as Line, milliseconds};
@@ -16,10 +17,12 @@ use crate::time::Instant;
 
 use super::admit::Granted;
 use super::attempt::{MOST_ATTEMPTS, ORDER, OWN_STATUS, Order, Place, RETRY, Tried, begun, tried_key};
-use super::identify::Identified;
+use super::gateway::Payer;
+use super::identify::{Identified, Who};
 use super::overtime::Overtime;
 use super::plan::Plan;
 use super::send::content_length;
+use super::spent::Spent;
 use super::{Edit, Exchange, ResponseHead, Step, Turn};
 
 /// What an answer that came by the router is read with.
@@ -52,6 +55,8 @@ struct Start<'a> {
     deadline: Option<Duration>,
     /// The candidate that a drill passed over.
     drilled: Option<Hop>,
+    /// Who pays at each provider.
+    payer: Option<&'a Payer>,
 }
 
 /// Whether the router fails over for this model.
@@ -68,6 +73,7 @@ impl Identified {
         (mut granted, bytes): (Granted, &[u8]),
     ) -> (Exchange, Step) {
         let headers = self.protocol_headers.clone();
+        let payer = turn.gateway.payer(&self.who, &plan.route.name);
         let kept = self.keep(turn, plan, (&granted, bytes));
         let start = Start {
             hop: granted.hop,
@@ -79,6 +85,7 @@ impl Identified {
             headers,
             deadline: self.patience(plan),
             drilled: granted.drilled,
+            payer: payer.as_deref(),
         };
         let (relay, steering) = set_out(turn, plan, start);
         let mut edits = core::mem::take(&mut self.edits);
@@ -87,6 +94,7 @@ impl Identified {
         edits.extend(body.as_deref().map(content_length));
         let mut admitted = self.admitted(turn, plan, granted);
         admitted.relay = Some(relay);
+        admitted.payer = payer;
         admitted.kept = kept;
         let step = Step {
             body,
@@ -106,7 +114,7 @@ fn set_out<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: Start<'_>) 
     let places: Vec<Place> = hops.iter().filter_map(|hop| Place::of(policy, *hop)).collect();
     let places_left = places.len() > 1;
     let mut edits = cluster_edits(&places, rules);
-    edits.extend(router_edits(rules, attempts));
+    edits.extend(router_edits(rules, attempts, start.drilled));
     edits.extend(patience.edits());
     let asks_usage = plan.facts.stream && plan.facts.include_usage != Some(true);
     let relay = Relay {
@@ -130,6 +138,7 @@ fn set_out<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: Start<'_>) 
         prompt: start.prompt,
         patience_ms: milliseconds(patience.each.min(patience.all)),
         opening: plan.opening(policy).filter(|_| places_left),
+        drills: start.drilled.is_some(),
     };
     let property = (ORDER.to_owned(), order.to_bytes());
     turn.effects.properties.push(property);
@@ -146,11 +155,46 @@ fn candidates<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: &Start<'
         let others = search.standby(start.hop, turn.store, turn.now.monotonic);
         hops.extend(start.drilled.into_iter().chain(others).filter(|hop| {
             let tokens = plan.tokens(turn, Some(*hop));
-            !plan.is_too_long(turn, *hop, tokens)
+            !plan.is_too_long(turn, *hop, tokens) && !is_full(turn, start.payer.map(Payer::named), *hop)
         }));
     }
+    one_each(&mut hops);
     hops.truncate(usize::try_from(plan.route.failover.attempts).unwrap_or(usize::MAX));
     hops
+}
+
+/// Leaves one candidate of each provider: where the router moves from one to another, nothing makes it wait, and no budget
+/// sees what it asks again. The models of a provider that stands alone are asked in turn, as repeats there.
+fn one_each(hops: &mut Vec<Hop>) {
+    if is_alone(hops.iter().map(|hop| hop.provider)) {
+        return;
+    }
+    let mut seen: Vec<usize> = Vec::with_capacity(hops.len());
+    hops.retain(|hop| {
+        let new = !seen.contains(&hop.provider);
+        seen.extend(new.then_some(hop.provider));
+        new
+    });
+}
+
+fn is_alone<T: PartialEq>(mut providers: impl Iterator<Item = T>) -> bool {
+    let first = providers.next();
+    providers.all(|other| Some(other) == first)
+}
+
+/// Whether nothing at all is left of a limit that counts what a candidate is sent: of what the router's later attempts may
+/// use nothing is set aside.
+pub(super) fn is_full<S: Store>(turn: &Turn<'_, S>, who: Option<(&Who, &str)>, hop: Hop) -> bool {
+    let gateway = turn.gateway;
+    let claims = gateway.claims_there(who, hop.provider);
+    let request = Request {
+        claims: &claims.claims,
+        habit: None,
+        demand: Demand::default(),
+        mode: gateway.policy.mode,
+    };
+    let ledger = &gateway.ledger;
+    !claims.claims.is_empty() && ledger.peek(turn.store, &request, turn.now.monotonic).is_some()
 }
 
 /// Each candidate once; a single one is asked again, unless what it made the first time would be there twice.
@@ -162,29 +206,40 @@ fn attempts(rules: &Failover, plan: &Plan<'_>, candidates: usize) -> u32 {
     }
 }
 
-/// The composite cluster that tries these providers in this order.
+/// The cluster that tries these providers in this order: a composite, or a provider's own.
 fn cluster_edits(places: &[Place], rules: &Failover) -> Vec<Edit> {
-    let mut edits = vec![Edit::set("x-spillway-cluster", composite(places))];
-    if places.len() == 1 {
+    let mut edits = vec![Edit::set("x-spillway-cluster", cluster(places))];
+    if is_alone(providers(places)) {
         // The same provider again: that route waits in between, where a move to another needn't.
         edits.push(Edit::set("x-spillway-repeats", waits_name(rules)));
     }
     edits
 }
 
-fn composite(places: &[Place]) -> String {
-    let providers = places.iter().map(|place| place.provider.as_str());
-    providers.fold("spillway".to_owned(), |name, provider| name + "+" + provider)
+fn cluster(places: &[Place]) -> String {
+    let several = if is_alone(providers(places)) {
+        1
+    } else {
+        places.len()
+    };
+    let named = providers(places).take(several);
+    named.fold("spillway".to_owned(), |name, provider| name + "+" + provider)
+}
+
+fn providers(places: &[Place]) -> impl Iterator<Item = &str> {
+    places.iter().map(|place| place.provider.as_str())
 }
 
 /// What the router is told about retries: every header of it, so that none is a client's.
-fn router_edits(rules: &Failover, attempts: u32) -> [Edit; 3] {
+fn router_edits(rules: &Failover, attempts: u32, drilled: Option<Hop>) -> [Edit; 3] {
     let on = &rules.on;
+    // A drill that fails goes back whatever else would.
+    let drills = drilled.is_some();
     let mut when = "retriable-status-codes".to_owned();
-    if on.connect {
+    if on.connect || drills {
         when.push_str(",connect-failure,refused-stream");
     }
-    if on.reset || on.timeout || on.first_token {
+    if on.reset || on.timeout || on.first_token || drills {
         when.push_str(",reset");
     }
     [
@@ -238,6 +293,11 @@ pub(super) struct Arrived {
 }
 
 impl Relay {
+    /// What the attempts that were given up cost, if there is anything to tell.
+    pub(super) fn spent(self, lost: &[(Hop, Tried)], answering: usize) -> Option<Box<Spent>> {
+        Spent::of((self.first, self.charge), lost, answering)
+    }
+
     /// Reads what the attempts handed back, at the answer's headers.
     pub(super) fn arrived(self, policy: &Policy, head: &ResponseHead<'_>) -> Arrived {
         let own = head
@@ -397,65 +457,5 @@ impl Tried {
     /// When the attempt began.
     pub(super) fn began(&self) -> Instant {
         Instant(self.sent)
-    }
-}
-
-/// What attempts cost that were given up.
-#[derive(Debug)]
-pub(super) struct Spent {
-    /// The provider whose limits were set aside from.
-    pub(super) first: usize,
-    /// The attempts that were given up: at whom, and how many tokens it is thought to have read.
-    lost: Vec<(usize, u64)>,
-    charge: Charge,
-    /// None of them was the exchange's last: the client went between two attempts.
-    pub(super) idle: bool,
-}
-
-impl Spent {
-    /// None where there was but one attempt, at the provider that was chosen.
-    pub(super) fn of(relay: Relay, tried: &[(Hop, Tried)], answering: usize) -> Option<Box<Self>> {
-        let lost = tried.iter().filter(|(_, tried)| tried.gave_up.is_some());
-        let lost: Vec<(usize, u64)> = lost.map(|(hop, tried)| (hop.provider, tried.prompt)).collect();
-        let plain = lost.is_empty() && answering == relay.first;
-        (!plain).then(|| {
-            Box::new(Self {
-                first: relay.first,
-                lost,
-                charge: relay.charge,
-                idle: false,
-            })
-        })
-    }
-
-    /// What the caller pays for beside the answer.
-    pub(super) fn charged(&self) -> u64 {
-        match self.charge {
-            Charge::All => self
-                .lost
-                .iter()
-                .fold(0, |sum, (_, more)| sum.saturating_add(*more)),
-            Charge::Final => 0,
-        }
-    }
-
-    /// What one provider was sent: requests and tokens, the answer's among them if it gave it.
-    pub(super) fn at(&self, provider: usize, answer: (usize, u64)) -> (u64, u64) {
-        let last = Some(answer).filter(|_| !self.idle);
-        let all = self.lost.iter().copied().chain(last);
-        let here = all.filter(|(at, _)| *at == provider);
-        here.fold((0, 0), |(requests, tokens): (u64, u64), (_, more)| {
-            (requests.saturating_add(1), tokens.saturating_add(more))
-        })
-    }
-
-    /// Everybody who was asked, but the first; each once.
-    pub(super) fn others(&self, answering: usize) -> Vec<usize> {
-        let mut others: Vec<usize> = self.lost.iter().map(|(provider, _)| *provider).collect();
-        others.push(answering);
-        others.sort_unstable();
-        others.dedup();
-        others.retain(|provider| *provider != self.first);
-        others
     }
 }

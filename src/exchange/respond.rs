@@ -29,8 +29,8 @@ use super::guarding::Watching;
 use super::judge::{Asked, Position, Rule};
 use super::overtime::Overtime;
 use super::refuse::tightest;
-use super::relay::Spent;
 use super::settle::observe;
+use super::spent::Spent;
 use super::{Body, Edit, Exchange, Flow, Step, Turn};
 
 /// The response's headers, and why it came to be.

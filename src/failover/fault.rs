@@ -32,23 +32,36 @@ impl Fault {
     #[must_use]
     pub fn gives_up(self, rules: &Failover, alone: bool) -> Option<GaveUp> {
         let on = &rules.on;
-        let (wanted, why) = match self {
-            Self::Connect => (on.connect, GaveUp::Connect),
-            Self::Reset => (on.reset, GaveUp::Reset),
-            Self::Timeout => (on.timeout, GaveUp::Timeout),
-            Self::FirstToken => (on.first_token, GaveUp::Timeout),
-            Self::StreamError => (on.stream_error, GaveUp::StreamError),
-            // Nothing of it can be told to the client.
-            Self::Malformed => (true, GaveUp::Malformed),
-            // Its rule's ladder has said so.
-            Self::Invalid => (true, GaveUp::Invalid),
+        let wanted = match self {
+            Self::Connect => on.connect,
+            Self::Reset => on.reset,
+            Self::Timeout => on.timeout,
+            Self::FirstToken => on.first_token,
+            Self::StreamError => on.stream_error,
+            // Nothing of a malformed answer can be told to the client; of an invalid one its rule's ladder has said so.
+            Self::Malformed | Self::Invalid => true,
             Self::Status(429, wait) => {
                 let short = wait.is_some_and(|wait| wait <= rules.retry_after_max);
-                (listed(rules, 429) && (short || !alone), GaveUp::RateLimited)
+                listed(rules, 429) && (short || !alone)
             }
-            Self::Status(status, _) => (listed(rules, status), GaveUp::Status),
+            Self::Status(status, _) => listed(rules, status),
         };
-        wanted.then_some(why)
+        wanted.then(|| self.why())
+    }
+
+    /// What an attempt that is given up for it is said to have been given up for.
+    #[must_use]
+    pub fn why(self) -> GaveUp {
+        match self {
+            Self::Connect => GaveUp::Connect,
+            Self::Reset => GaveUp::Reset,
+            Self::Timeout | Self::FirstToken => GaveUp::Timeout,
+            Self::StreamError => GaveUp::StreamError,
+            Self::Malformed => GaveUp::Malformed,
+            Self::Invalid => GaveUp::Invalid,
+            Self::Status(429, _) => GaveUp::RateLimited,
+            Self::Status(..) => GaveUp::Status,
+        }
     }
 
     /// How long the provider asks to be left alone.

@@ -31,7 +31,7 @@ pub struct Claim<'p> {
     pub limit: &'p Limit,
     /// The bucket.
     pub key: Key,
-    /// Whose limit it is, for the asker: the caller's own 0, the provider's 1. Echoed in refusals.
+    /// Whose limit it is, in the asker's own counting. Echoed in refusals; tickets are split by it.
     pub group: u8,
 }
 
@@ -458,7 +458,7 @@ impl<'a, S: Store> Draft<'a, S> {
             .iter()
             .find(|held| held.claim == claim)
             .map(|held| held.group);
-        let groups = group.map_or(Groups::default(), |group| Groups::default().with(group));
+        let groups = group.map_or(Groups::default(), Groups::of);
         Refusal {
             claim,
             groups,

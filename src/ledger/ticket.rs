@@ -146,10 +146,13 @@ impl Ticket {
         self.conflicts
     }
 
-    /// The part of one group of claims, apart from the rest: for when they are to be settled by different numbers. What
+    /// The part of some groups of claims, apart from the rest: for when they are to be settled by different numbers. What
     /// else the ticket carries stays with the rest.
-    pub fn split(mut self, group: u8) -> (Self, Self) {
-        let (apart, rest) = self.held.into_iter().partition(|held| held.group == group);
+    pub fn split(mut self, groups: Groups) -> (Self, Self) {
+        let (apart, rest) = self
+            .held
+            .into_iter()
+            .partition(|held| groups.contains(held.group));
         self.held = rest;
         let apart = Self {
             held: apart,
@@ -173,24 +176,30 @@ impl Ticket {
     }
 }
 
-/// Which groups of claims refused.
+/// Groups of claims: those that refused, say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Groups(u32);
 
 impl Groups {
-    /// Adds a group; those from 32 on count as 31.
+    /// This one alone; those from 32 on count as 31.
     #[must_use]
-    pub fn with(self, group: u8) -> Self {
-        Self(self.0 | 1 << group.min(31))
+    pub const fn of(group: u8) -> Self {
+        Self(1 << if group < 31 { group } else { 31 })
     }
 
-    /// Whether the group refused.
+    /// Adds a group.
+    #[must_use]
+    pub const fn with(self, group: u8) -> Self {
+        Self(self.0 | Self::of(group).0)
+    }
+
+    /// Whether the group is among them.
     #[must_use]
     pub fn contains(self, group: u8) -> bool {
         self.with(group) == self
     }
 
-    /// Whether none did.
+    /// Whether there is none.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0

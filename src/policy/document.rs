@@ -75,7 +75,7 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
     };
     let review = s.get("review").and_then(|f| moderation::review(&f, causes, r));
     let host = host(&s, r);
-    native_fits(&s, (&common, &routes), &host, r);
+    failover_fits(&s, (&common, &routes), &host, r);
     moderation::sees_all(&s, &moderation, r);
     chances::fit(&s, &validate, (&host, &routes), r);
     let mode = s.or("mode", Mode::default(), |f| limit::mode(&f, r));
@@ -138,20 +138,41 @@ fn host(section: &Section<'_>, r: &mut Reading<'_>) -> Host {
 }
 
 /// Once for the policy's section, and for the entries that differ from it.
-fn native_fits(
+fn failover_fits(
     section: &Section<'_>,
     (common, routes): (&Failover, &[&ModelRoute]),
     host: &Host,
     r: &mut Reading<'_>,
 ) {
     if host.body_pause {
-        return;
+        return drills_fit(section, (common, routes), r);
     }
     failover::fits_host(&section.path_of("failover"), common, None, r);
     let models = section.path_of("models");
     for route in routes {
         let path = format!("{}.failover", member(&models, &route.name));
         failover::fits_host(&path, &route.failover, Some(common), r);
+    }
+}
+
+fn drills_fit(section: &Section<'_>, (common, routes): (&Failover, &[&ModelRoute]), r: &mut Reading<'_>) {
+    let (shared, own): (Vec<_>, Vec<_>) = routes
+        .iter()
+        .copied()
+        .partition(|route| route.failover == *common);
+    let path = section.path_of("failover");
+    failover::fits_drills(&path, &shared, r);
+    let (shared, set): (Vec<_>, Vec<_>) = routes
+        .iter()
+        .copied()
+        .partition(|route| route.failover.drill == common.drill);
+    failover::fits_chains(&path, &shared, r);
+    let path = |route: &ModelRoute| format!("{}.failover", member(&section.path_of("models"), &route.name));
+    for route in own {
+        failover::fits_drills(&path(route), &[route], r);
+    }
+    for route in set {
+        failover::fits_chains(&path(route), &[route], r);
     }
 }
 

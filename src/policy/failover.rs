@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::field::{Field, Reading, Section};
 use super::names;
-use super::types::{Backoff, Charge, Exhausted, Failover, FailoverOn, Grown, Incompatible, Timeouts, Via};
+use super::types::{
+    Backoff, Charge, Exhausted, Failover, FailoverOn, Grown, Incompatible, ModelRoute, Timeouts, Via,
+};
 
 impl Default for Failover {
     /// None, and where it is asked for what platform teams expect: three attempts, on everything that is the provider's.
@@ -141,6 +143,48 @@ pub(super) fn fits_host(path: &str, own: &Failover, told: Option<&Failover>, r: 
             "0; or a share with host.body_pause: true",
         );
     }
+}
+
+/// Notes drills that a failure of the other candidate would end: nobody would ask the first after all. `path` is the
+/// section's, `routes` those that it is for.
+pub(super) fn fits_drills(path: &str, routes: &[&ModelRoute], r: &mut Reading<'_>) {
+    let path = format!("{path}.drill");
+    let drilled = routes
+        .iter()
+        .filter(|route| route.failover.drill > 0.0 && has_another(route));
+    let mut moved = drilled.map(|route| &route.failover);
+    if moved.clone().any(|own| own.via == Via::None) {
+        r.refuse(
+            &path,
+            "needs somebody who sends a request to the first after all, when the other fails",
+            "0; or a share with failover.via: native or callout",
+        );
+    } else if moved.any(|own| own.attempts < 2) {
+        r.refuse(
+            &path,
+            "needs a second attempt: the first candidate's, when the other fails",
+            "0; or a share with failover.attempts from 2 to 5",
+        );
+    }
+}
+
+/// Notes a drill that none of the chains that it is for has a second provider for.
+pub(super) fn fits_chains(path: &str, routes: &[&ModelRoute], r: &mut Reading<'_>) {
+    let drills = routes.iter().any(|route| route.failover.drill > 0.0);
+    if drills && !routes.iter().any(|route| has_another(route)) {
+        r.refuse(
+            &format!("{path}.drill"),
+            "has nobody to go to: all of the chain is one provider's",
+            "0; or a share where a chain has a second provider",
+        );
+    }
+}
+
+/// Whether a chain has more than one provider.
+fn has_another(route: &ModelRoute) -> bool {
+    let mut providers = route.chain.iter().map(|hop| hop.provider);
+    let first = providers.next();
+    providers.any(|other| Some(other) != first)
 }
 
 const ON: &str = "a list of connect, reset, timeout, stream_error, first_token and statuses from 400 to 599";

@@ -83,12 +83,12 @@ impl<'p> Search<'p> {
         self
     }
 
-    /// As if this one were down: left out, and nobody is asked against a breaker's word instead.
+    /// As if these were down: left out, and nobody is asked against a breaker's word instead.
     #[must_use]
-    pub fn drilling(self, hop: Hop) -> Self {
+    pub fn drilling(self, hops: &[Hop]) -> Self {
         Self {
             strict: true,
-            ..self.without(&[hop])
+            ..self.without(hops)
         }
     }
 

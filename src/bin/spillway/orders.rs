@@ -4,7 +4,7 @@
 //! them passed over, in a drill the first of them put second, no more than there are attempts) is one of these, under the
 //! name that it asks for.
 
-use spillway::policy::{Failover, ModelRoute, Policy, Provider, Via};
+use spillway::policy::{Failover, Hop, ModelRoute, Policy, Provider, Via};
 
 /// Candidates in the order in which they are tried.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,9 +77,19 @@ fn of_chain(route: &ModelRoute) -> impl Iterator<Item = Order> {
     };
     let orders = subsets(&chain).into_iter().chain(drilled);
     let fits = move |order: &Vec<usize>| (1..=most).contains(&order.len());
-    orders
-        .filter(fits)
-        .map(|providers| order(providers, &route.failover))
+    let orders = orders.map(one_each).filter(fits);
+    orders.map(|providers| order(providers, &route.failover))
+}
+
+/// Each provider once, as the gateway role asks for them: another model of the same is a repeat there, if nobody else is left.
+fn one_each(order: Vec<usize>) -> Vec<usize> {
+    let mut once: Vec<usize> = Vec::with_capacity(order.len());
+    for provider in order {
+        if !once.contains(&provider) {
+            once.push(provider);
+        }
+    }
+    once
 }
 
 fn order(providers: Vec<usize>, failover: &Failover) -> Order {
@@ -109,12 +119,65 @@ fn drilled(chain: &[usize]) -> Vec<Vec<usize>> {
     let Some((primary, rest)) = chain.split_first() else {
         return Vec::new();
     };
+    // It is of another provider, as no drill takes a model for down, and asks the next of the same.
     let orders = subsets(rest).into_iter();
+    let orders = orders.filter(|order| order.first() != Some(primary));
     let after = |order: Vec<usize>| {
         let (first, others) = order.split_first()?;
         Some([&[*first, *primary], others].concat())
     };
     orders.filter_map(after).collect()
+}
+
+/// The share that goes as if the first were down, and the entries whose first nobody stands behind.
+pub(crate) fn drill(share: f64, routes: &[&ModelRoute]) -> String {
+    if share <= 0.0 {
+        return String::new();
+    }
+    let is_one = |route: &&&ModelRoute| {
+        let providers = route.chain.iter().map(|hop| hop.provider);
+        is_alone(providers)
+    };
+    let never: Vec<&str> = routes
+        .iter()
+        .filter(is_one)
+        .map(|route| route.name.as_str())
+        .collect();
+    let never = match never.is_empty() {
+        true => String::new(),
+        false => format!(", but none of {}: its chain is one provider's", never.join(", ")),
+    };
+    format!("; drill: {} % go as if the first were down{never}", share * 100.0)
+}
+
+/// Whether all of these are one.
+pub(crate) fn is_alone(mut providers: impl Iterator<Item = usize>) -> bool {
+    let first = providers.next();
+    providers.all(|other| Some(other) == first)
+}
+
+/// What the router does with a chain that names a provider more than once.
+pub(crate) fn twice(route: &ModelRoute, policy: &Policy) -> String {
+    let mut hops = route.chain.iter().enumerate();
+    let is_second = |(at, hop): &(usize, &Hop)| {
+        let mut before = route.chain.iter().take(*at);
+        before.any(|other| other.provider == hop.provider)
+    };
+    let second = hops.find(is_second).filter(|_| route.failover.via == Via::Native);
+    let Some(provider) = second.and_then(|(_, hop)| policy.providers.get(hop.provider)) else {
+        return String::new();
+    };
+    let alone = is_alone(route.chain.iter().map(|hop| hop.provider));
+    match alone {
+        true => format!(
+            "; by the router: {}'s models in turn, as repeats there",
+            provider.name
+        ),
+        false => format!(
+            "; by the router: of {} the first model that may go, and then somebody else",
+            provider.name
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -195,8 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn two_models_of_one_provider_are_two_attempts_there() {
+    fn models_of_one_provider_are_repeats_there_and_one_attempt_where_others_are_left() {
         let order = names(r#"{"m": {"chain": ["a/x", "a/y"]}}"#);
-        assert_eq!(order, ["spillway+a+a: ca ca", "spillway+a: ca ca ca, repeated"]);
+        assert_eq!(order, ["spillway+a: ca ca ca, repeated"]);
+        let orders = names(r#"{"m": {"chain": ["a/x", "a/y", "b/x"], "failover": {"drill": "1 %"}}}"#);
+        let alone = ["spillway+a: ca ca ca, repeated", "spillway+b: cb cb cb, repeated"];
+        assert_eq!(
+            orders,
+            [&["spillway+a+b: ca cb", "spillway+b+a: cb ca"][..], &alone].concat()
+        );
     }
 }

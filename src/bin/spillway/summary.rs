@@ -9,8 +9,8 @@ use spillway::policy::{
     Provider, ProviderDialect, ProviderModel, Reserve, Rung, Scope, Unit, Validation, Via, WhenAllOpen,
 };
 
-use crate::outside;
 use crate::variables::Variables;
+use crate::{orders, outside};
 
 /// The policy's sections, a line or more each. `document` is what the policy was made of: it knows the variables' names.
 pub(crate) fn summary(document: &Value, policy: &Policy, variables: &Variables) -> String {
@@ -155,31 +155,25 @@ fn model(route: &ModelRoute, policy: &Policy) -> String {
         WhenAllOpen::Reject => "503",
         WhenAllOpen::LeastBad => "the one that opens soonest",
     };
-    format!("{} → {}; all open: {all_open}", route.name, chain.join(", then "))
+    let named = format!("{} → {}; all open: {all_open}", route.name, chain.join(", then "));
+    named + &orders::twice(route, policy)
 }
 
 /// The policy's section, and each entry's that differs from it; nothing where nothing fails over.
 fn failover(policy: &Policy) -> Vec<String> {
     let routes = policy.models.iter().chain(&policy.any_model);
     let common = &policy.failover;
-    let own = routes
-        .filter(|route| route.failover != *common)
-        .map(|route| format!("{}: {}", route.name, ways(&route.failover)));
-    let mut lines: Vec<String> = own.collect();
+    let (shared, own): (Vec<_>, Vec<_>) = routes.partition(|route| route.failover == *common);
+    let of_entry = |route: &ModelRoute| format!("{}: {}", route.name, ways(&route.failover, &[route]));
+    let mut lines: Vec<String> = own.into_iter().map(of_entry).collect();
     if common.via != Via::None || common.drill > 0.0 || !lines.is_empty() {
-        lines.insert(0, ways(common));
+        lines.insert(0, ways(common, &shared));
     }
     lines
 }
 
-fn ways(failover: &Failover) -> String {
-    let drill = match failover.drill > 0.0 {
-        true => format!(
-            "; drill: {} % go as if the first were down",
-            failover.drill * 100.0
-        ),
-        false => String::new(),
-    };
+fn ways(failover: &Failover, routes: &[&ModelRoute]) -> String {
+    let drill = orders::drill(failover.drill, routes);
     let via = match failover.via {
         Via::None => return format!("none{drill}"),
         Via::Native => "the router (provider role on composite clusters)",
@@ -459,17 +453,24 @@ mod tests {
 
     #[test]
     fn drills_are_shown_whoever_sends_again() {
-        let text = r#"{"version": 1, "host": {"body_pause": true}, "failover": {"drill": "5 %"},
-            "providers": {"p": {"cluster": "p", "dialect": "openai", "models": {"m": {"refuses": ["seed", "stop"]}}}},
-            "models": {"m": {"chain": ["p/m"]}, "*": {"chain": ["p/m"], "failover": {"via": "callout"}}}}"#;
+        let text = r#"{"version": 1, "host": {"body_pause": true}, "failover": {"drill": "5 %", "via": "native"},
+            "providers": {"p": {"cluster": "p", "dialect": "openai", "models": {"m": {"refuses": ["seed", "stop"]}, "n": {}}},
+                          "q": {"cluster": "q", "dialect": "openai", "models": {"m": {}}}},
+            "models": {"m": {"chain": ["p/m", "q/m"]}, "o": {"chain": ["p/m", "p/n"]},
+                       "*": {"chain": ["p/m", "p/n", "q/m"], "failover": {"via": "callout"}},
+                       "r": {"chain": ["p/m", "p/n", "q/m"]}}}"#;
         let variables = Variables::default();
         let Ok(Read { document, policy }) = read("a.json", text, &variables) else {
             panic!("refused")
         };
         let summary = summary(&document, &policy, &variables);
         for part in [
-            "failover   none; drill: 5 % go as if the first were down",
-            "charged: every attempt; drill: 5 % go",
+            "(provider role on composite clusters) on connect",
+            "charged: every attempt; drill: 5 % go as if the first were down, but none of o: its chain is one provider's",
+            "by callouts",
+            "; drill: 5 % go as if the first were down\n",
+            "o → p/m, then p/n; all open: 503; by the router: p's models in turn, as repeats there",
+            "r → p/m, then p/n, then q/m; all open: 503; by the router: of p the first model that may go, and then somebody else",
             "m refuses seed, stop",
         ] {
             assert!(summary.contains(part), "{part}\n{summary}");

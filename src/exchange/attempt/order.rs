@@ -95,6 +95,9 @@ pub struct Order {
     /// the rule sends an answer that isn't to the next candidate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<String>,
+    /// The first place is a drill's: but for a good answer the request goes to the next, which was well.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub drills: bool,
 }
 
 /// An order that doesn't say so has every body looked at.

@@ -110,13 +110,21 @@ impl Going {
 
     /// Whether what an answer says may send the request on.
     pub(super) fn reads_bodies(&self, policy: &Policy) -> bool {
-        self.rules(policy).is_some_and(|rules| rules.on.stream_error)
+        self.drills() || self.rules(policy).is_some_and(|rules| rules.on.stream_error)
+    }
+
+    /// Whether it is taken for another that is well.
+    fn drills(&self) -> bool {
+        self.order.drills && self.number == 1
     }
 
     /// Whether this status sends the request on. The last attempt's answer is always the client's.
     fn gives_up(&self, policy: &Policy, status: u16, wait: Option<Duration>) -> Option<GaveUp> {
         let rules = self.rules(policy)?;
         let fault = Fault::Status(status, wait);
+        if self.drills() && !is_good(status) && !self.is_last() {
+            return Some(fault.why());
+        }
         // The router would come back by its own back-off, as it takes no word for longer than that.
         if self.order.repeats() && wait.is_some_and(|wait| wait > rules.retry_after_max) {
             return None;
@@ -131,7 +139,7 @@ impl Going {
         let wanted = self
             .rules(policy)
             .is_some_and(|rules| rules.on.stream_error || rules.on.first_token);
-        let wanted = wanted || self.order.opening.is_some();
+        let wanted = wanted || self.drills() || self.order.opening.is_some();
         wanted && is_stream(head) && is_good(status) && !head.end && !self.is_last()
     }
 
@@ -255,12 +263,7 @@ impl Listening {
         let progress = self.reader.progress();
         let gives_up = progress.error && !progress.begun;
         let said = progress.begun || progress.finished || progress.done || progress.oversize;
-        if gives_up
-            && self
-                .going
-                .rules(&turn.gateway.policy)
-                .is_some_and(|rules| rules.on.stream_error)
-        {
+        if gives_up && self.going.reads_bodies(&turn.gateway.policy) {
             return (
                 Attempt::Over,
                 self.failed(

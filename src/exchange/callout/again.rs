@@ -12,13 +12,13 @@ use crate::dialect::{Endpoint, Said, corrected};
 use crate::failover::Fault;
 use crate::ledger::{Admission, Certainty, Demand, Request, Ticket};
 use crate::policy::{Hop, ModelRoute, Unit};
-use crate::report::metric::{Booking, Decision, LimitRef, Metric, Unmoved};
+use crate::report::metric::{Booking, Decision, Metric, Unmoved};
 use crate::store::Store;
 
 use super::super::answer::Whole;
 use super::super::blame::Ending;
 use super::super::booking::settle_providers;
-use super::super::gateway::{Claims, PROVIDERS};
+use super::super::gateway::{CALLERS, Claims, THERE};
 use super::super::judge::{Again, Complaint};
 use super::super::refuse::sourced;
 use super::super::respond::{Reader, Responding};
@@ -122,7 +122,7 @@ impl Responding {
         if let Some(spent) = self.spent {
             // Settled here, each for its own; nothing of it is left for the attempt's end.
             kept.before.add(spent.charged(), 0);
-            let (granted, nothing) = there.split(PROVIDERS);
+            let (granted, nothing) = there.split(THERE);
             settle_providers(turn, granted, (self.hop.provider, cost.tokens()), &spent);
             there = nothing;
         }
@@ -286,15 +286,7 @@ impl Kept {
     }
 
     fn own_claims<'g, S: Store>(&self, turn: &Turn<'g, S>, model: &str) -> Claims<'g> {
-        let first = self.tried.first().map(|hop| hop.provider);
-        let all = turn.gateway.claims(&self.who, Some(model), first);
-        let mut own = Claims::default();
-        for (claim, source) in all.claims.into_iter().zip(all.sources) {
-            if matches!(source, LimitRef::Caller(_)) && claim.limit.unit == Unit::Tokens {
-                own.claims.push(claim);
-                own.sources.push(source);
-            }
-        }
-        own
+        let all = turn.gateway.claims(&self.who, Some(model), None);
+        all.only(|claim| claim.group == CALLERS && claim.limit.unit == Unit::Tokens)
     }
 }

@@ -202,6 +202,7 @@ impl Calling {
             strip_usage: called.written.strip_usage,
             relay: None,
             spent: None,
+            payer: None,
             asked: self.kept.asked.clone(),
             position: self.kept.position,
             watching,

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use crate::dialect::Endpoint;
 use crate::failover::Load;
 use crate::ledger::{Level, Ticket};
-use crate::policy::{Charge, Failover, Hop, Mode, Per, Policy, Via};
+use crate::policy::{Charge, Failover, Hop, Mode, Policy, Via};
 use crate::report::metric::{LimitRef, Metric, Unmoved};
 use crate::report::record::milliseconds;
 use crate::store::Store;
 use crate::time::Instant;
 
-use super::super::gateway::PROVIDERS;
+use super::super::gateway::THERE;
 use super::super::guarding::Watching;
 use super::super::identify::Who;
 use super::super::judge::{Asked, Position};
@@ -57,6 +57,8 @@ pub(crate) struct Kept {
     pub(super) levels: Vec<(LimitRef, Level)>,
     /// Where it was sent, the present attempt last.
     pub(super) tried: Vec<Hop>,
+    /// The first attempt was a drill's.
+    pub(super) drilled: bool,
     /// The present attempt counts as a repeat in the retry budget.
     pub(super) repeats: bool,
     /// The caller's part of the reservation, from the second attempt on.
@@ -109,6 +111,8 @@ pub(in super::super) struct Start<'a> {
     pub(in super::super) prompt: u64,
     /// When the client stops waiting, by its own header.
     pub(in super::super) deadline: Option<Instant>,
+    /// It goes to the candidate by a drill.
+    pub(in super::super) drilled: bool,
 }
 
 /// Whether the gateway role fails over for this model.
@@ -167,6 +171,7 @@ impl Kept {
             deadline: start.deadline,
             levels: start.levels.to_vec(),
             tried: vec![start.hop],
+            drilled: start.drilled,
             repeats: false,
             own: None,
             before: Before::default(),
@@ -246,6 +251,11 @@ impl Kept {
         self.listening = None;
     }
 
+    /// Whether the present attempt is a drill's: but for a good answer the one that it passed over is asked after all.
+    pub(super) fn drills(&self) -> bool {
+        self.drilled && self.tried.len() < 2
+    }
+
     /// Whether it may still be sent again.
     pub(super) fn is_kept(&self) -> bool {
         !self.body.is_empty()
@@ -261,7 +271,7 @@ impl Kept {
         if self.own.is_some() {
             return ticket;
         }
-        let (there, own) = ticket.split(PROVIDERS);
+        let (there, own) = ticket.split(THERE);
         self.own = Some(Own::of(own));
         there
     }
@@ -306,17 +316,6 @@ fn unmoved<S: Store>(turn: &Turn<'_, S>, plan: &Plan<'_>, body: &[u8]) -> Option
         Some(Unmoved::TooLarge)
     } else {
         None
-    }
-}
-
-/// Whether a limit counts what one provider was sent, so that it is settled with the attempt there.
-pub(super) fn is_of_provider(policy: &Policy, limit: LimitRef) -> bool {
-    match limit {
-        LimitRef::Provider(..) => true,
-        LimitRef::Caller(at) => {
-            let limit = policy.limits.get(at);
-            limit.is_some_and(|limit| limit.per.contains(&Per::Provider))
-        }
     }
 }
 

@@ -36,6 +36,7 @@ impl Responding {
         };
         let can = kept.moves && (turn.gateway.policy.host.body_pause || kept.calls());
         let wanted = rules.is_some_and(|rules| rules.on.stream_error || rules.on.first_token);
+        let wanted = wanted || kept.drills();
         if can && wanted && stream && kept.is_kept() {
             kept.listening = Some(Listening::default());
             return true;

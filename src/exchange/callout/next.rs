@@ -14,10 +14,9 @@ use crate::time::Instant;
 use super::super::Turn;
 use super::super::admit::{note_chosen, note_passed, note_turned};
 use super::super::foreign;
-use super::super::gateway::Claims;
 use super::super::plan::Plan;
 use super::super::settle::observe;
-use super::kept::{Kept, is_of_provider};
+use super::kept::Kept;
 
 /// What is past when an attempt's time is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +109,8 @@ impl Kept {
     }
 
     fn may_move<S: Store>(&self, turn: &mut Turn<'_, S>, rules: &Failover, fault: Fault) -> bool {
-        self.moves && fault.gives_up(rules, false).is_some() && self.may_ask(turn, rules)
+        let wanted = self.drills() || fault.gives_up(rules, false).is_some();
+        self.moves && wanted && self.may_ask(turn, rules)
     }
 
     /// Whether there is an attempt left, and time for it.
@@ -247,7 +247,7 @@ impl Kept {
         None
     }
 
-    /// Sets aside what the candidate's own limits count; the caller's are held since admission.
+    /// Sets aside what counts the candidate's part; the caller's own is held since admission.
     fn book<S: Store>(
         &self,
         turn: &mut Turn<'_, S>,
@@ -255,8 +255,7 @@ impl Kept {
         (endpoint, hop): (Endpoint, Hop),
     ) -> Result<Ticket, (PassedOver, Option<Instant>)> {
         let gateway = turn.gateway;
-        let all = gateway.claims(&self.who, Some(&plan.route.name), Some(hop.provider));
-        let claims = of_provider(turn, all);
+        let claims = gateway.claims_there(Some((&self.who, &plan.route.name)), hop.provider);
         let admit = |turn: &Turn<'_, S>, tokens| {
             let request = Request {
                 claims: &claims.claims,
@@ -291,15 +290,4 @@ impl Kept {
             Admission::Never(_) | Admission::Unsure { .. } => Err((PassedOver::Context, None)),
         }
     }
-}
-
-fn of_provider<'p, S: Store>(turn: &Turn<'_, S>, all: Claims<'p>) -> Claims<'p> {
-    let mut kept = Claims::default();
-    for (claim, source) in all.claims.into_iter().zip(all.sources) {
-        if is_of_provider(&turn.gateway.policy, source) {
-            kept.claims.push(claim);
-            kept.sources.push(source);
-        }
-    }
-    kept
 }

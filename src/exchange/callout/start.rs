@@ -72,6 +72,7 @@ impl Identified {
             authority: &self.authority,
             prompt: granted.ticket.prompt(),
             deadline: self.patience(plan).map(|span| turn.now.monotonic.after(span)),
+            drilled: granted.drilled.is_some(),
         };
         Kept::of(turn, plan, &start, (&mut self.protocol_headers, &mut self.who))
     }

@@ -25,8 +25,8 @@ fn a_header_that_names_the_caller_never_reaches_a_provider_though_it_looks_like_
     }
 }
 
-fn per_provider(lab: &Lab, provider: &str) -> u64 {
-    let limit = &lab.gateway.policy.limits[0];
+fn per_provider(lab: &Lab, at: usize, provider: &str) -> u64 {
+    let limit = &lab.gateway.policy.limits[at];
     let id = b"header:acme";
     let key = lab.gateway.ledger.key(limit, id, &[id, provider.as_bytes()]);
     let level = lab
@@ -36,38 +36,127 @@ fn per_provider(lab: &Lab, provider: &str) -> u64 {
     level.capacity - level.remaining
 }
 
+/// Tokens and requests, of the first provider and of the second.
+fn at_each(lab: &Lab) -> [(u64, u64); 2] {
+    ["openai", "backup"].map(|name| (per_provider(lab, 0, name), per_provider(lab, 1, name)))
+}
+
+fn each_provider_by_itself() -> Value {
+    json!([
+        {"name": "each", "per": ["caller", "provider"], "tokens": "10000/min"},
+        {"name": "each-requests", "per": ["caller", "provider"], "requests": "100/min"},
+        {"name": "tokens", "per": ["caller"], "tokens": "10000/min"}])
+}
+
 #[test]
-#[ignore = "known: a caller's limit per provider is charged by the exchange, not by the attempt"]
 fn a_callers_limit_per_provider_bears_what_that_provider_was_sent() {
-    let limits = json!([{"name": "each", "per": ["caller", "provider"], "tokens": "10000/min"}]);
     for via in ["native", "callout"] {
-        let changes = json!({"limits": limits, "failover": {"via": via, "backoff": {"base": "1ms"}}});
-        if via == "native" {
-            let mut lab = native(changes);
-            let (call, _) = routed(
-                &mut lab,
-                &chat(json!({})),
-                &[("openai", failing(503)), ("backup", good())],
-            );
-            drop(call.record(&mut lab));
+        let changes = json!({"limits": each_provider_by_itself(), "failover": {"via": via, "backoff": {"base": "1ms"}}});
+        let mut lab = if via == "native" {
+            native(changes)
+        } else {
+            Lab::new(changes)
+        };
+        let call = if via == "native" {
+            let does = [("openai", failing(503)), ("backup", good())];
+            routed(&mut lab, &chat(json!({})), &does).0
+        } else {
+            let mut call = lab.send(&chat(json!({})));
+            call.answer(&mut lab, 503, "{}");
+            assert!(call.call.is_some());
             assert_eq!(
-                (per_provider(&lab, "openai"), per_provider(&lab, "backup")),
-                (0, 50),
-                "{via}"
+                per_provider(&lab, 0, "openai"),
+                0,
+                "given back before the next is asked"
             );
+            assert!(
+                per_provider(&lab, 0, "backup") > 0,
+                "set aside before it is asked"
+            );
+            call.called(&mut lab, json_answer(200, &answered("fine", 30, 20)));
+            call
+        };
+        drop(call.record(&mut lab));
+        assert_eq!(at_each(&lab), [(0, 1), (50, 1)], "{via}");
+        let (limit, id) = (&lab.gateway.policy.limits[2], b"header:acme");
+        let key = lab.gateway.ledger.key(limit, id, &[id]);
+        let level = lab
+            .gateway
+            .ledger
+            .level(&lab.store, limit, key, lab.now.monotonic);
+        assert_eq!(level.capacity - level.remaining, 50, "{via}");
+    }
+}
+
+#[test]
+fn a_callers_limit_per_provider_bears_every_answer_that_was_asked_for_there() {
+    for via in ["native", "callout"] {
+        let changes = json!({
+            "limits": each_provider_by_itself(),
+            "validate": [{"name": "order", "schema": {"type": "object"}, "on_invalid": ["fallback", "reject"]}],
+            "failover": {"via": via}});
+        let (mut lab, mut call) = if via == "native" {
+            let mut lab = native(changes);
+            let does = [("openai", Does::Says(200, &[], answered("no", 10, 20)))];
+            let (call, _) = routed(&mut lab, &chat(json!({})), &does);
+            (lab, call)
+        } else {
+            let mut lab = Lab::new(changes);
+            let mut call = lab.send(&chat(json!({})));
+            call.answer(&mut lab, 200, &answered("no", 10, 20));
+            (lab, call)
+        };
+        assert!(call.call.take().is_some(), "{via}");
+        call.called(&mut lab, json_answer(200, &answered("{}", 3, 4)));
+        drop(call.record(&mut lab));
+        assert_eq!(at_each(&lab), [(30, 1), (7, 1)], "{via}");
+    }
+}
+
+#[test]
+fn a_callers_limit_per_provider_bears_what_was_read_there_when_the_client_goes() {
+    for via in ["native", "callout"] {
+        let changes = json!({"limits": each_provider_by_itself(), "failover": {"via": via}});
+        let (mut lab, call) = if via == "native" {
+            let mut lab = native(changes);
+            let mut call = lab.send(&chat(json!({})));
+            share(&mut lab);
+            attempt(&mut lab, &mut call, 1, ("openai", &failing(503)));
+            let begun = String::from_utf8(2_u64.to_le_bytes().to_vec()).unwrap();
+            set(&mut lab, &[("upstream.request_attempt_count", &begun)]);
+            let properties = lab.properties.clone();
+            let property = |path: &[&str]| properties.get(&path.join(".")).map(|value| value.clone().into());
+            lab.turn(|turn| call.exchange.recall(turn, &property));
+            (lab, call)
         } else {
             let mut lab = Lab::new(changes);
             let mut call = lab.send(&chat(json!({})));
             call.answer(&mut lab, 503, "{}");
-            assert!(call.call.is_some());
-            call.called(&mut lab, json_answer(200, &answered("fine", 30, 20)));
-            drop(call.record(&mut lab));
-            assert_eq!(
-                (per_provider(&lab, "openai"), per_provider(&lab, "backup")),
-                (0, 50),
-                "{via}"
-            );
-        }
+            (lab, call)
+        };
+        let record = call.end(&mut lab, Ending::ClientAbort);
+        let prompt = record["estimate"].as_u64().unwrap();
+        assert_eq!(at_each(&lab)[0], (0, 1), "{via}");
+        assert_eq!(at_each(&lab)[1].0, prompt, "{via}: {record}");
+    }
+}
+
+#[test]
+fn the_router_isnt_sent_on_to_whom_nothing_may_be_sent_any_more() {
+    let own = json!({"providers": {"backup": {"limits": [{"requests": "1/min"}]}}});
+    let callers = json!({"limits": [{"name": "each", "per": ["caller", "provider"], "requests": "1/min"}]});
+    for limits in [own, callers] {
+        let mut changes = json!({"models": {"b": {"chain": ["backup/gpt-4o"]}}});
+        super::merge(&mut changes, limits);
+        let mut lab = native(changes.clone());
+        let (call, _) = routed(&mut lab, &chat(json!({"model": "b"})), &[("backup", good())]);
+        drop(call.record(&mut lab));
+        let next = lab.send(&chat(json!({})));
+        assert_eq!(
+            next.header("x-spillway-cluster").as_deref(),
+            Some("spillway+openai+anthropic"),
+            "{changes}"
+        );
     }
 }
 
@@ -331,17 +420,53 @@ fn the_only_candidate_isnt_asked_again_before_the_time_that_it_named() {
 }
 
 #[test]
-#[ignore = "known: the router asks another model of the same provider at once, beside the retry budget"]
 fn by_the_router_another_model_of_the_same_provider_is_a_repeat_too() {
     let lab = &mut native(json!({"models": {"gpt-4o": {"chain": ["openai/gpt-4o", "openai/gpt-4o-mini"]}}}));
+    // Its own cluster, whose retry budget sees what it is asked; and the route that waits.
     let call = lab.send(&chat(json!({})));
     assert_eq!(
         call.header("x-spillway-cluster").as_deref(),
-        Some("spillway+openai+openai")
+        Some("spillway+openai")
     );
-    assert!(
-        call.header("x-spillway-repeats").is_some(),
-        "nothing bounds it by the retry budget"
+    assert!(call.header("x-spillway-repeats").is_some());
+    assert_eq!(call.header("x-envoy-max-retries").as_deref(), Some("1"));
+    let does = [("openai", failing(503)), ("openai", good())];
+    let (call, sent) = routed(lab, &chat(json!({})), &does);
+    let models = sent.iter().map(|one| {
+        let body: Value = serde_json::from_slice(&one.body).unwrap();
+        body["model"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(models.collect::<Vec<_>>(), ["gpt-4o", "gpt-4o-mini"]);
+    assert_eq!(call.refused(), None);
+}
+
+#[test]
+fn by_the_router_a_provider_is_asked_once_where_another_is_left() {
+    let chain = |places: [&str; 3]| json!({"models": {"gpt-4o": {"chain": places}}});
+    let [one, two, other] = ["openai/gpt-4o", "openai/gpt-4o-mini", "backup/gpt-4o"];
+    for (places, cluster) in [
+        ([one, two, other], "spillway+openai+backup"),
+        ([one, other, two], "spillway+openai+backup"),
+        ([other, one, two], "spillway+backup+openai"),
+    ] {
+        let mut changes = chain(places);
+        super::merge(&mut changes, json!({"failover": {"attempts": 2}}));
+        let mut lab = native(changes);
+        let call = lab.send(&chat(json!({})));
+        assert_eq!(call.header("x-spillway-cluster").as_deref(), Some(cluster));
+        assert_eq!(call.header("x-spillway-repeats"), None);
+    }
+    let mut changes = chain([one, two, other]);
+    super::merge(
+        &mut changes,
+        json!({"providers": {"backup": {"breaker": {"force": "open"}}}}),
+    );
+    let mut lab = native(changes);
+    let call = lab.send(&chat(json!({})));
+    assert_eq!(
+        call.header("x-spillway-cluster").as_deref(),
+        Some("spillway+openai"),
+        "nobody else is left"
     );
 }
 

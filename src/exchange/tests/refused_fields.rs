@@ -10,7 +10,7 @@ fn choosy(changes: Value) -> Value {
             "backup": {"models": {"gpt-4o": {"refuses": ["temperature", "max_tokens"]}}},
             "anthropic": {"models": {"claude": {"refuses": ["temperature", "top_p"], "accepts": ["effort"]}}},
         },
-        "failover": {"drill": 1},
+        "failover": {"drill": 1, "via": "callout"},
     });
     merge(&mut document, changes);
     document
@@ -57,7 +57,7 @@ fn a_candidate_that_refuses_what_a_request_has_is_passed_over() {
 #[test]
 fn where_nobody_takes_it_the_client_is_told_so() {
     let mut lab = Lab::new(choosy(
-        json!({"models": {"gpt-4o": {"chain": ["backup/gpt-4o"]}}}),
+        json!({"models": {"gpt-4o": {"chain": ["backup/gpt-4o"]}}, "failover": {"drill": 0}}),
     ));
     let call = lab.send(&hot());
     assert_eq!(call.refused(), Some(400));
@@ -78,7 +78,7 @@ fn left_out_it_is_named_whoever_sends_again() {
         Some("temperature")
     );
 
-    let mut lab = native(drop_it(json!({})));
+    let mut lab = native(drop_it(json!({"failover": {"via": "native"}})));
     let (call, sent) = routed(
         &mut lab,
         &hot(),
@@ -129,7 +129,7 @@ fn left_out_it_is_named_whoever_sends_again() {
 
 #[test]
 fn the_router_is_offered_only_candidates_that_take_all_of_it() {
-    let mut lab = native(choosy(json!({"failover": {"drill": 0}})));
+    let mut lab = native(choosy(json!({"failover": {"drill": 0, "via": "native"}})));
     let offered = |lab: &mut Lab, more: Value| cluster(&lab.send(&chat(more)));
     assert_eq!(offered(&mut lab, json!({"temperature": 0.2})), "spillway+openai");
     assert_eq!(offered(&mut lab, json!({"top_p": 0.2})), "spillway+openai+backup");
@@ -147,7 +147,7 @@ fn the_router_is_offered_only_candidates_that_take_all_of_it() {
 #[test]
 fn in_shadow_nothing_is_left_out() {
     let mut lab = Lab::new(choosy(
-        json!({"mode": "shadow", "models": {"gpt-4o": {"chain": ["backup/gpt-4o"]}}}),
+        json!({"mode": "shadow", "models": {"gpt-4o": {"chain": ["backup/gpt-4o"]}}, "failover": {"drill": 0}}),
     ));
     let call = lab.send(&hot());
     assert_eq!(

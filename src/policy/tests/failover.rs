@@ -92,7 +92,8 @@ fn a_drill_is_a_share_and_needs_headers_that_wait() {
         (json!(0), 0.0),
     ] {
         let mut document = with("host", json!({"body_pause": true}));
-        document["failover"] = json!({"drill": written});
+        document["failover"] = json!({"drill": written, "via": "callout"});
+        add_backup(&mut document);
         assert_eq!(
             read(&document).unwrap().models[0].failover.drill,
             share,
@@ -123,6 +124,95 @@ fn a_drill_is_a_share_and_needs_headers_that_wait() {
         (policy.failover.drill, policy.models[0].failover.drill),
         (0.1, 0.0)
     );
+}
+
+/// A second provider, and its place in the chain.
+fn add_backup(document: &mut serde_json::Value) {
+    document["providers"]["backup"] = json!({"cluster": "b", "dialect": "openai", "models": {"gpt-4o": {}}});
+    document["models"]["gpt-4o"]["chain"] = json!(["openai/gpt-4o", "backup/gpt-4o"]);
+}
+
+#[test]
+fn a_drill_that_couldn_t_go_back_to_the_first_is_refused_where_it_stands() {
+    let common = "failover.drill";
+    let own = "models.gpt-4o.failover.drill";
+    let (sends, second, nobody) = ("who sends a request", "a second attempt", "nobody to go to");
+    let one = json!({"drill": 0.1, "attempts": 1, "via": "callout"});
+    let table = [
+        (json!({"drill": 0.1}), json!({}), true, Some((common, sends))),
+        (
+            json!({"drill": 0.1, "via": "none"}),
+            json!({"attempts": 2}),
+            true,
+            Some((own, sends)),
+        ),
+        (
+            json!({"drill": 0.1, "via": "native"}),
+            json!({"via": "none"}),
+            true,
+            Some((own, sends)),
+        ),
+        (json!({}), json!({"drill": 0.1}), true, Some((own, sends))),
+        (one.clone(), json!({}), true, Some((common, second))),
+        (one, json!({"attempts": 2}), true, None),
+        (
+            json!({"drill": 0.1, "via": "native"}),
+            json!({"attempts": 1}),
+            true,
+            Some((own, second)),
+        ),
+        (
+            json!({"drill": 0.1, "via": "native"}),
+            json!({}),
+            false,
+            Some((common, nobody)),
+        ),
+        (
+            json!({"via": "native"}),
+            json!({"drill": 0.1}),
+            false,
+            Some((own, nobody)),
+        ),
+        (
+            json!({"drill": 0.1, "via": "native"}),
+            json!({"drill": 0}),
+            true,
+            None,
+        ),
+        (json!({"drill": 0.1, "via": "native"}), json!({}), true, None),
+    ];
+    for (failover, of_model, has_backup, expected) in table {
+        let mut document = with("host", json!({"body_pause": true}));
+        if has_backup {
+            add_backup(&mut document);
+        }
+        document["failover"] = failover.clone();
+        if of_model != json!({}) {
+            document["models"]["gpt-4o"]["failover"] = of_model.clone();
+        }
+        let told = read(&document).err().unwrap_or_default();
+        let (path, why) = expected.unwrap_or_default();
+        assert!(
+            told.starts_with(path) && told.contains(why),
+            "{failover} {of_model}: {told:?}"
+        );
+        assert_eq!(
+            told.is_empty(),
+            expected.is_none(),
+            "{failover} {of_model}: {told}"
+        );
+    }
+}
+
+#[test]
+fn a_drill_for_all_passes_by_chains_of_one_provider() {
+    let mut document = with("host", json!({"body_pause": true}));
+    document["failover"] = json!({"drill": 0.1, "via": "native"});
+    document["models"]["mini"] = document["models"]["gpt-4o"].clone();
+    document["models"]["batch"] = document["models"]["gpt-4o"].clone();
+    document["models"]["batch"]["failover"] = json!({"attempts": 1});
+    add_backup(&mut document);
+    assert_eq!(read(&document).map(|policy| policy.models.len()), Ok(3));
 }
 
 #[test]
