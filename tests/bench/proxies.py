@@ -14,7 +14,7 @@ from lab.proxy import Envoy
 
 from payloads import SCHEMA
 
-VARIANTS = ("plain", "empty", "spillway", "exact", "before")
+VARIANTS = ("plain", "empty", "holding", "spillway", "exact", "before")
 #: The policy without failing over, with it where nothing fails, and with a first provider that always does.
 FAILOVER_VARIANTS = ("plain", "empty", "spillway", "callout", "native", "moved")
 #: The policy without any verdict on answers, with it, and with guards for everything on both sides besides.
@@ -93,10 +93,13 @@ def _configured(name, config, modules):
     filters = manager(config)["http_filters"]
     if name == "plain":
         filters[:] = [entry for entry in filters if entry["name"] != "spillway"]
-    if name in modules:
+    if name in modules or name == "holding":
         plugin = wasm_plugin(config)
         plugin["vm_config"] = copy.deepcopy(plugin["vm_config"])
-        plugin["vm_config"]["code"]["local"]["filename"] = str(modules[name])
+        plugin["vm_config"]["code"]["local"]["filename"] = str(modules.get(name, modules["empty"]))
+    if name == "holding":
+        text = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "hold"}
+        wasm_plugin(config)["configuration"] = text
     if name == "empty":
         del wasm_plugin(config)["configuration"]
     if name == "unjudged":

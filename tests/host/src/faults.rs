@@ -26,6 +26,7 @@ struct Plan {
     conflicts: Vec<(u64, u64)>,
     failures: BTreeMap<u64, Status>,
     host_calls: BTreeMap<&'static str, u64>,
+    copied: u64,
     traps: Vec<(String, u64)>,
 }
 
@@ -65,6 +66,16 @@ impl Faults {
 
     pub(crate) fn host_calls(&self) -> BTreeMap<&'static str, u64> {
         self.plan().host_calls.clone()
+    }
+
+    pub(crate) fn copied(&self) -> u64 {
+        self.plan().copied
+    }
+
+    /// So many bytes went over the border, one way or the other.
+    pub(crate) fn count_copied(&self, bytes: usize) {
+        let mut plan = self.plan();
+        plan.copied = plan.copied.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn store_calls(&self) -> u64 {

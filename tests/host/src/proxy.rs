@@ -300,6 +300,12 @@ impl Proxy {
         self.shared.faults.host_calls()
     }
 
+    /// Bytes that host functions copied so far, into modules' memories and out of them.
+    #[must_use]
+    pub fn bytes_copied(&self) -> u64 {
+        self.shared.faults.copied()
+    }
+
     /// Everything that left the module other than towards an upstream: log lines, metric names, store, filter state,
     /// local replies. For tests that look for secrets.
     #[must_use]

@@ -103,7 +103,9 @@ pub(crate) fn take(cx: &Cx<'_>, ptr: u32, len: u32) -> Result<Vec<u8>, Stop> {
     let memory = cx.data().memory.ok_or(Status::InternalFailure)?;
     let end = ptr.checked_add(len).ok_or(Status::InvalidMemoryAccess)?;
     let slice = memory.data(cx).get(ptr as usize..end as usize);
-    Ok(slice.ok_or(Status::InvalidMemoryAccess)?.to_vec())
+    let slice = slice.ok_or(Status::InvalidMemoryAccess)?;
+    cx.data().shared.faults.count_copied(slice.len());
+    Ok(slice.to_vec())
 }
 
 /// Writes `bytes` at `ptr`.
@@ -130,6 +132,7 @@ pub(crate) fn give(cx: &mut Cx<'_>, bytes: &[u8], ptr_out: u32, size_out: u32) -
         let allocate = cx.data().allocate.clone().ok_or(Status::InternalFailure)?;
         ptr = allocate.call(&mut *cx, size).map_err(Stop::Trap)?;
         put(cx, ptr, bytes)?;
+        cx.data().shared.faults.count_copied(bytes.len());
     }
     put_u32(cx, ptr_out, ptr)?;
     put_u32(cx, size_out, size)
