@@ -10,13 +10,15 @@ import time
 
 import pytest
 
-from lab import BACKUP, TENANTS, Answer, Lab, calm, provider
+from lab import BACKUP, TENANTS, Answer, Lab, calm, charged, provider
+from lab.clock import WallClock, can_be_set
 from lab.config import manager, module
 from lab.faults import Table, described
 from lab.http2 import Stream
 from lab.trap import with_trap
 
-from conftest import FAILOVER
+from conftest import FAILOVER, FULL
+from upgrade_test import ByListener, Traffic
 
 CAPACITY = 300_000
 BUDGET = {"name": "budget", "per": ["caller"], "tokens": "1000/day", "burst": str(CAPACITY), "reserve": "max"}
@@ -49,6 +51,7 @@ def at_rest(lab, patience=8):
 
 def used(lab, tenant, model="gpt-4o"):
     """What the tenant's budget says that it used. (A thousand a day is nothing in a minute.)"""
+    lab.envoy.skip_records()
     got = lab.tenant(tenant).chat(model=model, max_tokens=1)
     assert got.status == 200, got
     (line,) = lab.envoy.records(1)
@@ -226,3 +229,102 @@ def read(connection, patience=10):
     finally:
         connection.close()
     return Answer(status, headers, body, broken, time.monotonic() - began)
+
+
+# ── Policies that change, and a clock that doesn't keep time ────────────────────────────────────────────────────────
+
+#: How long an old listener goes on.
+DRAIN_S = 3
+
+
+class Changing(ByListener):
+    """A listener by discovery, old ones gone after a while, under an Envoy whose wall clock the test sets."""
+
+    def __init__(self, directory, monkeypatch):
+        self.path, self.monkeypatch, self.number = directory / "listeners.yaml", monkeypatch, 0
+        self.clock = WallClock(directory) if can_be_set() else None
+        self.lab = Lab(directory, TENANTS, BACKUP, {"limits": [BUDGET]}, calm("openai", "backup"), file=FULL,
+                       change=self.take_out, options=("--drain-time-s", str(DRAIN_S)))
+
+    def take_out(self, config):
+        super().take_out(config)
+        for name, value in (self.clock.environment if self.clock else {}).items():
+            self.monkeypatch.setenv(name, value)  # for Envoy; the mocks run already
+
+    def another(self):
+        """The next policy: it has a model that the one before hasn't."""
+        self.number += 1
+        name = f"model-{self.number}"
+        self.update(lambda _, policy: policy["models"].update({name: {"chain": ["openai/gpt-4o"]}}))
+        until(lambda: self.lab.tenant("asker").chat(model=name).status == 200, 30)
+
+
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        changing = Changing(tmp_path_factory.mktemp("changing"), monkeypatch)
+        with changing.lab:
+            assert changing.lab.tenant("asker").chat().status == 200
+            (line,) = changing.lab.envoy.records(1)
+            changing.lab.asker = line["spillway"]["caller"]
+            yield changing
+            assert not {name: n for name, n in changing.lab.envoy.stats("vm_reload").items() if n}
+
+
+def charges(lab, since):
+    """What the records since then say that was charged; those of aborted streams come a little late."""
+    assert lab.idle()
+    time.sleep(0.1)
+    records = [json.loads(line["spillway"]) for line in lab.envoy._lines()[since:]]
+    return charged([record for record in records if record["caller"] != lab.asker])
+
+
+def test_policies_in_quick_succession_lose_no_charge(changing):
+    """Six policies under load; one stream outlives its listener, and is cut when that is gone."""
+    lab, before = changing.lab, len(changing.lab.envoy._lines())
+    lab.openai.faults(hold="slow", hold_after=3, k=1, n=1_000_000)
+    slow = ask(lab, "slow", stream=True, max_tokens=500)
+    until(lambda: lab.openai.held("slow") == 1)
+    with Traffic(lab) as traffic:
+        until(lambda: len(traffic.answers) > 20)
+        for _ in range(6):
+            changing.another()
+        lasted = read(slow, DRAIN_S + 5)
+        until(lambda: len(traffic.answers) > 100)
+    lab.openai.release("slow")
+    assert {one[:2] for one in traffic.answers} == {(200, False)}
+    assert {end for *_, end in traffic.answers if end} == {"[DONE]"}
+    total = charges(lab, before)
+    # A thousand a day refill, and a request that asks costs something itself.
+    assert abs(spent(lab, (*"abcd", "slow")) - total) <= 5
+    TABLE.add("six policies under load", f"{len(traffic.answers)} requests", "200 all", "openai", "as the records say", "", "complete")
+    TABLE.add("listener gone", "stream that outlives it", described(lasted), "openai", "what was streamed", "drain time", "client_abort")
+
+
+def spent(lab, tenants):
+    return sum(used(lab, tenant) for tenant in tenants)
+
+
+@pytest.mark.skipif(not can_be_set(), reason="no C compiler for a clock of our own")
+def test_a_wall_clock_that_steps_changes_no_limit_and_no_duration(changing):
+    lab = changing.lab
+    year = lambda: lab.tenant("asker").chat().headers["date"].split()[3]
+    now = year()
+    already = spent(lab, "abcd")
+    before = len(lab.envoy._lines())
+    with Traffic(lab) as traffic:
+        for step in (-3600, 7200, -86_400 * 400, 0):
+            reached = len(traffic.answers)
+            changing.clock.step(step)
+            until(lambda: len(traffic.answers) > reached + 12)
+        shown = len(traffic.answers)
+    changing.clock.step(-86_400 * 400)
+    until(lambda: year() != now, 3)  # Envoy's clock is really set; it writes dates twice a second
+    changing.clock.step(0)
+    assert {one[:2] for one in traffic.answers} == {(200, False)}
+    records = [json.loads(line["spillway"]) for line in lab.envoy._lines()[before:]]
+    assert max(record["duration_ms"] for record in records) < 20_000
+    # The look before cost a request each, which these records don't have.
+    total, cost = charges(lab, before), 4 * charged(records[-1:])
+    assert abs(spent(lab, "abcd") - already - cost - total) <= 5
+    TABLE.add("clock steps: −1 h, +2 h, −400 d, back", f"{shown} requests", "200 all", "openai", "as the records say", "", "complete")
