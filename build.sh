@@ -31,6 +31,7 @@ usage: ./build.sh [COMMAND]
   push REF [FLAGS] to a registry with skopeo: the image as REF, the artifact as REF-artifact, the image for
                    Kubernetes' volumes as REF-volume
   bench            what Spillway costs: CPU per request and requests per second through Envoy
+  soak MINUTES [--rate N]  mixed traffic with faults through Envoy; fails on any drift: target/soak/ has figures and a picture
   help             this text
 
 Logs: target/logs/. Needs: rustup or Rust 1.95 with the target wasm32-wasip1, python3 (3.9 or newer) with venv, curl.
@@ -339,6 +340,14 @@ bench() {
   "$VENV/bin/python" tests/bench/bench.py "$@"
 }
 
+soak() {
+  [[ -n ${1:-} ]] || { usage >&2; exit 2; }
+  build_module release
+  need_python
+  build_mock
+  "$VENV/bin/python" tests/soak/soak.py "$@"
+}
+
 command=${1:-build}
 [[ $# -eq 0 ]] || shift
 case $command in
@@ -348,6 +357,7 @@ case $command in
   check) check; summarize ;;
   render) render ;;
   bench) bench "$@" ;;
+  soak) soak "$@" ;;
   oci) oci ;;
   push) push "$@" ;;
   help | -h | --help) usage ;;

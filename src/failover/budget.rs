@@ -105,10 +105,17 @@ pub fn acquire<S: Store>(store: &S, load: Load, share: f64, now: Instant) -> boo
     u64::from(mine.repeating) <= MINIMUM
 }
 
-/// Renews the worker's slot. What loses its race is written by the next tick.
-pub fn publish<S: Store>(store: &S, load: Load, now: Instant) {
+/// Renews the worker's slot; what loses its race is written by the next tick. Answers what all workers together have under
+/// way, as far as they have told.
+pub fn publish<S: Store>(store: &S, load: Load, now: Instant) -> Load {
     let (others, cas) = others(store, load.worker, now);
+    let all = others.iter().fold(load, |sum, slot| Load {
+        active: sum.active.saturating_add(slot.active),
+        repeating: sum.repeating.saturating_add(slot.repeating),
+        ..sum
+    });
     let _ = write(store, others, Slot::of(load, now), cas);
+    all
 }
 
 fn allowed(active: u64, share: f64) -> u64 {
@@ -156,7 +163,9 @@ mod tests {
     /// How many repeats go if workers ask in turn until none may.
     fn granted(store: &MemoryStore, active: &[u32], share: f64) -> u32 {
         let mut loads: Vec<_> = (1..).zip(active).map(|(worker, n)| load(worker, *n, 0)).collect();
-        loads.iter().for_each(|load| publish(store, *load, NOW));
+        for load in &loads {
+            let _ = publish(store, *load, NOW);
+        }
         loop {
             let before: u32 = loads.iter().map(|load| load.repeating).sum();
             for load in &mut loads {
@@ -184,7 +193,7 @@ mod tests {
     #[test]
     fn what_a_dead_worker_had_under_way_lapses() {
         let store = MemoryStore::default();
-        publish(&store, load(1, 10, 3), NOW);
+        let _ = publish(&store, load(1, 10, 3), NOW);
         assert!(!acquire(&store, load(2, 1, 0), 0.2, NOW));
         let later = NOW.after(LAPSE);
         assert!(acquire(&store, load(2, 1, 0), 0.2, later));
@@ -196,10 +205,23 @@ mod tests {
     }
 
     #[test]
+    fn what_all_have_under_way_is_told_until_it_is_over_or_lapses() {
+        let store = MemoryStore::default();
+        let all = |load, now| {
+            let all = publish(&store, load, now);
+            (all.active, all.repeating)
+        };
+        assert_eq!(all(load(1, 10, 3), NOW), (10, 3));
+        assert_eq!(all(load(2, 4, 1), NOW), (14, 4));
+        assert_eq!(all(load(1, 0, 0), NOW), (4, 1));
+        assert_eq!(all(load(1, 0, 0), NOW.after(LAPSE)), (0, 0));
+    }
+
+    #[test]
     fn more_workers_than_slots_share_what_is_there() {
         let store = MemoryStore::default();
         for worker in 0..1_000 {
-            publish(&store, load(worker, 1_000, 0), NOW);
+            let _ = publish(&store, load(worker, 1_000, 0), NOW);
         }
         let size = store.read(KEY).map(|(bytes, _)| bytes.len());
         assert_eq!(size, Ok(MOST_SLOTS * SLOT));

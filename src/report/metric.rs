@@ -282,6 +282,10 @@ pub enum Metric {
     Contended,
     Overflow,
     PendingSettlements,
+    StoreConflicts,
+    VmMemory,
+    Underway,
+    Repeating,
     TokenUsage(usize, usize, TokenType),
     Inference(usize, usize, TokenType),
     Duration(usize, usize),
@@ -337,7 +341,12 @@ impl Metric {
             | Self::PerOutputToken(..)
             | Self::EstimateError(..)
             | Self::ModerationTime(_) => Kind::Histogram,
-            Self::BreakerState(_) | Self::Headroom(_) | Self::PendingSettlements => Kind::Gauge,
+            Self::BreakerState(_)
+            | Self::Headroom(_)
+            | Self::PendingSettlements
+            | Self::VmMemory
+            | Self::Underway
+            | Self::Repeating => Kind::Gauge,
             _ => Kind::Counter,
         }
     }
@@ -357,6 +366,10 @@ impl Metric {
             Self::Contended => "spillway.ledger.contended".into(),
             Self::Overflow => "spillway.ledger.overflow".into(),
             Self::PendingSettlements => "spillway.ledger.pending".into(),
+            Self::StoreConflicts => "spillway.store.conflicts".into(),
+            Self::VmMemory => "spillway.vm.memory".into(),
+            Self::Underway => "spillway.failover.active".into(),
+            Self::Repeating => "spillway.failover.repeating".into(),
             Self::Unmoved(why) => format!("spillway.failover.unmoved.reason={}", why.as_str()),
             Self::ConfigRejected => "spillway.config.rejected".into(),
             Self::Schema(rule, verdict) => schema_name(policy, rule, verdict),

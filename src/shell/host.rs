@@ -149,6 +149,13 @@ pub(super) fn wall() -> UnixMillis {
     UnixMillis(time / 1_000_000)
 }
 
+/// Bytes of this VM's memory. It only ever grows.
+pub(super) fn memory() -> u64 {
+    const PAGE: u64 = 64 * 1024;
+    let pages = u64::try_from(core::arch::wasm32::memory_size::<0>());
+    pages.unwrap_or_default().saturating_mul(PAGE)
+}
+
 /// Sixteen random bytes; zeros when the host has none.
 pub(super) fn random() -> [u8; 16] {
     let mut bytes = [0; 16];

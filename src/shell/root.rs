@@ -65,7 +65,7 @@ impl Root {
         host::log(Level::Info, &format!("spillway: {}", summary(&policy)));
         let seed = host::random();
         let key = hash_key(seed).map_err(|error| format!("the shared store failed: {error:?}"))?;
-        announce(layout::take_over(&SharedData));
+        announce(layout::take_over(&SharedData::default()));
         let ledger = Ledger::new(key, policy.tracked_keys);
         let worker = Rc::new(Worker::new(Gateway::new(policy, ledger), seed));
         let period = worker.tick_period();
@@ -77,7 +77,7 @@ impl Root {
 fn hash_key(seed: [u8; 16]) -> Result<HashKey, crate::store::StoreError> {
     match Variables.variable(HASH_KEY).filter(|key| !key.is_empty()) {
         Some(key) => Ok(HashKey::from_text(&key)),
-        None => HashKey::shared(&SharedData, seed),
+        None => HashKey::shared(&SharedData::default(), seed),
     }
 }
 
@@ -147,7 +147,7 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         match (&self.worker, self.role) {
             (Some(worker), Role::Gateway) => worker.on_tick(self.id),
-            (Some(worker), Role::Provider) => worker.retry(),
+            (Some(worker), Role::Provider) => worker.keep(),
             (None, _) => return,
         }
         let _ = host::speak_for(self.id);

@@ -1,5 +1,7 @@
 //! The process's shared data as a [`Store`].
 
+use std::cell::Cell;
+
 use crate::store::{Cas, Store, StoreError};
 
 use super::host::{self, Status};
@@ -8,8 +10,22 @@ use super::host::{self, Status};
 const NEVER: u32 = u32::MAX;
 
 /// The host's shared data.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SharedData;
+#[derive(Debug, Default)]
+pub(super) struct SharedData {
+    conflicts: Cell<u64>,
+}
+
+impl SharedData {
+    /// Writes that another worker was ahead of, since this was last asked.
+    pub(super) fn take_conflicts(&self) -> u64 {
+        self.conflicts.take()
+    }
+
+    fn lost(&self) -> StoreError {
+        self.conflicts.set(self.conflicts.get().saturating_add(1));
+        StoreError::Conflict
+    }
+}
 
 impl Store for SharedData {
     fn read(&self, key: &str) -> Result<(Vec<u8>, Cas), StoreError> {
@@ -28,7 +44,7 @@ impl Store for SharedData {
             Cas::Version(version) => version,
         };
         host::set_shared(key, value, version).map_err(|status| match status {
-            Status::CAS_MISMATCH => StoreError::Conflict,
+            Status::CAS_MISMATCH => self.lost(),
             _ => StoreError::Unavailable,
         })
     }

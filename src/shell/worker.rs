@@ -27,6 +27,7 @@ const WAKING_MS: u32 = 50;
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) gateway: Gateway,
+    store: SharedData,
     metrics: RefCell<BTreeMap<Metric, Meter>>,
     /// What wall time is ahead of the monotonic clock, as the last tick saw it: one clock to read a callback.
     wall_offset: Cell<u64>,
@@ -55,6 +56,7 @@ impl Worker {
         let seed = number(seed);
         Self {
             gateway,
+            store: SharedData::default(),
             metrics: RefCell::default(),
             wall_offset: Cell::new(wall_offset()),
             bookings: RefCell::default(),
@@ -76,7 +78,7 @@ impl Worker {
         let answer = {
             let mut turn = Turn {
                 gateway: &self.gateway,
-                store: &SharedData,
+                store: &self.store,
                 now: self.now(),
                 entropy: self.draw(),
                 counter: &mut self.counter.borrow_mut(),
@@ -178,10 +180,19 @@ impl Worker {
         self.retry();
         self.turn(|turn| turn.set_gauges());
         if self.gateway.calls_out() {
-            failover::publish(&SharedData, self.load.get(), host::monotonic());
+            let load = failover::publish(&self.store, self.load.get(), host::monotonic());
+            self.emit(Metric::Underway, load.active.into());
+            self.emit(Metric::Repeating, load.repeating.into());
         }
         let pending = u64::try_from(self.bookings.borrow().len());
         self.emit(Metric::PendingSettlements, pending.unwrap_or(u64::MAX));
+        self.emit(Metric::VmMemory, host::memory());
+        self.flush_counters();
+    }
+
+    /// The tick where there are no gauges to set: those are the gateway role's.
+    pub(super) fn keep(&self) {
+        self.retry();
         self.flush_counters();
     }
 
@@ -211,6 +222,7 @@ impl Worker {
 
     /// Hands the host what was counted since the last tick.
     fn flush_counters(&self) {
+        self.emit(Metric::StoreConflicts, self.store.take_conflicts());
         for meter in self.metrics.borrow_mut().values_mut() {
             let counted = core::mem::take(&mut meter.counted);
             if let (Some(id), 1..) = (meter.id, counted) {

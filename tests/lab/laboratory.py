@@ -86,15 +86,16 @@ def dying(mock, faults, period):
 class Lab:
     """Mock providers behind one Envoy: `mocks` by the name of their cluster, those of PROVIDERS as attributes too.
 
-    `change` may turn Envoy's configuration into what a test needs beside the policy.
+    `change` may turn Envoy's configuration into what a test needs beside the policy; `options` are further ones of Envoy's
+    command.
     """
 
-    def __init__(self, directory, *patches, file="standalone.yaml", providers=PROVIDERS, concurrency=2, change=None):
+    def __init__(self, directory, *patches, file="standalone.yaml", providers=PROVIDERS, concurrency=2, change=None, options=()):
         self.policy = {}
         for patch in patches:
             self.policy = merged(self.policy, patch)
         self.directory, self.file, self.concurrency = directory, file, concurrency
-        self.providers, self.mocks, self.change = providers, {}, change
+        self.providers, self.mocks, self.change, self.options = providers, {}, change, options
         self._stack = ExitStack()
 
     def __enter__(self):
@@ -104,7 +105,7 @@ class Lab:
             config = render(self.file, ports, self.directory, self.policy)
             if self.change:
                 self.change(config)
-            self.envoy = stack.enter_context(Envoy(config, self.directory, self.concurrency))
+            self.envoy = stack.enter_context(Envoy(config, self.directory, self.concurrency, self.options))
             self._stack = stack.pop_all()
         return self
 

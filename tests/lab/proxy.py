@@ -40,7 +40,7 @@ TICK_S = 1.2
 class Envoy:
     """A running Envoy. `client()` talks to its listener, `admin()` to its admin interface."""
 
-    def __init__(self, config, directory, concurrency=2):
+    def __init__(self, config, directory, concurrency=2, options=()):
         self.directory = Path(directory)
         self.log, self.access_log = self.directory / "envoy.log", self.directory / "access.log"
         self._read = 0
@@ -48,7 +48,7 @@ class Envoy:
         file.write_text(yaml.safe_dump(config))
         command = [_resolved(), "-c", file, "--concurrency", str(concurrency), "--disable-hot-restart",
                    "--admin-address-path", admin, "--file-flush-interval-msec", "10", "--component-log-level",
-                   "wasm:debug"]
+                   "wasm:debug", *options]
         with open(self.log, "wb") as log:
             self.process = Process([str(part) for part in command], log, env={**os.environ, **environment()})
         self.admin_port = int(self._eventually(lambda: admin.exists() and admin.read_text()).rsplit(":", 1)[1])

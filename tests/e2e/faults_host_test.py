@@ -1,0 +1,330 @@
+"""Faults of the host, of the policy's delivery and of clients: what is lost is bounded and heals, all else is kept.
+
+A VM is trapped on purpose: the module under test with one function replaced (lab/trap.py). What came of each goes to
+target/logs/faults.md.
+"""
+
+import http.client
+import json
+import time
+
+import pytest
+
+from lab import BACKUP, TENANTS, Answer, Lab, calm, charged, provider
+from lab.clock import WallClock, can_be_set
+from lab.config import manager, module
+from lab.faults import Table, described
+from lab.http2 import Stream
+from lab.trap import with_trap
+
+from conftest import FAILOVER, FULL
+from upgrade_test import ByListener, Traffic
+
+CAPACITY = 300_000
+BUDGET = {"name": "budget", "per": ["caller"], "tokens": "1000/day", "burst": str(CAPACITY), "reserve": "max"}
+PAIR = ["openai/gpt-4o", "backup/gpt-4o"]
+TABLE = Table("2-host")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table():
+    yield
+    TABLE.write()
+
+
+def until(truth, patience=5):
+    end = time.monotonic() + patience
+    while not (found := truth()) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert found
+    return found
+
+
+def gauges(lab):
+    return lab.envoy.stats("spillway.(failover.active|failover.repeating|ledger.pending)")
+
+
+def at_rest(lab, patience=8):
+    until(lambda: not any(gauges(lab).values()), patience)
+    return lab.idle()
+
+
+def used(lab, tenant, model="gpt-4o"):
+    """What the tenant's budget says that it used. (A thousand a day is nothing in a minute.)"""
+    lab.envoy.skip_records()
+    got = lab.tenant(tenant).chat(model=model, max_tokens=1)
+    assert got.status == 200, got
+    (line,) = lab.envoy.records(1)
+    return CAPACITY - int(got.headers["x-ratelimit-remaining-tokens"]) - line["spillway"]["reserved"]
+
+
+def body(model="gpt-4o", **fields):
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": "How deep is it?"}], **fields})
+
+
+def ask(lab, tenant, **fields):
+    """A request whose answer nobody has read yet."""
+    return lab.tenant(tenant).open("POST", "/v1/chat/completions", body(**fields), {"content-type": "application/json"})
+
+
+# ── A VM that traps ────────────────────────────────────────────────────────────────────────────────────────────────
+
+#: A thousand a second: what is never settled is back in the time that the rate takes.
+RATE = 60_000
+TRAPPED = {
+    "providers": provider("probed", breaker={"consecutive": 2, "open": "300ms", "half_open_permits": 1, "slow_call": "2s",
+                                             "slow_first_token": "1s", "slow_gap": "1s"}),
+    "models": {"*": None, "gpt-4o": {"chain": PAIR}, "called": {"chain": PAIR, "failover": {"via": "callout"}},
+               "probed": {"chain": ["probed/gpt-4o", "backup/gpt-4o"]}},
+    "limits": [{"name": "rate", "per": ["caller"], "tokens": f"{RATE}/min", "reserve": "max"},
+               {"name": "asked", "per": ["caller"], "requests": "1000/day"}],
+}
+#: How long a lease lasts whose holder is gone: the breaker's `slow_call`, and the time that it is open.
+LEASE_S = 2.3
+#: How long a worker's share of the retry budget does.
+LAPSE_S = 5
+IDLE_S = 4
+
+
+class Trapped:
+    """A lab with one worker, so that all is lost at once; its module traps at a request's trailers."""
+
+    def __init__(self, directory):
+        self.path = directory / "trap.wasm"
+        with open(module(), "rb") as file:
+            self.path.write_bytes(with_trap(file.read(), "proxy_on_request_trailers"))
+        self.lab = Lab(directory, BACKUP, TENANTS, calm("openai", "backup"), TRAPPED, file=FAILOVER, concurrency=1,
+                       change=self.change, providers=("openai", "anthropic", "backup", "probed"))
+
+    def change(self, config):
+        manager(config)["stream_idle_timeout"] = f"{IDLE_S}s"
+        for route in manager(config)["route_config"]["virtual_hosts"][0]["routes"]:
+            if "route" in route:
+                route["route"]["idle_timeout"] = f"{IDLE_S}s"
+        self.use_trap(config)
+
+    def use_trap(self, node):
+        for one in node if isinstance(node, list) else node.values() if isinstance(node, dict) else ():
+            self.use_trap(one)
+        if isinstance(node, dict) and "vm_config" in node:
+            node["vm_config"]["code"]["local"]["filename"] = str(self.path)
+
+    def trap(self):
+        with Stream(self.lab.envoy.port) as stream:
+            stream.head("/v1/chat/completions", {"x-tenant": "trapper"}).data(body().encode()).trailer(x_end="1")
+            return stream.answer()
+
+    def vms(self):
+        return self.lab.envoy.stats("v8.active")["wasm.envoy.wasm.runtime.v8.active"]
+
+    def recovers(self, patience=4):
+        """Seconds until somebody is answered again."""
+        began = time.monotonic()
+        until(lambda: self.lab.tenant("after").chat().status == 200, patience)
+        return time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def trapped(tmp_path_factory):
+    trapped = Trapped(tmp_path_factory.mktemp("trapped"))
+    with trapped.lab:
+        yield trapped
+
+
+def under_way(lab):
+    """One exchange of each kind, held by its provider, by what it is: a probe, a whole answer, a stream, a call."""
+    probed, found = lab.mocks["probed"], {}
+    probed.faults(status=500)
+    assert [lab.tenant("tripper").chat(model="probed").status for _ in range(2)] == [200, 200]
+    time.sleep(0.5)
+
+    def hold(name, mock, *others, model="gpt-4o", **more):
+        for other in others:
+            other.faults(status=500)
+        mock.faults(hold=name, **more)
+        found[name] = ask(lab, name, model=model, stream=name == "stream", max_tokens=3000)
+        until(lambda: mock.held(name) == 1)
+        for other in others:
+            other.faults()
+        mock.faults()
+
+    hold("probe", probed, model="probed")
+    hold("whole", lab.openai)
+    hold("stream", lab.openai, hold_after=3)
+    hold("call", lab.backup, lab.openai, model="called")
+    return found
+
+
+def test_a_trap_costs_what_its_worker_had_under_way_and_nothing_else(trapped):
+    lab = trapped.lab
+    for _ in range(3):
+        assert lab.tenant("spender").chat(headers={"x-mock-usage": "100,400"}).status == 200
+    held, vms = under_way(lab), trapped.vms()
+    until(lambda: gauges(lab).get("wasmcustom.spillway.failover.active") == 4)
+    began = time.monotonic()
+    assert trapped.trap().status == 503
+    after = trapped.recovers()
+    TABLE.add("VM trapped", "the request that did it", "503, no body", "—", "0", f"{after:.1f} until others are served", "none")
+    remaining = rests(lab, "whole")
+    for mock, name in ((lab.mocks["probed"], "probe"), (lab.openai, "whole"), (lab.openai, "stream"), (lab.backup, "call")):
+        mock.release(name)
+    seen = {name: read(connection) for name, connection in held.items() if name != "call"}
+    assert (seen["probe"].status, seen["whole"].status) == (503, 503) and seen["stream"].broken
+    assert time.monotonic() - began < 3
+    for name, got in seen.items():
+        TABLE.add("VM trapped", f"{name}, under way", described(got), "—", "what was set aside, until it refills",
+                  "as soon as its provider says more", "none")
+    assert RATE - 3_100 < remaining < RATE - 1_000, "what the trapped exchange set aside is set aside still"
+    until(lambda: rests(lab, "whole") > RATE - 100, 5)
+    asked = 1000 - int(lab.tenant("spender").chat().headers["x-ratelimit-remaining-requests"])
+    assert asked == 4, "what was spent before is spent still"
+    heals(lab, began)
+    got = read(held["call"])
+    assert got.status in (0, 408, 504) and time.monotonic() - began < IDLE_S + 3
+    TABLE.add("VM trapped", "callout, under way", described(got), "—", "what was set aside, until it refills",
+              f"at `idle_timeout`, here {IDLE_S} s", "none")
+    until(lambda: not any(gauges(lab).values()), LAPSE_S + 3)
+    TABLE.add("VM trapped", "leases", "", "", "", f"{time.monotonic() - began:.1f} at most until all are back", "")
+    assert lab.idle() and trapped.vms() == vms, "the VM that trapped is gone"
+
+
+def rests(lab, tenant):
+    """What the tenant has left, before a request that uses nothing."""
+    got = lab.tenant(tenant).chat(max_tokens=1, headers={"x-mock-usage": "0,0"})
+    assert got.status == 200, got
+    return int(got.headers["x-ratelimit-remaining-tokens"])
+
+
+def heals(lab, began):
+    """The provider whose only probe was lost is probed again when the lease is over, and not before."""
+    lab.mocks["probed"].faults()
+    until(lambda: lab.tenant("tripper").chat(model="probed").headers["x-spillway-provider"] == "probed", LEASE_S + 2)
+    TABLE.add("VM trapped", "probe, lost", "", "", "", f"{time.monotonic() - began:.1f} until the next probe", "")
+
+
+def test_traps_in_a_row_leave_nothing_behind(trapped):
+    vms, memory = trapped.vms(), []
+    for _ in range(3):
+        assert trapped.trap().status == 503
+        assert trapped.recovers() < 4
+        memory.append(trapped.lab.envoy.rss())
+        time.sleep(1.1)  # sooner, Envoy waits before it loads the module again
+    assert trapped.vms() == vms and trapped.lab.envoy.process.running()
+    assert memory[-1] < memory[0] + 25 * 2**20, memory
+    TABLE.add("VM trapped", "three times", "", "", "", "", f"{vms} VMs before and after, RSS {(memory[-1] - memory[0]) / 2**20:+.0f} MB from the first to the third")
+
+
+def read(connection, patience=10):
+    """The answer on a connection, however it ends."""
+    began, status, headers, body, broken = time.monotonic(), 0, {}, b"", False
+    connection.sock.settimeout(patience)
+    try:
+        response = connection.getresponse()
+        status, headers = response.status, {name.lower(): value for name, value in response.getheaders()}
+        body = response.read()
+    except http.client.IncompleteRead as error:
+        body, broken = error.partial, True
+    except (OSError, http.client.HTTPException):
+        broken = True
+    finally:
+        connection.close()
+    return Answer(status, headers, body, broken, time.monotonic() - began)
+
+
+# ── Policies that change, and a clock that doesn't keep time ────────────────────────────────────────────────────────
+
+#: How long an old listener goes on.
+DRAIN_S = 3
+
+
+class Changing(ByListener):
+    """A listener by discovery, old ones gone after a while, under an Envoy whose wall clock the test sets."""
+
+    def __init__(self, directory, monkeypatch):
+        self.path, self.monkeypatch, self.number = directory / "listeners.yaml", monkeypatch, 0
+        self.clock = WallClock(directory) if can_be_set() else None
+        self.lab = Lab(directory, TENANTS, BACKUP, {"limits": [BUDGET]}, calm("openai", "backup"), file=FULL,
+                       change=self.take_out, options=("--drain-time-s", str(DRAIN_S)))
+
+    def take_out(self, config):
+        super().take_out(config)
+        for name, value in (self.clock.environment if self.clock else {}).items():
+            self.monkeypatch.setenv(name, value)  # for Envoy; the mocks run already
+
+    def another(self):
+        """The next policy: it has a model that the one before hasn't."""
+        self.number += 1
+        name = f"model-{self.number}"
+        self.update(lambda _, policy: policy["models"].update({name: {"chain": ["openai/gpt-4o"]}}))
+        until(lambda: self.lab.tenant("asker").chat(model=name).status == 200, 30)
+
+
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        changing = Changing(tmp_path_factory.mktemp("changing"), monkeypatch)
+        with changing.lab:
+            assert changing.lab.tenant("asker").chat().status == 200
+            (line,) = changing.lab.envoy.records(1)
+            changing.lab.asker = line["spillway"]["caller"]
+            yield changing
+            assert not {name: n for name, n in changing.lab.envoy.stats("vm_reload").items() if n}
+
+
+def charges(lab, since):
+    """What the records since then say that was charged; those of aborted streams come a little late."""
+    assert lab.idle()
+    time.sleep(0.1)
+    records = [json.loads(line["spillway"]) for line in lab.envoy._lines()[since:]]
+    return charged([record for record in records if record["caller"] != lab.asker])
+
+
+def test_policies_in_quick_succession_lose_no_charge(changing):
+    """Six policies under load; one stream outlives its listener, and is cut when that is gone."""
+    lab, before = changing.lab, len(changing.lab.envoy._lines())
+    lab.openai.faults(hold="slow", hold_after=3, k=1, n=1_000_000)
+    slow = ask(lab, "slow", stream=True, max_tokens=500)
+    until(lambda: lab.openai.held("slow") == 1)
+    with Traffic(lab) as traffic:
+        until(lambda: len(traffic.answers) > 20)
+        for _ in range(6):
+            changing.another()
+        lasted = read(slow, DRAIN_S + 5)
+        until(lambda: len(traffic.answers) > 100)
+    lab.openai.release("slow")
+    assert {one[:2] for one in traffic.answers} == {(200, False)}
+    assert {end for *_, end in traffic.answers if end} == {"[DONE]"}
+    total = charges(lab, before)
+    # A thousand a day refill, and a request that asks costs something itself.
+    assert abs(spent(lab, (*"abcd", "slow")) - total) <= 5
+    TABLE.add("six policies under load", f"{len(traffic.answers)} requests", "200 all", "openai", "as the records say", "", "complete")
+    TABLE.add("listener gone", "stream that outlives it", described(lasted), "openai", "what was streamed", "drain time", "client_abort")
+
+
+def spent(lab, tenants):
+    return sum(used(lab, tenant) for tenant in tenants)
+
+
+@pytest.mark.skipif(not can_be_set(), reason="no C compiler for a clock of our own")
+def test_a_wall_clock_that_steps_changes_no_limit_and_no_duration(changing):
+    lab = changing.lab
+    year = lambda: lab.tenant("asker").chat().headers["date"].split()[3]
+    now = year()
+    already = spent(lab, "abcd")
+    before = len(lab.envoy._lines())
+    with Traffic(lab) as traffic:
+        for step in (-3600, 7200, -86_400 * 400, 0):
+            reached = len(traffic.answers)
+            changing.clock.step(step)
+            until(lambda: len(traffic.answers) > reached + 12)
+        shown = len(traffic.answers)
+    changing.clock.step(-86_400 * 400)
+    until(lambda: year() != now, 3)  # Envoy's clock is really set; it writes dates twice a second
+    changing.clock.step(0)
+    assert {one[:2] for one in traffic.answers} == {(200, False)}
+    records = [json.loads(line["spillway"]) for line in lab.envoy._lines()[before:]]
+    assert max(record["duration_ms"] for record in records) < 20_000
+    # The look before cost a request each, which these records don't have.
+    total, cost = charges(lab, before), 4 * charged(records[-1:])
+    assert abs(spent(lab, "abcd") - already - cost - total) <= 5
+    TABLE.add("clock steps: −1 h, +2 h, −400 d, back", f"{shown} requests", "200 all", "openai", "as the records say", "", "complete")
