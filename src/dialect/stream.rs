@@ -178,6 +178,14 @@ impl StreamReader {
         self.holding == Holding::Yes
     }
 
+    /// Whether all that may be left of the stream is kept back: it may be over with nothing more.
+    #[must_use]
+    pub fn keeps_end(&self) -> bool {
+        let progress = &self.tally.progress;
+        let over = progress.finished || progress.done || is_done(&self.tail);
+        self.holds() || self.edits() && over && !self.tail.is_empty()
+    }
+
     /// Whether everything that went out so far were whole events, so that another may follow.
     #[must_use]
     pub fn between_events(&self) -> bool {
@@ -360,6 +368,12 @@ impl StreamReader {
         out.put(&self.take_held());
         out.put(bytes);
     }
+}
+
+/// Whether an event says the last word of OpenAI's streams, and lacks its end.
+fn is_done(tail: &[u8]) -> bool {
+    let data = tail.trim_ascii().strip_prefix(b"data:");
+    data.is_some_and(|data| data.trim_ascii() == b"[DONE]")
 }
 
 impl<'c> Output<'c> {

@@ -322,18 +322,3 @@ fn end_event(events: &mut Vec<u8>) {
         events.extend_from_slice(b"\n\n");
     }
 }
-
-/// Where a body would be replaced too late, a reply: with the headers gone, hosts reset the stream by it.
-pub(super) fn unreplaced(exchange: Exchange, step: Step, kind: &'static str) -> (Exchange, Step) {
-    let Some(body) = step.body else {
-        return (exchange, step);
-    };
-    let bad = matches!(&exchange, Exchange::Done(record) if record.refused == Refused::Answer.as_str());
-    let reply = Reply {
-        status: if bad { 502 } else { 200 },
-        headers: vec![("content-type".into(), kind.into())],
-        body,
-        details: "spillway_invalid_answer",
-    };
-    (exchange, Step::reply(reply.with(&step.edits)))
-}

@@ -22,13 +22,6 @@ pub(super) struct Buffered {
     differs: bool,
 }
 
-impl Buffered {
-    /// What would go on of it isn't what the host holds.
-    pub(super) fn is_another(&mut self) {
-        self.differs = true;
-    }
-}
-
 impl Responding {
     /// Holds a stream where its rule wants that, or all of it came at once; answers whether it does.
     pub(super) fn starts_buffering<S: Store>(&mut self, turn: &Turn<'_, S>) -> bool {

@@ -43,6 +43,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod tick;
+mod trailers;
 
 pub use ahead::Uncounted;
 pub use blame::Ending;
@@ -174,12 +175,16 @@ impl Exchange {
         }
     }
 
-    /// The response ends with trailers.
+    /// The response ends with trailers, and its body with what the host still holds; none where it holds none of it.
     #[must_use]
-    pub fn response_trailers<S: Store>(self, turn: &mut Turn<'_, S>) -> (Self, Step) {
+    pub fn response_trailers<S: Store>(
+        self,
+        turn: &mut Turn<'_, S>,
+        held: Option<&Body<'_>>,
+    ) -> (Self, Step) {
         match self {
-            Self::Responding(state) => state.trailers(turn),
-            Self::Watched(state) => state.response_trailers(turn),
+            Self::Responding(state) => state.trailers(turn, held),
+            Self::Watched(state) => state.response_trailers(turn, held),
             Self::Calling(_) => (self, Step::hold()),
             Self::Start
             | Self::Bypassed

@@ -74,7 +74,8 @@ impl Responding {
         self.overtime = Overtime::Told;
         let separator: &[u8] = if self.fail() { b"" } else { b"\n\n" };
         let event = error_event(self.endpoint, ErrorKind::Unavailable, LATE);
-        let last = [separator, &event].concat();
+        let waited = (body.read)(0, core::mem::take(&mut self.waiting));
+        let last = [&waited, separator, &event].concat();
         Ok((Exchange::Responding(self), Step::replaced(last)))
     }
 

@@ -19,7 +19,6 @@ use crate::time::Instant;
 use crate::tokens::Estimate;
 
 use super::admit::Admitted;
-use super::answer::unreplaced;
 use super::arrive::dropped;
 use super::blame::{self, Ending};
 use super::buffered::Buffered;
@@ -31,6 +30,7 @@ use super::overtime::Overtime;
 use super::refuse::tightest;
 use super::settle::observe;
 use super::spent::Spent;
+use super::trailers::NOTHING;
 use super::{Body, Edit, Exchange, Flow, Step, Turn};
 
 /// The response's headers, and why it came to be.
@@ -102,6 +102,8 @@ pub struct Responding {
     pub(super) reader: Reader,
     /// What is held of a stream until it is judged.
     pub(super) buffered: Option<Box<Buffered>>,
+    /// So many bytes go on with the end of the stream: the host holds them, and the end is kept back.
+    pub(super) waiting: usize,
     pub(super) rule: Option<Rule>,
     /// What the request asked of its answer.
     pub(super) asked: Option<Rc<Asked>>,
@@ -209,6 +211,7 @@ impl Admitted {
             headroom: None,
             reader,
             buffered: None,
+            waiting: 0,
             rule,
             asked: self.asked,
             position: self.position,
@@ -335,12 +338,7 @@ impl Responding {
 
     /// An answer that is its headers alone: nothing of a body, and its end.
     fn bodiless<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>, mut edits: Vec<Edit>) -> (Exchange, Step) {
-        let nothing = Body {
-            size: 0,
-            end: true,
-            read: &|_, _| Vec::new(),
-        };
-        let (state, step) = self.body(turn, &nothing);
+        let (state, step) = self.body(turn, &NOTHING);
         edits.extend(step.edits);
         (state, Step { edits, ..step })
     }
@@ -375,11 +373,13 @@ impl Responding {
                 self.held(turn, body)
             }
             Reader::Stream(reader) => {
-                let passed = if body.size == 0 {
+                let chunk = body.from(self.waiting);
+                let passed = if chunk.is_empty() {
                     Passed::Unchanged
                 } else {
-                    reader.push(&body.whole())
+                    reader.push(&chunk)
                 };
+                let passed = self.after_waiting(body, passed);
                 self.streamed(turn, body, passed)
             }
         }
@@ -432,7 +432,7 @@ impl Responding {
     ) -> (Exchange, Step) {
         self.time_tokens(turn);
         if !body.end {
-            return (Exchange::Responding(self), step(passed));
+            return self.goes_on(body, passed);
         }
         let last = self.last_words(turn);
         let step = if last.is_empty() {
@@ -465,20 +465,6 @@ impl Responding {
         }
     }
 
-    /// The response ended in trailers: a held answer gets its verdict, but no body can be changed any more.
-    pub(super) fn trail_on<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
-        if let Some((rule, whole)) = self.held_answer() {
-            let (exchange, step) = self.judged_json(turn, rule, whole);
-            return unreplaced(exchange, step, "application/json");
-        }
-        if self.is_buffering() {
-            let (exchange, step) = self.end_buffering(turn);
-            return unreplaced(exchange, step, "text/event-stream");
-        }
-        self.unchecked(turn);
-        (Exchange::Done(self.finish(turn, Ending::Complete)), Step::pass())
-    }
-
     /// What a JSON answer turned out to be.
     pub(super) fn json_facts(&mut self) -> Option<JsonFacts> {
         match core::mem::replace(&mut self.reader, Reader::Opaque) {
@@ -501,7 +487,7 @@ fn gather(gathered: &mut Option<Vec<u8>>, chunk: &[u8], bound: usize) {
     }
 }
 
-fn step(passed: Passed) -> Step {
+pub(super) fn step(passed: Passed) -> Step {
     match passed {
         Passed::Unchanged => Step::pass(),
         Passed::Replaced(bytes) => Step::replaced(bytes),

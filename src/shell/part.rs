@@ -8,6 +8,9 @@ use crate::headers::Headers;
 use super::host::{self, Buffer, Map};
 use super::step::{Target, apply};
 
+/// More than any buffer has, and less than would overflow a host's arithmetic.
+const WHOLE: usize = 1 << 30;
+
 /// A part of a body: whose it is, how much of it the host holds, and whether it ends there.
 pub(super) struct Part {
     pub(super) map: Map,
@@ -50,6 +53,26 @@ pub(super) fn body(
         read: head.as_ref(),
     };
     apply(step, &target, Some((buffer, part.size)))
+}
+
+/// Shows what the host holds of an answer that ends in trailers, and changes it as the core says.
+pub(super) fn trailers(run: impl FnOnce(&Body<'_>) -> Option<Step>) -> Action {
+    let target = Target {
+        map: Map::Response,
+        read: None,
+    };
+    // The host says no size here; what it holds it shows as a whole.
+    let held = host::read_buffer(Buffer::ResponseBody, 0, WHOLE).unwrap_or_default();
+    let read = |start: usize, max: usize| {
+        let rest = held.get(start..).unwrap_or_default();
+        rest.get(..max).unwrap_or(rest).to_vec()
+    };
+    let step = run(&Body {
+        size: held.len(),
+        end: true,
+        read: &read,
+    });
+    apply(step, &target, Some((Buffer::ResponseBody, WHOLE)))
 }
 
 fn is_hold(step: Option<&Step>) -> bool {

@@ -6,17 +6,14 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::exchange::attempt::Attempt;
-use crate::exchange::{Body, RequestHead, ResponseHead, Step, Turn};
+use crate::exchange::{RequestHead, ResponseHead, Step, Turn};
 use crate::headers::Headers;
 
-use super::host::{self, Buffer, Map};
+use super::host::Map;
 use super::part::{self, Part};
-use super::step::{Target, apply, property};
+use super::step::property;
 use super::store::SharedData;
 use super::worker::Worker;
-
-/// More than any buffer has, and less than would overflow a host's arithmetic.
-const WHOLE: usize = 1 << 30;
 
 /// The context of one attempt.
 pub(super) struct Upstream {
@@ -124,22 +121,6 @@ impl HttpContext for Upstream {
         if self.attempt.is_over() {
             return Action::Continue;
         }
-        // The host says no size here; what it holds it shows as a whole.
-        let held = host::read_buffer(Buffer::ResponseBody, 0, WHOLE).unwrap_or_default();
-        let read = |start: usize, max: usize| {
-            let rest = held.get(start..).unwrap_or_default();
-            rest.get(..max).unwrap_or(rest).to_vec()
-        };
-        let body = Body {
-            size: held.len(),
-            end: true,
-            read: &read,
-        };
-        let step = self.step(|attempt, turn| attempt.response_trailers(turn, &body));
-        let target = Target {
-            map: Map::Response,
-            read: None,
-        };
-        apply(step, &target, Some((Buffer::ResponseBody, WHOLE)))
+        part::trailers(|held| self.step(|attempt, turn| attempt.response_trailers(turn, held)))
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Stream {
     worker: Option<Rc<Worker>>,
     /// The request's headers, while they are held.
     held: Option<Headers>,
+    /// The host holds the answer's body, as far as it came.
+    holds: bool,
 }
 
 impl Stream {
@@ -33,6 +35,7 @@ impl Stream {
             line: worker.clone().map(|worker| Line::new(id, worker)),
             worker,
             held: None,
+            holds: false,
         }
     }
 
@@ -129,21 +132,25 @@ impl HttpContext for Stream {
             return Action::Pause;
         }
         let map = Map::Response;
-        part::body(&Part { map, size, end }, &mut None, |body| {
+        let action = part::body(&Part { map, size, end }, &mut None, |body| {
             self.step(|exchange, turn| exchange.response_body(turn, body))
-        })
+        });
+        self.holds = action == Action::Pause;
+        action
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        let step = self.step(Exchange::response_trailers);
-        apply(
-            step,
-            &Target {
-                map: Map::Response,
-                read: None,
-            },
-            None,
-        )
+        if self.holds {
+            return part::trailers(|held| {
+                self.step(|exchange, turn| exchange.response_trailers(turn, Some(held)))
+            });
+        }
+        let step = self.step(|exchange, turn| exchange.response_trailers(turn, None));
+        let target = Target {
+            map: Map::Response,
+            read: None,
+        };
+        apply(step, &target, None)
     }
 
     fn on_log(&mut self) {

@@ -11,7 +11,6 @@ use crate::report::metric::{Metric, Refused};
 use crate::store::Store;
 
 use super::super::admit::Admitted;
-use super::super::answer::unreplaced;
 use super::super::blame::Ending;
 use super::super::overtime::Overtime;
 use super::super::respond::{Reader, Responding};
@@ -124,80 +123,6 @@ impl Responding {
             (Phase::Stream(_), true) => self.guard_stream(turn, body),
             (Phase::Stream(_), false) => self.watch_stream(turn, body),
             (Phase::Stopped, _) => self.drop_on(turn, body),
-        }
-    }
-
-    /// The response ended in trailers: what was held of it can't be changed any more, only replaced or passed.
-    pub(in super::super) fn trailers<S: Store>(
-        mut self: Box<Self>,
-        turn: &mut Turn<'_, S>,
-    ) -> (Exchange, Step) {
-        if self.overtime == Overtime::Told {
-            self.unchecked(turn);
-            return (Exchange::Done(self.finish(turn, Ending::Timeout)), Step::pass());
-        }
-        let Some(watching) = self.watching.as_mut().filter(|watching| watching.changes()) else {
-            return self.trail_on(turn);
-        };
-        let lenient = watching.is_lenient(&turn.gateway.policy);
-        let (mut looked, mut whole) = (Looked::Same, None);
-        match core::mem::take(&mut watching.phase) {
-            Phase::Whole(bytes) => {
-                looked = look(&mut watching.watch, &watching.plan, (self.endpoint, &bytes));
-                if matches!(looked, Looked::Stopped(Stop::Unguarded)) && (lenient || bytes.is_empty()) {
-                    looked = Looked::Same;
-                    turn.count(Metric::Unguarded(Side::Answer));
-                }
-                whole = Some(bytes);
-            }
-            Phase::Stream(passing) if passing.stream.holds() => looked = Looked::Stopped(Stop::Unguarded),
-            Phase::Stream(passing) => {
-                if let Some(buffered) = self.buffered.as_mut().filter(|_| passing.differs) {
-                    buffered.is_another();
-                }
-            }
-            Phase::Idle | Phase::Stopped => {}
-        }
-        watching.note(turn, &mut self.record);
-        match (looked, whole) {
-            (Looked::Same, Some(whole)) => self.trail_whole(turn, &whole),
-            (looked, whole) => self.trail_looked(turn, looked, whole),
-        }
-    }
-
-    /// What was held of a whole answer is read now, and goes on as it is where nobody objects.
-    fn trail_whole<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>, whole: &[u8]) -> (Exchange, Step) {
-        let body = Body {
-            size: whole.len(),
-            end: true,
-            read: &|start, max| part(whole, start, max),
-        };
-        let (exchange, step) = self.read_on(turn, &body);
-        unreplaced(exchange, step, "application/json")
-    }
-
-    fn trail_looked<S: Store>(
-        mut self: Box<Self>,
-        turn: &mut Turn<'_, S>,
-        looked: Looked,
-        whole: Option<Vec<u8>>,
-    ) -> (Exchange, Step) {
-        match looked {
-            Looked::Same => self.trail_on(turn),
-            Looked::Other(other) => {
-                let status = self.status;
-                let (exchange, step) = self.read_other(turn, other);
-                (exchange, replied(status, step))
-            }
-            Looked::Stopped(stop) => {
-                let message = self.stopped(turn, &stop);
-                if let Some(whole) = whole {
-                    self.read_what_it_cost(&whole);
-                }
-                let reply = refusal(self.endpoint, &message);
-                let record = self.finish(turn, Ending::Complete);
-                (Exchange::Done(record), Step::reply(reply))
-            }
         }
     }
 
@@ -390,7 +315,7 @@ impl Responding {
         match &mut exchange {
             Exchange::Responding(state) if step.flow == Flow::Hold => {
                 if let Some(passing) = state.passing() {
-                    passing.out = out;
+                    passing.hold(&step, out);
                 }
                 return (exchange, step);
             }
@@ -521,26 +446,15 @@ impl Responding {
         let (mut exchange, step) = self.read_on(turn, body);
         if let Exchange::Responding(state) = &mut exchange
             && let Some(passing) = state.passing()
-            && step.flow != Flow::Hold
         {
-            passing.taken = 0;
+            if step.flow == Flow::Hold {
+                passing.hold(&step, Vec::new());
+            } else {
+                passing.taken = 0;
+            }
         }
         (exchange, step)
     }
-}
-
-/// Where a body would be replaced too late, a reply: with the headers gone, hosts reset the stream by it.
-fn replied(status: u16, step: Step) -> Step {
-    let Some(body) = step.body else {
-        return step;
-    };
-    let reply = Reply {
-        status,
-        headers: vec![("content-type".into(), "application/json".into())],
-        body,
-        details: "spillway_guarded_answer",
-    };
-    Step::reply(reply.with(&step.edits))
 }
 
 fn part(bytes: &[u8], start: usize, max: usize) -> Vec<u8> {

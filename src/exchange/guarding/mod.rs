@@ -26,7 +26,7 @@ use crate::store::Store;
 
 pub(super) use veil::veiled;
 
-use super::Turn;
+use super::{Step, Turn};
 use stream::{GuardedStream, Looking};
 use texts::Texts;
 
@@ -64,6 +64,19 @@ struct Passing {
     out: Vec<u8>,
     /// That isn't what came.
     differs: bool,
+}
+
+impl Passing {
+    /// The host holds what was looked at, perhaps as the reader behind has changed it; of it `out` would go on.
+    fn hold(&mut self, step: &Step, out: Vec<u8>) {
+        match &step.body {
+            None => self.out = out,
+            Some(bytes) => {
+                self.taken = bytes.len();
+                self.out = if out.is_empty() { out } else { bytes.clone() };
+            }
+        }
+    }
 }
 
 impl Watching {

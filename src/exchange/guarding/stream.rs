@@ -75,11 +75,6 @@ impl GuardedStream {
         }
     }
 
-    /// Whether something is kept back.
-    pub(super) fn holds(&self) -> bool {
-        !self.tail.is_empty() || self.open.iter().any(|open| open.guard.held() > 0)
-    }
-
     /// Takes the next chunk; appends what goes on in its place.
     ///
     /// # Errors

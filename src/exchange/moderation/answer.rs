@@ -30,6 +30,8 @@ pub(super) struct Streaming {
     reader: StreamReader,
     /// Its headers are held as well, and nothing has gone out yet.
     unseen: bool,
+    /// So many bytes go on with its end: the host holds them, and the end is kept back.
+    waiting: usize,
 }
 
 /// What kind of body an answer has.
@@ -115,7 +117,11 @@ impl Watched {
             Kind::Stream => {
                 let unseen = step.flow == Flow::Hold;
                 let reader = self.stream_reader(turn, &waits);
-                self.answering = Answering::Stream(Box::new(Streaming { reader, unseen }));
+                self.answering = Answering::Stream(Box::new(Streaming {
+                    reader,
+                    unseen,
+                    waiting: 0,
+                }));
             }
             Kind::Json if waits.is_empty() => self.answering = Answering::Copied(Some(Vec::new())),
             Kind::Json => {
@@ -285,27 +291,27 @@ impl Watched {
         body: &Body<'_>,
         mut stream: Box<Streaming>,
     ) -> (Exchange, Step) {
-        let mut step = self.run(|inner| inner.response_body(turn, body));
+        let mut step = self.seen_by_stream(turn, body, &mut stream);
         if step.flow != Flow::Continue {
             if !matches!(step.flow, Flow::Reply(_)) {
                 self.answering = Answering::Stream(stream);
             }
             return (Exchange::Watched(self), step);
         }
-        let chunk = step.body.clone().unwrap_or_else(|| body.whole());
-        if let Passed::Replaced(bytes) = stream.reader.push(&chunk) {
-            step.body = Some(bytes);
-        }
+        let held = step.body.as_ref().map_or(body.size, Vec::len);
         if !body.end {
-            stream.unseen = false;
+            let waits = stream.reader.keeps_end();
+            stream.waiting = if waits { held } else { 0 };
+            stream.unseen &= waits;
             self.answering = Answering::Stream(stream);
-            return (Exchange::Watched(self), step);
+            let flow = if waits { Flow::Hold } else { Flow::Continue };
+            return (Exchange::Watched(self), Step { flow, ..step });
         }
         let reader = &mut stream.reader;
         let apart = reader.between_events();
         let rest = [reader.finish(), reader.take_held()].concat();
         if !rest.is_empty() {
-            let before = step.body.take().unwrap_or(chunk);
+            let before = step.body.take().unwrap_or_else(|| body.whole());
             step.body = Some([before, rest].concat());
         }
         let release = Release::Host {
@@ -317,15 +323,46 @@ impl Watched {
         self.judge(turn, text, (release, step))
     }
 
-    /// The response ends with trailers: what was held of it can't be read any more.
+    /// What the exchange within makes of what is new of a stream, and what is kept back of that; what waited comes first.
+    fn seen_by_stream<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        body: &Body<'_>,
+        stream: &mut Streaming,
+    ) -> Step {
+        let waiting = stream.waiting;
+        let part = Body {
+            size: body.size.saturating_sub(waiting),
+            end: body.end,
+            read: &|start, max| (body.read)(waiting.saturating_add(start), max),
+        };
+        let mut step = self.run(|inner| inner.response_body(turn, &part));
+        if step.flow == Flow::Continue {
+            let chunk = step.body.clone().unwrap_or_else(|| part.whole());
+            if let Passed::Replaced(bytes) = stream.reader.push(&chunk) {
+                step.body = Some(bytes);
+            }
+        }
+        if waiting > 0 {
+            step.body = step.body.map(|rest| [(body.read)(0, waiting), rest].concat());
+        }
+        step
+    }
+
+    /// The response ends with trailers, and its body with what the host still holds: of what it doesn't, nothing can be
+    /// read any more.
     pub(in super::super) fn response_trailers<S: Store>(
         mut self: Box<Self>,
         turn: &mut Turn<'_, S>,
+        held: Option<&Body<'_>>,
     ) -> (Exchange, Step) {
         if self.asks() {
             return (Exchange::Watched(self), Step::hold());
         }
-        let step = self.run(|inner| inner.response_trailers(turn));
+        if let Some(body) = held {
+            return self.response_body(turn, body);
+        }
+        let step = self.run(|inner| inner.response_trailers(turn, None));
         match &step.flow {
             Flow::Continue | Flow::Resume(_) => {}
             Flow::Reply(_) => {

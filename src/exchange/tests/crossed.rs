@@ -34,17 +34,10 @@ fn moderation(more: serde_json::Value) -> serde_json::Value {
 
 /// All that the client gets once trailers came.
 fn trailed(lab: &mut Lab, call: &mut Call) -> String {
-    let step = call.run(lab, |exchange, turn| exchange.response_trailers(turn));
+    let step = call.trailers(lab);
     match step.flow {
-        Flow::Reply(reply) => {
-            let body = String::from_utf8(reply.body.clone()).unwrap();
-            call.reply = Some(reply);
-            body
-        }
-        Flow::Continue | Flow::Resume(_) => {
-            call.answer.append(&mut call.buffered);
-            call.answer_text()
-        }
+        Flow::Reply(reply) => String::from_utf8(reply.body).unwrap(),
+        Flow::Continue | Flow::Resume(_) => call.answer_text(),
         Flow::Hold | Flow::Call(_) => panic!("held: {step:?}"),
     }
 }
@@ -93,15 +86,13 @@ fn a_masked_answer_with_trailers_stays_masked_whatever_becomes_of_its_verdict() 
     let mut call = lab.send(&chat(json!({})));
     call.respond(&mut lab, 200, &[("content-type", "application/json")], false);
     call.chunk(&mut lab, &answered(MAIL, 9, 41), false);
-    let step = call.run(&mut lab, |exchange, turn| exchange.response_trailers(turn));
-    call.take_reply(step.flow);
+    call.trailers(&mut lab);
     assert!(
         call.reply.is_none() && call.call.take().is_some(),
         "it is judged as well"
     );
     call.called(&mut lab, CallAnswer::unsent());
-    let reply = String::from_utf8(call.reply.unwrap().body).unwrap();
-    assert_eq!(reply, answered("[EMAIL_1]", 9, 41));
+    assert_eq!(call.answer_text(), answered("[EMAIL_1]", 9, 41));
 }
 
 #[test]
@@ -257,7 +248,7 @@ fn a_better_answer_asked_for_at_trailers_is_waited_for() {
     let mut call = lab.send(&chat(json!({})));
     call.respond(&mut lab, 200, &[("content-type", "application/json")], false);
     call.chunk(&mut lab, &answered("no json", 9, 41), false);
-    let step = call.run(&mut lab, |exchange, turn| exchange.response_trailers(turn));
+    let step = call.trailers(&mut lab);
     assert!(
         matches!(step.flow, Flow::Call(_)),
         "the bad one goes on: {step:?}"

@@ -297,6 +297,8 @@ struct Call {
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
     buffered: Vec<u8>,
+    /// The host holds the body.
+    holds: bool,
     /// An answer of our own.
     reply: Option<Reply>,
     /// A call that it waits for.
@@ -313,6 +315,7 @@ impl Call {
             headers: request.headers.clone(),
             body: Vec::new(),
             buffered: Vec::new(),
+            holds: false,
             reply: None,
             call: None,
             answer_headers: Vec::new(),
@@ -386,7 +389,8 @@ impl Call {
         };
         let mut step = self.run(lab, |exchange, turn| run(exchange, turn, &body));
         let out = step.body.take().unwrap_or(bytes);
-        if matches!(step.flow, Flow::Hold | Flow::Call(_)) {
+        self.holds = matches!(step.flow, Flow::Hold | Flow::Call(_));
+        if self.holds {
             self.buffered = out;
             return (Vec::new(), step);
         }
@@ -440,6 +444,23 @@ impl Call {
     fn wake(&mut self, lab: &mut Lab) {
         let step = self.run(lab, Exchange::woken);
         self.out_of_turn(step);
+    }
+
+    /// The answer ends in trailers, beside which the host lets only be changed what it holds.
+    fn trailers(&mut self, lab: &mut Lab) -> Step {
+        let holds = self.holds;
+        let (out, step) = self.part(lab, (b"", true), |exchange, turn, body| {
+            exchange.response_trailers(turn, holds.then_some(body))
+        });
+        assert!(
+            holds || out.is_empty(),
+            "nothing can be written: {:?}",
+            String::from_utf8(out)
+        );
+        self.answer.extend(out);
+        edit(&mut self.answer_headers, &step.edits);
+        self.take_reply(step.flow.clone());
+        step
     }
 
     /// A whole JSON answer.

@@ -275,8 +275,7 @@ fn a_stream_cut_off_for_its_time_that_ends_in_trailers_is_no_fault_of_a_reset() 
     lab.later(Duration::from_secs(60));
     call.chunk(&mut lab, &delta("late", None), false);
     assert!(call.answer_text().contains("longer than it may"));
-    let step = call.run(&mut lab, |exchange, turn| exchange.response_trailers(turn));
-    call.take_reply(step.flow);
+    call.trailers(&mut lab);
     assert_eq!(call.record(&mut lab)["end"], "timeout");
 }
 

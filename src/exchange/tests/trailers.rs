@@ -1,4 +1,4 @@
-//! Translated answers that end in HTTP trailers: beside those a host lets only be changed what it holds.
+//! Answers that end in HTTP trailers: beside those a host lets only be changed what it holds.
 
 use super::router::*;
 use super::*;
@@ -72,4 +72,152 @@ fn a_stream_whose_end_is_silent_loses_nothing_to_trailers() {
     }
     wholes.dedup();
     assert_eq!(wholes.len(), 1, "the same however it is cut");
+}
+
+const MAIL: &str = "ann.lee@example.com";
+
+fn judged() -> Value {
+    let schema = json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}});
+    json!({"validate": [{"name": "held", "schema": schema, "on_invalid": ["reject"]}]})
+}
+
+fn masked() -> Value {
+    json!({"guards": [{"name": "pii", "kinds": ["email"], "action": "mask"}]})
+}
+
+fn moderated(more: Value) -> Value {
+    let mut one = json!({"name": "safety", "on": ["answer"], "provider": "openai", "ask": "moderation"});
+    merge(&mut one, more);
+    json!({"moderation": [one]})
+}
+
+fn laid(parts: &[Value]) -> Value {
+    let mut all = json!({});
+    for part in parts {
+        merge(&mut all, part.clone());
+    }
+    all
+}
+
+fn stream_of(words: &str) -> String {
+    let first = delta(&words[..words.len() / 2], None);
+    let second = delta(&words[words.len() / 2..], None);
+    [&first, &second, &*delta("", Some("stop")), &usage(9, 41), DONE].concat()
+}
+
+/// How the stream ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ends {
+    Plainly,
+    InTrailers,
+}
+
+/// What a client gets of these chunks; moderations say `flagged`.
+fn got(lab: &mut Lab, chunks: &[&str], ends: Ends, flagged: bool) -> (Option<u16>, String) {
+    let mut call = lab.send(&chat(json!({"stream": true})));
+    call.respond(lab, 200, &[("content-type", "text/event-stream")], false);
+    for chunk in chunks {
+        call.chunk(lab, chunk, false);
+    }
+    match ends {
+        Ends::Plainly => call.chunk(lab, "", true),
+        Ends::InTrailers => drop(call.trailers(lab)),
+    }
+    if call.call.take().is_some() {
+        let said = json!({"results": [{"flagged": flagged, "categories": {"hate": flagged}}]});
+        call.called(lab, super::callouts::json_answer(200, &said.to_string()));
+    }
+    (call.refused(), call.answer_text())
+}
+
+#[test]
+fn a_stream_with_trailers_is_judged_masked_and_moderated_and_loses_nothing() {
+    let policies = [
+        judged(),
+        masked(),
+        moderated(json!({})),
+        laid(&[judged(), masked()]),
+        laid(&[judged(), moderated(json!({}))]),
+        laid(&[judged(), masked(), moderated(json!({}))]),
+    ];
+    let words = [
+        format!("{{\"id\":\"{MAIL}\"}}"),
+        format!("{{\"id\":42,\"x\":\"{MAIL}\"}}"),
+    ];
+    for policy in policies {
+        let lab = &mut Lab::new(laid(&[policy.clone(), json!({"limits": []})]));
+        for (words, flagged) in [(&words[0], false), (&words[1], false), (&words[0], true)] {
+            let stream = stream_of(words);
+            let whole = got(lab, &[&stream], Ends::Plainly, flagged);
+            assert_eq!(whole.0, None);
+            for at in (0..=stream.len()).step_by(5) {
+                let (one, other) = stream.split_at(at);
+                let cut = got(lab, &[one, other], Ends::InTrailers, flagged);
+                // What went out before a verdict depends on where it was cut, not on how it ended.
+                let plain = got(lab, &[one, other], Ends::Plainly, flagged);
+                assert_eq!(cut, plain, "{policy} {at} {words} {flagged}");
+                let whole = cut.1.contains("\"error\"") || cut.1.ends_with(DONE);
+                assert!(whole, "{policy} {at}: {}", cut.1);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_last_line_without_an_end_of_line_is_written_at_trailers() {
+    let stream = [delta("hi", None), "data: [DONE]".to_owned()].concat();
+    for chunks in [
+        vec![&*stream],
+        vec![&stream[..stream.len() - 20], &stream[stream.len() - 20..]],
+    ] {
+        let (refused, text) = got(&mut Lab::new(json!({})), &chunks, Ends::InTrailers, false);
+        assert_eq!((refused, text), (None, stream.clone()));
+    }
+}
+
+#[test]
+fn what_can_t_be_written_at_trailers_is_never_left_out_in_silence() {
+    let kept_back = delta("mail ann.lee@exam", None);
+    let half = delta("{\"id\":\"4", None);
+    let cases = [
+        (json!({}), half.as_str()),
+        (json!({}), &half[..half.len() - 3]),
+        (judged(), half.as_str()),
+        (masked(), kept_back.as_str()),
+        (moderated(json!({})), half.as_str()),
+    ];
+    for (policy, chunk) in cases {
+        let mut lab = Lab::new(policy.clone());
+        let mut call = lab.send(&chat(json!({"stream": true})));
+        call.respond(&mut lab, 200, &[("content-type", "text/event-stream")], false);
+        call.chunk(&mut lab, chunk, false);
+        call.trailers(&mut lab);
+        assert_eq!(call.refused(), Some(502), "{policy} {chunk}: the stream is reset");
+        assert_eq!(call.record(&mut lab)["end"], "aborted", "{policy}");
+    }
+}
+
+#[test]
+fn a_stream_in_overtime_loses_nothing_of_what_waits_for_its_end() {
+    let timeouts = json!({"first_token": {"base": "1s", "per_1k_prompt": "0s"},
+        "whole": {"base": "4s", "per_1k_prompt": "0s", "per_1k_output": "0s"}});
+    let mut lab = native(laid(&[
+        judged(),
+        json!({"failover": {"attempts": 2, "timeouts": timeouts}}),
+    ]));
+    let mut call = lab.send(&chat(json!({"stream": true})));
+    share(&mut lab);
+    let first = delta("{\"id\":", None);
+    let does = Does::Streams(vec![first.clone()]);
+    attempt(&mut lab, &mut call, 1, ("openai", &does));
+    let last = [delta("\"4\"}", None), delta("", Some("stop"))].concat();
+    call.stream(&mut lab, &[&first, &last]);
+    assert_eq!(call.answer_text(), first, "it waits with its end");
+    lab.later(Duration::from_secs(60));
+    call.chunk(&mut lab, DONE, false);
+    let text = call.answer_text();
+    assert!(
+        text.starts_with(&[first, delta("\"4\"}", None)].concat()) && text.contains("longer than it may"),
+        "{text}"
+    );
 }

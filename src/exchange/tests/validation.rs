@@ -228,7 +228,7 @@ fn an_answer_that_ends_in_trailers_is_judged_like_any_other() {
     let mut call = lab.send(&request());
     call.respond(&mut lab, 200, &[("content-type", "application/json")], false);
     call.chunk(&mut lab, &answered(r#"{"id": "private"}"#, 9, 41), false);
-    let step = call.run(&mut lab, |exchange, turn| exchange.response_trailers(turn));
+    let step = call.trailers(&mut lab);
     assert!(matches!(step.flow, Flow::Reply(reply) if reply.status == 502));
     assert_eq!(lab.used("acme"), 50);
 }
