@@ -214,7 +214,7 @@ impl<'a, 'd> Clerk<'a, 'd> {
             self.account.low[*at] = self.account.low[*at].saturating_sub(aside.saturating_sub(used));
             self.account.high[*at] += used.saturating_sub(aside);
         }
-        self.say();
+        self.desk.say_next(self.account);
         let actual = Actual {
             requests: 1,
             tokens: used,

@@ -63,6 +63,7 @@ pub(crate) struct Desk<'a, E> {
     at: Cell<usize>,
     next: RefCell<Option<Call>>,
     said: RefCell<Option<E>>,
+    soon: RefCell<Option<E>>,
     mark: RefCell<Option<(String, usize)>>,
 }
 
@@ -76,6 +77,7 @@ impl<'a, E> Desk<'a, E> {
             at: Cell::new(0),
             next: RefCell::new(None),
             said: RefCell::new(None),
+            soon: RefCell::new(None),
             mark: RefCell::new(None),
         }
     }
@@ -83,6 +85,12 @@ impl<'a, E> Desk<'a, E> {
     /// Tells the checks what this worker has reached; they hear its last word.
     pub(crate) fn say(&self, word: E) {
         self.said.replace(Some(word));
+        self.soon.replace(None);
+    }
+
+    /// Tells the checks what this worker reaches with its next call: until that is answered, all is as it was.
+    pub(crate) fn say_next(&self, word: E) {
+        self.soon.replace(Some(word));
     }
 
     /// Between two operations: all that this worker still knows of what it was answered, its last word among it.
@@ -96,6 +104,9 @@ impl<'a, E> Desk<'a, E> {
             resume_unwind(Box::new(Stopped));
         };
         self.at.set(self.at.get() + 1);
+        if let Some(word) = self.soon.take() {
+            self.say(word);
+        }
         answer
     }
 }
@@ -257,6 +268,17 @@ impl<E, M> Scenario<'_, E, M> {
             operation: explorer.operation,
             violation: explorer.violation,
         }
+    }
+
+    /// What is in the store after the first worker alone has come to its end.
+    pub(crate) fn outcome(&self) -> Records {
+        let mut explorer = Explorer::new(self);
+        let mut state = explorer.start();
+        while let Some(call) = explorer.call(&state, 0) {
+            let (records, answer) = explorer.made(state.records, call);
+            state = explorer.moved(State { records, ..state }, 0, answer);
+        }
+        Records::clone(explorer.records.thing(state.records))
     }
 }
 

@@ -7,7 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod account;
+mod breakers;
 mod explorer;
+mod leases;
 mod limits;
 
 use std::fmt::Display;
