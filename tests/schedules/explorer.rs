@@ -1,0 +1,537 @@
+//! Every schedule of a few workers that share one store, stepped at each store call.
+//!
+//! A worker computes on what its store calls answered and on nothing else, so what it does next is known from the
+//! answers so far: it is run again from its beginning, fed with them, and stopped at its next call. The whole system is
+//! then the store's records and each worker's answers. Two schedules that lead to the same of both have the same
+//! future, which is explored once and counted as often as it is reached. So the number of schedules is exact, although
+//! most of them are never walked one by one. Between two operations, a worker may say all that it still knows
+//! ([`Desk::mark`]): what it was answered before that is then forgotten.
+//!
+//! Beside being slow, a worker may stop for good at any call (a trapped VM), and the store may fail to answer.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+
+use spillway::store::{Cas, Store, StoreError};
+
+/// At most so many workers.
+pub(crate) const MOST: usize = 3;
+
+/// What is in the store: each record with its version, the number of times it was written.
+pub(crate) type Records = BTreeMap<String, (Vec<u8>, u32)>;
+
+/// How the store is broken on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Not at all.
+    #[default]
+    None,
+    /// Every write lands, whatever version it expects.
+    NoCompare,
+    /// A write that expects no record lands on any: what a CAS of 0 does in proxy-wasm.
+    AbsentOverwrites,
+    /// A write that lost its race says that it landed.
+    ConflictUntold,
+    /// A record never changes its version.
+    SameVersion,
+}
+
+/// A call of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Call {
+    Read(String),
+    /// With the version expected; none: it must be absent.
+    Write(String, Vec<u8>, Option<u32>),
+}
+
+/// What a call answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Answer {
+    Read(Vec<u8>, Option<u32>),
+    Written,
+    Conflict,
+    Unavailable,
+}
+
+/// The store as one worker reaches it, and where it says what it knows. Its first calls are answered from the tape; at the
+/// one after, the worker is stopped.
+pub(crate) struct Desk<'a, E> {
+    tape: &'a [Rc<Answer>],
+    at: Cell<usize>,
+    next: RefCell<Option<Call>>,
+    said: RefCell<Option<E>>,
+    soon: RefCell<Option<E>>,
+    mark: RefCell<Option<(String, usize)>>,
+}
+
+/// What a stopped worker unwinds with.
+struct Stopped;
+
+impl<'a, E> Desk<'a, E> {
+    fn new(tape: &'a [Rc<Answer>]) -> Self {
+        Self {
+            tape,
+            at: Cell::new(0),
+            next: RefCell::new(None),
+            said: RefCell::new(None),
+            soon: RefCell::new(None),
+            mark: RefCell::new(None),
+        }
+    }
+
+    /// Tells the checks what this worker has reached; they hear its last word.
+    pub(crate) fn say(&self, word: E) {
+        self.said.replace(Some(word));
+        self.soon.replace(None);
+    }
+
+    /// Tells the checks what this worker reaches with its next call: until that is answered, all is as it was.
+    pub(crate) fn say_next(&self, word: E) {
+        self.soon.replace(Some(word));
+    }
+
+    /// Between two operations: all that this worker still knows of what it was answered, its last word among it.
+    pub(crate) fn mark(&self, known: String) {
+        self.mark.replace(Some((known, self.at.get())));
+    }
+
+    fn call(&self, call: Call) -> &Answer {
+        let Some(answer) = self.tape.get(self.at.get()) else {
+            self.next.replace(Some(call));
+            resume_unwind(Box::new(Stopped));
+        };
+        self.at.set(self.at.get() + 1);
+        if let Some(word) = self.soon.take() {
+            self.say(word);
+        }
+        answer
+    }
+}
+
+impl<E> Store for Desk<'_, E> {
+    fn read(&self, key: &str) -> Result<(Vec<u8>, Cas), StoreError> {
+        match self.call(Call::Read(key.to_owned())) {
+            Answer::Read(bytes, version) => Ok((bytes.clone(), version.map_or(Cas::Absent, Cas::Version))),
+            Answer::Written | Answer::Conflict | Answer::Unavailable => Err(StoreError::Unavailable),
+        }
+    }
+
+    fn write(&self, key: &str, value: &[u8], expected: Cas) -> Result<(), StoreError> {
+        let expected = match expected {
+            Cas::Absent => None,
+            Cas::Version(version) => Some(version),
+        };
+        match self.call(Call::Write(key.to_owned(), value.to_vec(), expected)) {
+            Answer::Written | Answer::Read(..) => Ok(()),
+            Answer::Conflict => Err(StoreError::Conflict),
+            Answer::Unavailable => Err(StoreError::Unavailable),
+        }
+    }
+}
+
+/// Records that checks and set-ups may use as a store of their own.
+#[derive(Default)]
+pub(crate) struct Shelf(pub(crate) RefCell<Records>);
+
+impl Shelf {
+    /// A copy to try things on.
+    pub(crate) fn of(records: &Records) -> Self {
+        Self(RefCell::new(records.clone()))
+    }
+}
+
+impl Store for Shelf {
+    fn read(&self, key: &str) -> Result<(Vec<u8>, Cas), StoreError> {
+        let records = self.0.borrow();
+        let found = records.get(key).cloned();
+        Ok(found.map_or((Vec::new(), Cas::Absent), |(bytes, version)| (bytes, Cas::Version(version))))
+    }
+
+    fn write(&self, key: &str, value: &[u8], expected: Cas) -> Result<(), StoreError> {
+        let expected = match expected {
+            Cas::Absent => None,
+            Cas::Version(version) => Some(version),
+        };
+        let call = Call::Write(key.to_owned(), value.to_vec(), expected);
+        match answer(&mut self.0.borrow_mut(), &call, Flaw::None) {
+            Answer::Conflict => Err(StoreError::Conflict),
+            Answer::Read(..) | Answer::Written | Answer::Unavailable => Ok(()),
+        }
+    }
+}
+
+/// Does what a call asks for.
+fn answer(records: &mut Records, call: &Call, flaw: Flaw) -> Answer {
+    match call {
+        Call::Read(key) => {
+            let found = records.get(key).cloned();
+            found.map_or(Answer::Read(Vec::new(), None), |(bytes, version)| Answer::Read(bytes, Some(version)))
+        }
+        Call::Write(key, value, expected) => {
+            let version = records.get(key).map(|(_, version)| *version);
+            let lands = match flaw {
+                Flaw::NoCompare => true,
+                Flaw::AbsentOverwrites => *expected == version || expected.is_none(),
+                Flaw::None | Flaw::ConflictUntold | Flaw::SameVersion => *expected == version,
+            };
+            if lands {
+                let step = u32::from(flaw != Flaw::SameVersion);
+                records.insert(key.clone(), (value.clone(), version.map_or(1, |version| version + step)));
+            }
+            let told = lands || flaw == Flaw::ConflictUntold;
+            if told { Answer::Written } else { Answer::Conflict }
+        }
+    }
+}
+
+/// What a worker does, from its beginning to its end.
+pub(crate) type Program<'a, E> = Box<dyn Fn(&Desk<'_, E>) + 'a>;
+
+/// A worker as a check sees it.
+pub(crate) struct Seen<'a, E> {
+    /// What it said last.
+    pub(crate) said: Option<&'a E>,
+    /// It came to its end.
+    pub(crate) done: bool,
+    /// It stopped for good.
+    pub(crate) gone: bool,
+}
+
+/// What must hold in every state, of what was measured of the store and of what the workers said.
+pub(crate) type Check<'a, E, M> = Box<dyn Fn(&M, &[Seen<'_, E>]) -> Result<(), String> + 'a>;
+
+/// Workers, a store, and what must hold.
+pub(crate) struct Scenario<'a, E, M> {
+    /// What is in the store at first.
+    pub(crate) before: Records,
+    /// At most [`MOST`].
+    pub(crate) workers: Vec<Program<'a, E>>,
+    /// How many of them may stop for good.
+    pub(crate) vanish: u8,
+    /// How many store calls may go unanswered.
+    pub(crate) failures: u8,
+    /// How many writes may find that somebody outside was there first, and wrote the same.
+    pub(crate) conflicts: u8,
+    /// How the store is broken.
+    pub(crate) flaw: Flaw,
+    /// Reads what checks need off the store.
+    pub(crate) measure: Box<dyn Fn(&Records) -> M + 'a>,
+    /// What must hold.
+    pub(crate) check: Check<'a, E, M>,
+}
+
+/// What came of exploring.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// How many schedules there are.
+    pub(crate) schedules: u128,
+    /// How many different states they lead through.
+    pub(crate) states: usize,
+    /// Store calls of the longest schedule.
+    pub(crate) longest: usize,
+    /// Store calls of the longest operation, if workers mark them.
+    pub(crate) operation: usize,
+    /// What didn't hold, and the schedule that led there. Exploring ends with the first.
+    pub(crate) violation: Option<String>,
+}
+
+impl<E, M: Default> Default for Scenario<'_, E, M> {
+    /// Nobody does anything to an empty store, and nothing is checked.
+    fn default() -> Self {
+        Self {
+            before: Records::new(),
+            workers: Vec::new(),
+            vanish: 0,
+            failures: 0,
+            conflicts: 0,
+            flaw: Flaw::None,
+            measure: Box::new(|_| M::default()),
+            check: Box::new(|_, _| Ok(())),
+        }
+    }
+}
+
+impl<E, M> Scenario<'_, E, M> {
+    /// Explores every schedule.
+    pub(crate) fn explore(&self) -> Found {
+        assert!(self.workers.len() <= MOST);
+        let mut explorer = Explorer::new(self);
+        let start = explorer.start();
+        let schedules = explorer.from(start);
+        Found {
+            schedules,
+            states: explorer.counted.len(),
+            longest: explorer.longest,
+            operation: explorer.operation,
+            violation: explorer.violation,
+        }
+    }
+
+    /// What is in the store after the first worker alone has come to its end.
+    pub(crate) fn outcome(&self) -> Records {
+        let mut explorer = Explorer::new(self);
+        let mut state = explorer.start();
+        while let Some(call) = explorer.call(&state, 0) {
+            let (records, answer) = explorer.made(state.records, call);
+            state = explorer.moved(State { records, ..state }, 0, answer);
+        }
+        Records::clone(explorer.records.thing(state.records))
+    }
+}
+
+/// Numbers for things, so that equal ones are one.
+struct Names<T> {
+    numbers: HashMap<Rc<T>, u32>,
+    things: Vec<Rc<T>>,
+}
+
+impl<T: Eq + Hash> Names<T> {
+    fn new() -> Self {
+        Self {
+            numbers: HashMap::new(),
+            things: Vec::new(),
+        }
+    }
+
+    fn number(&mut self, thing: T) -> u32 {
+        if let Some(number) = self.numbers.get(&thing) {
+            return *number;
+        }
+        let (number, thing) = (u32::try_from(self.things.len()).unwrap(), Rc::new(thing));
+        self.things.push(Rc::clone(&thing));
+        self.numbers.insert(thing, number);
+        number
+    }
+
+    fn thing(&self, number: u32) -> &Rc<T> {
+        &self.things[number as usize]
+    }
+}
+
+/// Where a worker stands after certain answers.
+struct Place<E> {
+    worker: usize,
+    answers: Vec<u32>,
+    /// Its next call; none at its end.
+    call: Option<u32>,
+    said: Option<E>,
+}
+
+/// What tells a place from others: the worker, what it knew at its last mark, and the answers since.
+type Sign = (usize, Option<String>, Vec<u32>);
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct State {
+    records: u32,
+    places: [u32; MOST],
+    /// A bit for each worker that stopped for good.
+    gone: u8,
+    failures: u8,
+    conflicts: u8,
+}
+
+struct Explorer<'s, 'a, E, M> {
+    scenario: &'s Scenario<'a, E, M>,
+    records: Names<Records>,
+    measured: HashMap<u32, Rc<M>>,
+    calls: Names<Call>,
+    answers: Names<Answer>,
+    places: Vec<Place<E>>,
+    signs: HashMap<Sign, u32>,
+    next: HashMap<(u32, u32), u32>,
+    moves: HashMap<(u32, u32), (u32, u32)>,
+    /// States that were explored, with the number of schedules from there.
+    counted: HashMap<State, u128>,
+    path: Vec<(usize, Option<u32>, u32)>,
+    longest: usize,
+    operation: usize,
+    violation: Option<String>,
+}
+
+impl<'s, 'a, E, M> Explorer<'s, 'a, E, M> {
+    fn new(scenario: &'s Scenario<'a, E, M>) -> Self {
+        Self {
+            scenario,
+            records: Names::new(),
+            measured: HashMap::new(),
+            calls: Names::new(),
+            answers: Names::new(),
+            places: Vec::new(),
+            signs: HashMap::new(),
+            next: HashMap::new(),
+            moves: HashMap::new(),
+            counted: HashMap::new(),
+            path: Vec::new(),
+            longest: 0,
+            operation: 0,
+            violation: None,
+        }
+    }
+
+    fn start(&mut self) -> State {
+        let mut places = [0; MOST];
+        for worker in 0..self.scenario.workers.len() {
+            places[worker] = self.place(worker, Vec::new());
+        }
+        State {
+            records: self.records.number(self.scenario.before.clone()),
+            places,
+            gone: 0,
+            failures: 0,
+            conflicts: 0,
+        }
+    }
+
+    /// Runs a worker on these answers, up to its next call.
+    fn place(&mut self, worker: usize, answers: Vec<u32>) -> u32 {
+        let tape: Vec<_> = answers.iter().map(|answer| Rc::clone(self.answers.thing(*answer))).collect();
+        let desk = Desk::new(&tape);
+        let ended = catch_unwind(AssertUnwindSafe(|| (self.scenario.workers[worker])(&desk)));
+        if let Err(cause) = ended
+            && !cause.is::<Stopped>()
+        {
+            resume_unwind(cause);
+        }
+        let call = desk.next.take().map(|call| self.calls.number(call));
+        let (said, mark) = (desk.said.take(), desk.mark.take());
+        let (known, since) = mark.map_or((None, 0), |(known, since)| (Some(known), since));
+        self.operation = self.operation.max(answers.len() - since + usize::from(call.is_some()));
+        let number = u32::try_from(self.places.len()).unwrap();
+        let place = *self.signs.entry((worker, known, answers[since..].to_vec())).or_insert(number);
+        if place == number {
+            self.places.push(Place {
+                worker,
+                answers,
+                call,
+                said,
+            });
+        }
+        place
+    }
+
+    /// How many schedules begin here.
+    fn from(&mut self, state: State) -> u128 {
+        if self.violation.is_some() {
+            return 0;
+        }
+        if let Some(schedules) = self.counted.get(&state) {
+            return *schedules;
+        }
+        self.longest = self.longest.max(self.path.len());
+        self.check(&state);
+        let runnable: Vec<_> = (0..self.scenario.workers.len())
+            .filter_map(|worker| Some((worker, self.call(&state, worker)?)))
+            .collect();
+        let schedules = match runnable.is_empty() {
+            true => 1,
+            false => runnable.into_iter().map(|(worker, call)| self.step(state, worker, call)).sum(),
+        };
+        self.counted.insert(state, schedules);
+        schedules
+    }
+
+    fn call(&self, state: &State, worker: usize) -> Option<u32> {
+        let place = &self.places[state.places[worker] as usize];
+        place.call.filter(|_| state.gone & 1 << worker == 0)
+    }
+
+    /// The worker's call is answered; or isn't; or the worker never makes it.
+    fn step(&mut self, state: State, worker: usize, call: u32) -> u128 {
+        let (records, answer) = self.made(state.records, call);
+        let answered = State {
+            records,
+            ..self.moved(state, worker, answer)
+        };
+        let mut schedules = self.along((worker, Some(call), answer), answered);
+        if state.failures < self.scenario.failures {
+            let answer = self.answers.number(Answer::Unavailable);
+            let failures = state.failures + 1;
+            let failed = self.moved(State { failures, ..state }, worker, answer);
+            schedules += self.along((worker, Some(call), answer), failed);
+        }
+        let writes = matches!(**self.calls.thing(call), Call::Write(..));
+        if writes && state.conflicts < self.scenario.conflicts {
+            let answer = self.answers.number(Answer::Conflict);
+            let conflicts = state.conflicts + 1;
+            let beaten = self.moved(State { conflicts, ..state }, worker, answer);
+            schedules += self.along((worker, Some(call), answer), beaten);
+        }
+        if state.gone.count_ones() < u32::from(self.scenario.vanish) {
+            let gone = state.gone | 1 << worker;
+            schedules += self.along((worker, None, 0), State { gone, ..state });
+        }
+        schedules
+    }
+
+    fn along(&mut self, step: (usize, Option<u32>, u32), to: State) -> u128 {
+        self.path.push(step);
+        let schedules = self.from(to);
+        self.path.pop();
+        schedules
+    }
+
+    fn made(&mut self, records: u32, call: u32) -> (u32, u32) {
+        if let Some(made) = self.moves.get(&(records, call)) {
+            return *made;
+        }
+        let mut changed = Records::clone(self.records.thing(records));
+        let answer = answer(&mut changed, self.calls.thing(call), self.scenario.flaw);
+        let made = (self.records.number(changed), self.answers.number(answer));
+        self.moves.insert((records, call), made);
+        made
+    }
+
+    fn moved(&mut self, mut state: State, worker: usize, answer: u32) -> State {
+        let place = state.places[worker];
+        let known = self.next.get(&(place, answer)).copied();
+        let next = known.unwrap_or_else(|| {
+            let mut answers = self.places[place as usize].answers.clone();
+            answers.push(answer);
+            let next = self.place(self.places[place as usize].worker, answers);
+            self.next.insert((place, answer), next);
+            next
+        });
+        state.places[worker] = next;
+        state
+    }
+
+    fn check(&mut self, state: &State) {
+        let scenario = self.scenario;
+        let records = Rc::clone(self.records.thing(state.records));
+        let measured = self.measured.entry(state.records);
+        let measured = Rc::clone(measured.or_insert_with(|| Rc::new((scenario.measure)(&records))));
+        let seen = |worker: usize| {
+            let place = &self.places[state.places[worker] as usize];
+            Seen {
+                said: place.said.as_ref(),
+                done: place.call.is_none(),
+                gone: state.gone & 1 << worker != 0,
+            }
+        };
+        let workers: Vec<_> = (0..scenario.workers.len()).map(seen).collect();
+        if let Err(what) = (scenario.check)(&measured, &workers) {
+            self.violation = Some(format!("{what}, after\n{}", self.told()));
+        }
+    }
+
+    /// The schedule so far, a line for each step.
+    fn told(&self) -> String {
+        let line = |(worker, call, answer): &(usize, Option<u32>, u32)| {
+            let Some(call) = call else {
+                return format!("  {worker} is gone\n");
+            };
+            let answer = match &**self.answers.thing(*answer) {
+                Answer::Read(bytes, version) => format!("{} bytes, version {version:?}", bytes.len()),
+                other @ (Answer::Written | Answer::Conflict | Answer::Unavailable) => format!("{other:?}"),
+            };
+            match &**self.calls.thing(*call) {
+                Call::Read(key) => format!("  {worker} reads {key}: {answer}\n"),
+                Call::Write(key, _, expected) => format!("  {worker} writes {key} at {expected:?}: {answer}\n"),
+            }
+        };
+        self.path.iter().map(line).collect()
+    }
+}
