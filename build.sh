@@ -30,6 +30,8 @@ usage: ./build.sh [COMMAND]
   push REF [FLAGS] to a registry with skopeo: the image as REF, the artifact as REF-artifact, the image for
                    Kubernetes' volumes as REF-volume
   bench            what Spillway costs: CPU per request and requests per second through Envoy
+  fuzz SECONDS [TARGET]  hostile input for the native core, each target so long, on nightly Rust; --runs N: so many
+                   executions instead; --coverage: lines reached; --seeded: bugs put in on purpose, and when each is found
   help             this text
 
 Logs: target/logs/. Needs: rustup or Rust 1.95 with the target wasm32-wasip1, python3 (3.9 or newer) with venv, curl.
@@ -333,6 +335,14 @@ bench() {
   "$VENV/bin/python" tests/bench/bench.py "$@"
 }
 
+# Nightly Rust and cargo-fuzz are installed where they are missing; all that is made is under target/fuzz.
+fuzz() {
+  need_rust
+  command -v rustup >/dev/null || die "rustup isn't there; fuzzing needs nightly Rust beside the stable one."
+  command -v python3 >/dev/null || die "python3 isn't there; it drives the targets."
+  python3 tests/fuzz/fuzz.py "$@"
+}
+
 command=${1:-build}
 [[ $# -eq 0 ]] || shift
 case $command in
@@ -342,6 +352,7 @@ case $command in
   check) check; summarize ;;
   render) render ;;
   bench) bench "$@" ;;
+  fuzz) fuzz "$@" ;;
   oci) oci ;;
   push) push "$@" ;;
   help | -h | --help) usage ;;
