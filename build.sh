@@ -32,6 +32,8 @@ usage: ./build.sh [COMMAND]
                    Kubernetes' volumes as REF-volume
   bench            what Spillway costs: CPU per request and requests per second through Envoy
   soak MINUTES [--rate N]  mixed traffic with faults through Envoy; fails on any drift: target/soak/ has figures and a picture
+  fuzz SECONDS [TARGET]  hostile input for the native core, each target so long, on nightly Rust; --runs N: so many
+                   executions instead; --coverage: lines reached; --seeded: bugs put in on purpose, and when each is found
   help             this text
 
 Logs: target/logs/. Needs: rustup or Rust 1.95 with the target wasm32-wasip1, python3 (3.9 or newer) with venv, curl.
@@ -348,6 +350,14 @@ soak() {
   "$VENV/bin/python" tests/soak/soak.py "$@"
 }
 
+# Nightly Rust and cargo-fuzz are installed where they are missing; all that is made is under target/fuzz.
+fuzz() {
+  need_rust
+  command -v rustup >/dev/null || die "rustup isn't there; fuzzing needs nightly Rust beside the stable one."
+  command -v python3 >/dev/null || die "python3 isn't there; it drives the targets."
+  python3 tests/fuzz/fuzz.py "$@"
+}
+
 command=${1:-build}
 [[ $# -eq 0 ]] || shift
 case $command in
@@ -358,6 +368,7 @@ case $command in
   render) render ;;
   bench) bench "$@" ;;
   soak) soak "$@" ;;
+  fuzz) fuzz "$@" ;;
   oci) oci ;;
   push) push "$@" ;;
   help | -h | --help) usage ;;

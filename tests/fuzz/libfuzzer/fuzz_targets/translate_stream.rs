@@ -1,0 +1,4 @@
+//! Any bytes for [`spillway_fuzz::translate_stream`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| spillway_fuzz::translate_stream(data));

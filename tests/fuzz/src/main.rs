@@ -1,0 +1,68 @@
+//! Replays inputs and writes seeds: `spillway-fuzz TARGET FILE…`, `spillway-fuzz seeds DIRECTORY`, `spillway-fuzz list`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use spillway_fuzz::{TARGETS, seeds};
+
+const USAGE: &str = "usage: spillway-fuzz TARGET FILE_OR_DIRECTORY…   replays inputs; the first that breaks a property ends it in a panic
+       spillway-fuzz seeds DIRECTORY           writes each target's seeds into DIRECTORY/TARGET
+       spillway-fuzz list                      targets, and what of src/ each is about";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["list"] => {
+            TARGETS
+                .iter()
+                .for_each(|target| println!("{} {}", target.name, target.about.join(" ")));
+            Ok(())
+        }
+        ["seeds", directory] => write(Path::new(directory)),
+        [name, ref files @ ..] if !files.is_empty() => replay(name, files),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(told) => {
+            eprintln!("{told}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn replay(name: &str, files: &[&str]) -> Result<(), String> {
+    let target = TARGETS.iter().find(|target| target.name == name).ok_or(USAGE)?;
+    let mut count = 0;
+    for file in files {
+        for path in inputs(Path::new(file))? {
+            let data = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            (target.run)(&data);
+            count += 1;
+        }
+    }
+    println!("{name}: {count} inputs");
+    Ok(())
+}
+
+/// The file, or the files of the directory.
+fn inputs(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = fs::read_dir(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+}
+
+fn write(directory: &Path) -> Result<(), String> {
+    for target in TARGETS {
+        let folder = directory.join(target.name);
+        fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+        for (at, seed) in seeds::seeds(target.name).iter().enumerate() {
+            fs::write(folder.join(format!("seed-{at:03}")), seed).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}
