@@ -3,6 +3,7 @@
 mod bad;
 mod failover;
 mod good;
+mod lean;
 mod moderation;
 
 use std::collections::BTreeMap;
