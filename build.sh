@@ -32,6 +32,8 @@ usage: ./build.sh [COMMAND]
   push REF [FLAGS] to a registry with skopeo: the image as REF, the artifact as REF-artifact, the image for
                    Kubernetes' volumes as REF-volume
   bench            what Spillway costs: CPU per request and requests per second through Envoy
+  ladder           more and more clients against providers of bounded capacity, with Spillway and without: where success
+                   or p99 turns; target/ladder/ladder.svg
   help             this text
 
 Logs: target/logs/. Needs: rustup or Rust 1.95 with the target wasm32-wasip1, python3 (3.9 or newer) with venv, curl.
@@ -351,6 +353,12 @@ bench() {
   "$VENV/bin/python" tests/bench/bench.py "$@"
 }
 
+ladder() {
+  build_module release
+  need_python
+  "$VENV/bin/python" tests/bench/ladder.py "$@"
+}
+
 command=${1:-build}
 [[ $# -eq 0 ]] || shift
 case $command in
@@ -360,6 +368,7 @@ case $command in
   check) check; summarize ;;
   render) render ;;
   bench) bench "$@" ;;
+  ladder) ladder "$@" ;;
   oci) oci ;;
   push) push "$@" ;;
   help | -h | --help) usage ;;
