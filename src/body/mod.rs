@@ -2,6 +2,11 @@
 
 pub mod cache;
 mod effort;
+#[cfg(not(feature = "schemas"))]
+#[path = "no_engine.rs"]
+mod engine;
+#[cfg(feature = "schemas")]
+mod engine;
 pub mod grounding;
 mod pattern;
 pub mod repair;

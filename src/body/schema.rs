@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
-use spillway_validator::{Failure, Validator};
 
 use super::effort;
+use super::engine::{Failure, Validator};
 pub use super::survey::SchemaError;
 use super::survey::{Survey, bounded_effort};
 use super::verdict::{Extent, Path};

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
-use spillway_validator::{Fault, FaultKind, is_known_draft};
 
+use super::engine::{Fault, FaultKind, is_known_draft};
 use super::{effort, pattern};
 
 /// Values in a schema, all told. The largest published ones (OpenAPI bundles) pass; a bomb doesn't.

@@ -8,19 +8,22 @@ use core::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::edition::Edition;
 use super::environment::Environment;
 use super::error::{PolicyError, Problem, item, list, member, quote};
 use super::quantity;
 
-/// One load: where secrets come from, and what was found wrong so far.
+/// One load: for which edition, where secrets come from, and what was found wrong so far.
 pub(super) struct Reading<'e> {
+    pub(super) edition: Edition,
     pub(super) environment: &'e dyn Environment,
     problems: Vec<Problem>,
 }
 
 impl<'e> Reading<'e> {
-    pub(super) fn new(environment: &'e dyn Environment) -> Self {
+    pub(super) fn new(edition: Edition, environment: &'e dyn Environment) -> Self {
         Self {
+            edition,
             environment,
             problems: Vec::new(),
         }

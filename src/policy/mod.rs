@@ -15,6 +15,7 @@ mod breaker;
 mod callers;
 mod chances;
 mod document;
+mod edition;
 mod environment;
 mod error;
 mod failover;
@@ -43,6 +44,7 @@ pub mod types;
 use serde_json::Value;
 
 pub use callers::{digest, known};
+pub use edition::Edition;
 pub use environment::{Environment, ProcessEnvironment};
 pub use error::{PolicyError, Problem};
 pub use ladder::{Ladder, Rung};
@@ -54,7 +56,15 @@ pub use when::When;
 /// # Errors
 /// Everything that is wrong with the document, or with the variables that it names.
 pub fn load(text: &str, environment: &impl Environment) -> Result<Policy, PolicyError> {
-    load_value(source::parse(text)?, environment)
+    load_for(Edition::THIS, text, environment)
+}
+
+/// As [`load`], as another edition of the module would.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for(edition: Edition, text: &str, environment: &impl Environment) -> Result<Policy, PolicyError> {
+    load_value_for(edition, source::parse(text)?, environment)
 }
 
 /// As [`load`], of what a host hands to a plugin: JSON text, or the bytes of a `google.protobuf.Struct`.
@@ -78,8 +88,20 @@ pub fn load_bytes(bytes: &[u8], environment: &impl Environment) -> Result<Policy
 /// # Errors
 /// As [`load`], but a tree can't tell that a key stood there twice.
 pub fn load_value(document: Value, environment: &impl Environment) -> Result<Policy, PolicyError> {
+    load_value_for(Edition::THIS, document, environment)
+}
+
+/// As [`load_value`], as another edition of the module would.
+///
+/// # Errors
+/// As [`load_value`].
+pub fn load_value_for(
+    edition: Edition,
+    document: Value,
+    environment: &impl Environment,
+) -> Result<Policy, PolicyError> {
     let document = source::whole_numbers(document);
-    let mut reading = field::Reading::new(environment);
+    let mut reading = field::Reading::new(edition, environment);
     let policy = document::policy(&field::Field::root(&document), &mut reading);
     reading.finish(policy)
 }

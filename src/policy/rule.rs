@@ -151,6 +151,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{grounding, rules};
+    use crate::policy::edition::Edition;
     use crate::policy::environment::Environment;
     use crate::policy::field::{Field, Reading};
     use crate::policy::types::{Grounding, Otherwise, Rule};
@@ -164,7 +165,7 @@ mod tests {
     }
 
     fn read<T>(document: &Value, read: impl FnOnce(&Field<'_>, &mut Reading<'_>) -> T) -> Result<T, String> {
-        let mut reading = Reading::new(&Nothing);
+        let mut reading = Reading::new(Edition::Full, &Nothing);
         let found = read(&Field::root(document), &mut reading);
         reading.finish(found).map_err(|error| error.to_string())
     }

@@ -612,6 +612,8 @@ pub struct Validation {
     pub when: When,
     /// What the assistant's text must be; what its request says when none.
     pub schema: Option<Schema>,
+    /// Whether the text must have the form that the request asks for, where there is no schema.
+    pub format: bool,
     /// Whether the arguments of tool calls must be what the request declares.
     pub tools: bool,
     /// What must hold across the answer's fields.
@@ -624,6 +626,14 @@ pub struct Validation {
     pub on_invalid: Ladder,
     /// Whether it binds.
     pub mode: Mode,
+}
+
+impl Validation {
+    /// Whether the form that a request asks for counts: the policy's own schema goes before it.
+    #[must_use]
+    pub fn judges_format(&self) -> bool {
+        self.format && self.schema.is_none()
+    }
 }
 
 /// What is looked for in the texts of which exchanges, and what becomes of it.

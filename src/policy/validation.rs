@@ -13,10 +13,11 @@ use super::types::{Mode, ModelRoute, Validation};
 use super::when::When;
 
 /// What a validation may say.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "name",
     "when",
     "schema",
+    "format",
     "tools",
     "rules",
     "grounding",
@@ -24,6 +25,9 @@ const FIELDS: [&str; 9] = [
     "on_invalid",
     "mode",
 ];
+
+/// Why the lean module refuses.
+const NO_ENGINE: &str = "this module has no schema engine; use spillway.wasm";
 
 /// The rules, in the order written: the first that applies decides.
 pub(super) fn rules(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<'_>) -> Vec<Validation> {
@@ -54,16 +58,49 @@ fn rule(section: &Section<'_>, name: String, routes: &[&ModelRoute], r: &mut Rea
     let on_invalid = section.or("on_invalid", Ladder::default(), |f| ladder(&f, r));
     let schema = section.get("schema").and_then(|f| schema(&f, r));
     fitting_default(section, (&on_invalid, schema.as_ref()), r);
-    Validation {
+    let rule = Validation {
         name,
         when,
         schema,
+        format: section.or("format", true, |f| f.flag(r)),
         tools: section.or("tools", true, |f| f.flag(r)),
         rules: section.or("rules", Vec::new(), |f| Some(super::rule::rules(&f, r))),
         grounding: section.get("grounding").map(|f| super::rule::grounding(&f, r)),
         buffer: section.or("buffer", false, |f| f.flag(r)),
         on_invalid,
         mode: section.or("mode", Mode::default(), |f| limit::mode(&f, r)),
+    };
+    within_edition(section, &rule, r);
+    judging(section, &rule, r);
+    rule
+}
+
+/// What asks for a schema engine is refused where there is none: the fields that are missing too, since their defaults ask.
+fn within_edition(section: &Section<'_>, rule: &Validation, r: &mut Reading<'_>) {
+    if r.edition.has_schemas() {
+        return;
+    }
+    let own = section.get("schema").is_some();
+    let asked = [("format", rule.format && !own), ("tools", rule.tools)];
+    for (name, _) in asked.iter().filter(|(_, asked)| *asked) {
+        let allowed = format!("false: {NO_ENGINE}");
+        r.refuse(
+            &section.path_of(name),
+            "judges by schemas of the request",
+            allowed,
+        );
+    }
+}
+
+/// A rule that looks at nothing is a mistake.
+fn judging(section: &Section<'_>, rule: &Validation, r: &mut Reading<'_>) {
+    let own = section.get("schema").is_some() || !rule.rules.is_empty() || rule.grounding.is_some();
+    if section.readable && !(own || rule.format || rule.tools) {
+        r.refuse(
+            &section.path,
+            "looks at nothing",
+            "schema, rules, grounding, format: true, tools: true",
+        );
     }
 }
 
@@ -81,6 +118,10 @@ fn fitting_default(section: &Section<'_>, (ladder, schema): (&Ladder, Option<&Sc
 
 fn schema(field: &Field<'_>, r: &mut Reading<'_>) -> Option<Schema> {
     const ALLOWED: &str = "a JSON Schema of draft 2020-12, 2019-09, 7, 6 or 4, without remote references";
+    if !r.edition.has_schemas() {
+        field.refuse(r, "needs a schema engine", format!("nothing: {NO_ENGINE}"));
+        return None;
+    }
     match field.tree() {
         tree @ (Value::Object(_) | Value::Bool(_)) => match Schema::compile(tree) {
             Ok(schema) => Some(schema),

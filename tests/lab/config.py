@@ -44,6 +44,11 @@ def module():
     return str(Path(os.environ.get("SPILLWAY_MODULE", ROOT / "dist/spillway.wasm")).resolve())
 
 
+def lean_module():
+    """The module without the schema engine: SPILLWAY_LEAN, or what `./build.sh build` makes."""
+    return str(Path(os.environ.get("SPILLWAY_LEAN", ROOT / "dist/spillway-lean.wasm")).resolve())
+
+
 def merged(base, patch):
     """`base` with `patch` laid over it: objects key by key, `None` takes a key away, anything else replaces."""
     if not (isinstance(base, dict) and isinstance(patch, dict)):

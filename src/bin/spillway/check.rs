@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::process::ExitCode;
 
+use spillway::policy::Edition;
+
 use crate::agree::{self, Finding, Held};
 use crate::source::{self, Read};
 use crate::summary::summary;
@@ -17,6 +19,14 @@ struct Request {
     files: Vec<String>,
     /// Held against the policy, or against the one that it holds itself.
     envoy: Option<String>,
+    /// As the lean module would judge.
+    lean: bool,
+}
+
+impl Request {
+    fn edition(&self) -> Edition {
+        if self.lean { Edition::Lean } else { Edition::Full }
+    }
 }
 
 /// Judges the files that the arguments name: summaries on standard output, refusals on standard error.
@@ -28,7 +38,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     if let Some(envoy) = &request.envoy {
         return compare(envoy, &request);
     }
-    let good = request.files.iter().map(|file| judge(file, &request.variables));
+    let good = request.files.iter().map(|file| judge(file, &request));
     // Counted, not `all`: every file is to be judged.
     match good.filter(|good| !good).count() {
         0 => ExitCode::SUCCESS,
@@ -42,6 +52,7 @@ fn request(arguments: &[String]) -> Result<Request, String> {
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--assume-env" => request.variables.assume(),
+            "--lean" => request.lean = true,
             "--env-file" => {
                 let file = rest.next().ok_or("--env-file needs a file")?;
                 request.variables.add_file(file)?;
@@ -58,6 +69,7 @@ fn request(arguments: &[String]) -> Result<Request, String> {
     }
     match (request.files.len(), &request.envoy) {
         (0, None) => Err("check needs a policy file".to_owned()),
+        (_, Some(_)) if request.lean => Err("--lean is for policies, not with --envoy".to_owned()),
         (2.., Some(_)) => Err("--envoy is held against one policy".to_owned()),
         (_, Some(_)) | (1.., None) => Ok(request),
     }
@@ -102,7 +114,7 @@ fn disagreements(envoy: &str, request: &Request) -> Result<Vec<Finding>, String>
 }
 
 /// Judges one file; whether it is good.
-fn judge(file: &str, variables: &Variables) -> bool {
+fn judge(file: &str, request: &Request) -> bool {
     let text = match text_of(file) {
         Ok(text) => text,
         Err(wrong) => {
@@ -110,7 +122,8 @@ fn judge(file: &str, variables: &Variables) -> bool {
             return false;
         }
     };
-    match source::read(file, &text, variables) {
+    let variables = &request.variables;
+    match source::read_for(request.edition(), (file, &text), variables) {
         Ok(Read { document, policy }) => {
             let summary = summary(&document, &policy, variables);
             // Whoever closed the pipe doesn't want to read it.
@@ -165,6 +178,11 @@ mod tests {
             "--envoy is held against one policy"
         );
         assert_eq!(wrong(&["--envoy", "a"]), "");
+        assert_eq!(wrong(&["--lean", "a"]), "");
+        assert_eq!(
+            wrong(&["--envoy", "a", "--lean"]),
+            "--lean is for policies, not with --envoy"
+        );
         assert_eq!(wrong(&["--strict", "a"]), "there is no option --strict");
         assert_eq!(wrong(&["--assume-env", "a", "b"]), "");
     }

@@ -56,10 +56,11 @@ fn usage(wrong: &str) -> std::process::ExitCode {
 const HELP: &str = "\
 spillway: policies of the Spillway filter, what they need of Envoy and Istio, and how it counts
 
-  spillway check [--env-file FILE] [--assume-env] FILE…
+  spillway check [--lean] [--env-file FILE] [--assume-env] FILE…
       Reads each policy (JSON or YAML) as the module would, says in short what it does, or everything
       that is wrong with it. Secrets come from the environment and are never shown.
 
+      --lean            as spillway-lean.wasm would, the module without the schema engine
       --env-file FILE   lines of NAME=VALUE; in double quotes, \\n begins a new line. They come before
                         this process's own variables. Given several times, the last one wins.
       --assume-env      a variable that is missing counts as set, so that a policy can be checked where

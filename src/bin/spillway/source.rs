@@ -1,7 +1,7 @@
 //! From a file to a document: JSON as the module reads it, YAML 1.2 as its tree.
 
 use serde_json::Value;
-use spillway::policy::{Environment, Policy, load, load_value};
+use spillway::policy::{Edition, Environment, Policy, load_for, load_value_for};
 
 /// A document that was read, and the policy that it is.
 pub(crate) struct Read {
@@ -11,19 +11,32 @@ pub(crate) struct Read {
 
 /// The policy of a file's text; on error, the module's own words, or what the YAML parser says.
 pub(crate) fn read(name: &str, text: &str, environment: &impl Environment) -> Result<Read, String> {
+    read_for(Edition::Full, (name, text), environment)
+}
+
+/// As [`read`], of the file's name and text, as an edition of the module would.
+pub(crate) fn read_for(
+    edition: Edition,
+    (name, text): (&str, &str),
+    environment: &impl Environment,
+) -> Result<Read, String> {
     let told = |error: spillway::policy::PolicyError| error.to_string();
     if is_json(name, text) {
-        let policy = load(text, environment).map_err(told)?;
+        let policy = load_for(edition, text, environment).map_err(told)?;
         let document = serde_json::from_str(text).map_err(|error| error.to_string())?;
         return Ok(Read { document, policy });
     }
     let document = yaml(text).map_err(|wrong| format!("policy: {wrong}"))?;
-    of_document(document, environment)
+    of_edition(edition, document, environment)
 }
 
 /// The policy of a tree that was read already.
 pub(crate) fn of_document(document: Value, environment: &impl Environment) -> Result<Read, String> {
-    let policy = load_value(document.clone(), environment).map_err(|error| error.to_string())?;
+    of_edition(Edition::Full, document, environment)
+}
+
+fn of_edition(edition: Edition, document: Value, environment: &impl Environment) -> Result<Read, String> {
+    let policy = load_value_for(edition, document.clone(), environment).map_err(|error| error.to_string())?;
     Ok(Read { document, policy })
 }
 

@@ -137,7 +137,7 @@ impl Asked {
             self.request = facts(request.facts);
         }
         let mut room = request.room;
-        let forms = validation.schema.is_none() && (request.facts.structured || request.facts.tools);
+        let forms = validation.judges_format() && (request.facts.structured || request.facts.tools);
         if forms || validation.tools && request.facts.tools {
             match wanted(request.endpoint, request.body) {
                 Ok(wanted) => self.wants(validation, wanted, &mut room),
@@ -153,7 +153,7 @@ impl Asked {
     }
 
     fn wants(&mut self, validation: &Validation, wanted: Wanted<'_>, room: &mut usize) {
-        if validation.schema.is_none() {
+        if validation.judges_format() {
             self.form = match wanted.format {
                 Format::Text => Form::Text,
                 Format::Object => Form::Object,

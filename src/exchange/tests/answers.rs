@@ -356,6 +356,33 @@ fn arguments_must_be_what_the_request_declares() {
 }
 
 #[test]
+fn where_the_policy_leaves_the_form_alone_its_rules_still_hold() {
+    let rules = json!([{"name": "some", "rule": "answer.id > 0"}]);
+    let mut lab = Lab::new(policy(json!({"format": false, "tools": false, "rules": rules})));
+    for protocol in PROTOCOLS {
+        let request = (protocol.ask)(json!({}));
+        let table = [
+            (r#"{"id":7,"undeclared":1}"#, 200, "valid"),
+            (r#"{"id":0}"#, 502, "invalid"),
+            ("seven", 502, "not_json"),
+        ];
+        for (text, status, verdict) in table {
+            let call = lab.exchange(&request, 200, &(protocol.whole)(text));
+            let (got, said, body) = got(&call);
+            assert_eq!(
+                (got, said.as_deref()),
+                (status, Some(verdict)),
+                "{}: {body}",
+                protocol.name
+            );
+        }
+    }
+    let mut lab = Lab::new(policy(json!({"format": false, "tools": true})));
+    let call = lab.exchange(&(PROTOCOLS[0].ask)(json!({})), 200, &answered("seven", 1, 1));
+    assert_eq!(got(&call).1, None);
+}
+
+#[test]
 fn arguments_in_streams_are_judged_and_mended_too() {
     let piece = |index: u64, function: Value| {
         let delta = json!({"tool_calls": [{"index": index, "function": function}]});

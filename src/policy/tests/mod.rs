@@ -4,6 +4,7 @@ mod bad;
 mod failover;
 mod fleet;
 mod good;
+mod lean;
 mod moderation;
 
 use std::collections::BTreeMap;
