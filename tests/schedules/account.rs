@@ -5,7 +5,7 @@ use core::time::Duration;
 use spillway::ledger::{
     Actual, Admission, Claim, Demand, HashKey, Key, Ledger, Lesson, Pending, Request, Ticket,
 };
-use spillway::policy::{Limit, Mode, OnContention, Reserve, Unit};
+use spillway::policy::{Limit, Mode, OnContention, Reserve, Scope, Unit};
 use spillway::store::Store;
 use spillway::time::Instant;
 
@@ -27,6 +27,7 @@ pub(crate) fn limit(quota: u64) -> Limit {
         quota,
         period: Duration::from_secs(quota),
         burst: quota,
+        scope: Scope::Proxy,
         mode: Mode::Enforce,
         reserve: Reserve::Max,
         on_contention: OnContention::Allow,

@@ -151,12 +151,13 @@ impl Play<'_, '_> {
             self.flow(step);
         }
         if script.trailers && !end && !self.is_over(script) {
-            let step = self.run(script, |exchange, turn, _| exchange.response_trailers(turn));
+            let holds = self.holds;
+            let (out, step) = self.part(script, (b"", true), |exchange, turn, body| {
+                exchange.response_trailers(turn, holds.then_some(body))
+            });
+            assert!(holds || out.is_empty(), "the host lets nothing be written that it doesn't hold");
+            self.answer.extend(out);
             edit(&mut self.answer_headers, &step.edits);
-            if step.flow == Flow::Continue {
-                let held = core::mem::take(&mut self.buffered);
-                self.answer.extend(step.body.clone().unwrap_or(held));
-            }
             self.flow(step);
         }
         self.settle_calls(script, "an answer");

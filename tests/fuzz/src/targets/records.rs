@@ -9,7 +9,7 @@ use spillway::failover::{Load, acquire, publish};
 use spillway::headroom::Headroom;
 use spillway::layout::{Before, take_over};
 use spillway::ledger::{Actual, Admission, Claim, Demand, HashKey, Ledger, Lesson, Request};
-use spillway::policy::{Limit, Mode, OnContention, Policy, Reserve, Unit, load};
+use spillway::policy::{Limit, Mode, OnContention, Policy, Reserve, Scope, Unit, load};
 use spillway::store::{Cas, MemoryStore, Store, StoreError};
 use spillway::time::Instant;
 
@@ -81,6 +81,7 @@ fn limit(quota: u64, period: u64, unit: Unit, mode: Mode) -> Limit {
         quota,
         period: Duration::from_secs(period),
         burst: quota,
+        scope: Scope::Proxy,
         mode,
         reserve: Reserve::Expected,
         on_contention: OnContention::Deny,
