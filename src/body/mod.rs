@@ -2,6 +2,7 @@
 
 pub mod cache;
 mod effort;
+mod glance;
 pub mod grounding;
 mod pattern;
 pub mod repair;
