@@ -26,6 +26,7 @@ mod errand;
 mod foreign;
 mod gateway;
 mod guarding;
+mod held;
 mod identify;
 mod judge;
 mod moderation;
