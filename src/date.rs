@@ -33,19 +33,28 @@ pub fn rfc3339(at: UnixMillis) -> String {
     text
 }
 
+/// Of the largest number.
+const MOST_DIGITS: usize = 20;
+
 /// Appends a number in decimal, with leading zeros up to `width` digits. Headers are written on every answer, and `format!` would
 /// cost several times as much.
 pub fn push_number(text: &mut String, value: u64, width: u32) {
-    let digits = value.checked_ilog10().map_or(1, |log| log + 1).max(width);
-    for place in (0..digits).rev() {
-        // Places beyond the type's own are leading zeros.
-        let digit = 10u64.checked_pow(place).map_or(0, |unit| value / unit % 10);
-        text.extend(
-            u32::try_from(digit)
-                .ok()
-                .and_then(|digit| char::from_digit(digit, 10)),
-        );
+    let mut places = [b'0'; MOST_DIGITS];
+    let (mut rest, mut used) = (value, 0);
+    for place in places.iter_mut().rev() {
+        if rest == 0 {
+            break;
+        }
+        *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        (rest, used) = (rest / 10, used + 1);
     }
+    let width = usize::try_from(width).unwrap_or(0).max(used).max(1);
+    // Places beyond the type's own are leading zeros.
+    text.extend(core::iter::repeat_n('0', width.saturating_sub(MOST_DIGITS)));
+    let digits = places
+        .get(MOST_DIGITS.saturating_sub(width)..)
+        .unwrap_or_default();
+    text.push_str(core::str::from_utf8(digits).unwrap_or_default());
 }
 
 /// Reads `2026-11-21T07:53:50Z`, with any fraction and any offset; `None` for anything else.

@@ -58,7 +58,10 @@ impl Headers {
     /// The map with some fields set or removed, in the host's serialization. Set fields replace all of their name.
     #[must_use]
     pub fn edited(&self, set: &[(&[u8], &[u8])], removed: &[&[u8]]) -> Vec<u8> {
-        let kept = |name: &[u8]| !removed.contains(&name) && set.iter().all(|(other, _)| *other != name);
+        let changed = set.iter().map(|(name, _)| *name).chain(removed.iter().copied());
+        let marks = changed.fold(0, |marks, name| marks | mark(name));
+        let same = |name: &[u8]| removed.contains(&name) || set.iter().any(|(other, _)| *other == name);
+        let kept = |name: &[u8]| marks & mark(name) == 0 || !same(name);
         let fields: Vec<_> = self
             .iter()
             .filter(|(name, _)| kept(name))
@@ -111,6 +114,14 @@ pub fn serialize(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
         bytes.push(0);
     }
     bytes
+}
+
+/// One bit of 64: most names that differ differ in it, so that few have to be compared.
+fn mark(name: &[u8]) -> u64 {
+    let last = name.last().copied().unwrap_or_default();
+    1_u64.rotate_left(
+        u32::from(last).wrapping_add(u32::try_from(name.len()).unwrap_or(u32::MAX).wrapping_mul(7)),
+    )
 }
 
 fn lengths(bytes: &[u8], n: usize) -> Option<(usize, usize)> {

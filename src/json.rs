@@ -20,7 +20,7 @@ pub use number::unsigned;
 /// A string's content (between its quotes, still escaped) as bytes to compare with names; allocates only when escaped.
 #[must_use]
 pub fn name(raw: &[u8]) -> Cow<'_, [u8]> {
-    if raw.contains(&b'\\') {
+    if find::backslash(raw).is_some() {
         Cow::Owned(chars(raw).collect::<String>().into_bytes())
     } else {
         Cow::Borrowed(raw)
@@ -31,7 +31,7 @@ pub fn name(raw: &[u8]) -> Cow<'_, [u8]> {
 #[must_use]
 pub fn text(raw: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(raw) {
-        Ok(plain) if !raw.contains(&b'\\') => Cow::Borrowed(plain),
+        Ok(plain) if find::backslash(raw).is_none() => Cow::Borrowed(plain),
         Ok(escaped) => Cow::Owned(decoded(escaped)),
         Err(_) => Cow::Owned(chars(raw).collect()),
     }
@@ -45,6 +45,11 @@ fn decoded(escaped: &str) -> String {
         find::backslash(rest.as_bytes()).and_then(|at| rest.split_at_checked(at))
     {
         found.push_str(plain);
+        if let Some((c, after)) = simple(escape) {
+            found.push(c);
+            rest = after;
+            continue;
+        }
         let mut decoding = chars(escape.as_bytes());
         found.extend(decoding.next());
         let used = escape.len().saturating_sub(decoding.rest.len());
@@ -57,6 +62,20 @@ fn decoded(escaped: &str) -> String {
     }
     found.push_str(rest);
     found
+}
+
+/// The character of an escape of two bytes, and what follows it.
+fn simple(escape: &str) -> Option<(char, &str)> {
+    let c = match escape.as_bytes().get(1)? {
+        b'n' => '\n',
+        b't' => '\t',
+        b'r' => '\r',
+        b'"' => '"',
+        b'\\' => '\\',
+        b'/' => '/',
+        _ => return None,
+    };
+    Some((c, escape.get(2..)?))
 }
 
 /// As [`text`], but no longer than `bound` bytes: what is over is cut off between characters.

@@ -7,6 +7,7 @@ mod effort;
 mod engine;
 #[cfg(feature = "schemas")]
 mod engine;
+mod glance;
 pub mod grounding;
 mod pattern;
 pub mod repair;

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::effort;
 use super::engine::{Failure, Validator};
+use super::glance::Glance;
 pub use super::survey::SchemaError;
 use super::survey::{Survey, bounded_effort};
 use super::verdict::{Extent, Path};
@@ -28,6 +29,8 @@ const PATTERN_BUDGET: u64 = 1 << 24;
 /// A compiled JSON Schema.
 pub struct Schema {
     validator: Validator,
+    /// Says yes at once, if the schema is plain.
+    glance: Option<Glance>,
     source: Value,
     /// Positions of patterns that may be looked at for one byte of an answer.
     pattern_work: u64,
@@ -50,6 +53,7 @@ impl Schema {
         let in_place = bounded_effort(schema)?;
         Ok(Self {
             validator,
+            glance: Glance::of(schema),
             source: schema.clone(),
             pattern_work: survey.pattern_work(in_place),
             names: survey.names,
@@ -70,6 +74,16 @@ impl Schema {
     /// given twice the last counts.
     #[must_use]
     pub fn check(&self, text: &str) -> Verdict {
+        // Each value takes a byte.
+        let glance = self.glance.as_ref().filter(|_| text.len() <= Extent::MAX_VALUES);
+        if glance.is_some_and(|glance| glance.accepts(text)) {
+            return Verdict::Valid;
+        }
+        self.look(text)
+    }
+
+    /// The engine's verdict.
+    fn look(&self, text: &str) -> Verdict {
         let extent = Extent::of(text);
         if let Some(violation) = extent.violation() {
             return Verdict::Invalid(vec![violation]);
@@ -84,6 +98,12 @@ impl Schema {
             return Verdict::Valid;
         }
         Verdict::Invalid(self.violations(&instance, text.len(), extent.nesting))
+    }
+
+    /// The verdict of the engine alone, which every other has to agree with.
+    #[cfg(test)]
+    pub(super) fn judged(&self, text: &str) -> Verdict {
+        self.look(text)
     }
 
     /// Bytes × positions of patterns that judging a text of so many bytes may take at worst; above [`Self::MAX_WORK`] it is

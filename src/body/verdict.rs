@@ -107,9 +107,9 @@ pub(super) struct Extent {
 
 impl Extent {
     /// Containers within one another. Answers stay far below; the parser, the schema and the stack have to bear it.
-    const MAX_NESTING: usize = 64;
+    pub(super) const MAX_NESTING: usize = 64;
     /// Values in all: 45 MB when each is an object.
-    const MAX_VALUES: usize = 65_536;
+    pub(super) const MAX_VALUES: usize = 65_536;
 
     pub(super) fn of(text: &str) -> Self {
         let mut extent = Self::default();

@@ -2,8 +2,9 @@
 //!
 //! The same notes are taken from a complete answer and from a stream, so a verdict can't depend on the transport.
 
-use super::Endpoint;
-use super::event::Tally;
+use super::event::{Members, Tally};
+use super::json_reader::{JsonFacts, JsonReader};
+use super::{Endpoint, chat};
 use crate::json;
 
 /// What the assistant said.
@@ -39,6 +40,29 @@ pub fn answer(endpoint: Endpoint, body: &[u8]) -> Answer {
         Ok(()) => tally.notes.answer(),
         Err(_) => Answer::NotJson,
     }
+}
+
+/// The same, and what the answer says about itself, read in one go.
+#[must_use]
+pub fn answer_with_facts(endpoint: Endpoint, body: &[u8]) -> (Answer, JsonFacts) {
+    if matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions) {
+        let mut tally = Tally::of_body(endpoint, body.len());
+        if let Ok(Some(members)) = chat::whole(&mut tally, body) {
+            if members.has_error() {
+                tally.failed();
+            }
+            return (tally.notes.answer(), JsonFacts::of(endpoint, &members));
+        }
+    }
+    let facts = match Members::read(body) {
+        Ok(members) if endpoint != Endpoint::GenerateContent => JsonFacts::of(endpoint, &members),
+        Ok(_) | Err(_) => {
+            let mut reader = JsonReader::new(endpoint);
+            reader.push(body);
+            reader.finish()
+        }
+    };
+    (answer(endpoint, body), facts)
 }
 
 /// All that the assistant said in a complete JSON answer, however it ended, several answers one after another; none when the

@@ -37,6 +37,43 @@ pub(super) fn choices(tally: &mut Tally, span: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Reads a whole answer in one go, its choices as they come; answers its other outermost members. None where it has
+/// choices twice, of which the last would count.
+pub(super) fn whole<'d>(tally: &mut Tally, body: &'d [u8]) -> Result<Option<Members<'d>>, Fault> {
+    let mut json = Lexer::new(body);
+    let mut members = Members::default();
+    let mut read = false;
+    if json.value()? != Value::Object {
+        return Err(Fault::Syntax { at: 0 });
+    }
+    while let Some(name) = json.member()? {
+        let name = json::name(name);
+        if *name == *b"choices" {
+            if read {
+                return Ok(None);
+            }
+            read = true;
+            within(tally, &mut json)?;
+        } else {
+            let span = json.span()?;
+            members.put(&name, span);
+        }
+    }
+    json.end()?;
+    Ok(Some(members))
+}
+
+fn within(tally: &mut Tally, json: &mut Lexer<'_>) -> Result<(), Fault> {
+    let value = json.value()?;
+    if value != Value::Array {
+        return json.finish(value);
+    }
+    while json.item()? {
+        choice(tally, json)?;
+    }
+    Ok(())
+}
+
 fn is_empty(span: &[u8]) -> Result<bool, Fault> {
     if is_nothing(span) {
         return Ok(true);

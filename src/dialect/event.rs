@@ -84,15 +84,20 @@ impl<'d> Members<'d> {
         }
         while let Some(name) = json.member()? {
             let span = json.span()?;
-            if let Some(into) = members.place(&json::name(name)) {
-                *into = span;
-            }
+            members.put(&json::name(name), span);
         }
         json.end()?;
         Ok(Self {
             kind: content_of(members.kind),
             ..members
         })
+    }
+
+    /// Takes up a member, if it means anything.
+    pub(super) fn put(&mut self, name: &[u8], span: &'d [u8]) {
+        if let Some(into) = self.place(name) {
+            *into = span;
+        }
     }
 
     fn place(&mut self, name: &[u8]) -> Option<&mut &'d [u8]> {

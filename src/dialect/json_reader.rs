@@ -2,6 +2,7 @@
 //!
 //! Only the outermost `usage`, `model` and `error` are captured, each bounded; all endpoints have them there.
 
+use super::event::{Members, is_nothing};
 use super::usage::{Report, Usage};
 use super::{Endpoint, MODEL_BOUND};
 use crate::json::{self, Lexer, Machine, Mark, Value};
@@ -24,6 +25,33 @@ pub struct JsonFacts {
     pub complete: bool,
 }
 
+impl JsonFacts {
+    /// Of an answer that is one well-formed object with these members, in any protocol but Gemini's.
+    pub(super) fn of(endpoint: Endpoint, members: &Members<'_>) -> Self {
+        let mut facts = Self {
+            model: model(members.model),
+            error: members.has_error(),
+            complete: true,
+            ..Self::default()
+        };
+        facts.bill(endpoint, members.usage);
+        facts
+    }
+
+    /// Takes over a `usage`; none says nothing, and one that is too long can't be true.
+    fn bill(&mut self, endpoint: Endpoint, raw: &[u8]) {
+        let raw = raw.trim_ascii_start();
+        if is_nothing(raw) {
+            return;
+        }
+        let mut report = Report::default();
+        let read = report.read(raw.get(..VALUE_BOUND).unwrap_or(raw));
+        let read = read.and_then(|()| report.usage(endpoint));
+        self.usage = read.ok();
+        self.usage_fault = read.is_err();
+    }
+}
+
 /// Reads an answer in the chunks it comes in.
 #[derive(Clone, Debug)]
 pub struct JsonReader {
@@ -32,6 +60,8 @@ pub struct JsonReader {
     keeping: Keeping,
     kept: Vec<u8>,
     facts: JsonFacts,
+    /// All of the answer was read by somebody else.
+    known: bool,
 }
 
 /// What the bytes that pass are part of.
@@ -54,6 +84,17 @@ impl JsonReader {
             keeping: Keeping::Nothing,
             kept: Vec::new(),
             facts: JsonFacts::default(),
+            known: false,
+        }
+    }
+
+    /// A reader that has come to the end of an answer, of which this is known.
+    #[must_use]
+    pub fn at_end(endpoint: Endpoint, facts: JsonFacts) -> Self {
+        Self {
+            facts,
+            known: true,
+            ..Self::new(endpoint)
         }
     }
 
@@ -77,7 +118,7 @@ impl JsonReader {
     /// What was found, at the end of the answer.
     #[must_use]
     pub fn finish(mut self) -> JsonFacts {
-        self.facts.complete = self.machine.complete();
+        self.facts.complete = self.known && self.facts.complete || self.machine.complete();
         self.facts
     }
 
@@ -112,22 +153,12 @@ impl JsonReader {
         let value = kept.trim_ascii_start().strip_prefix(b":").unwrap_or_default();
         match self.keeping {
             Keeping::Nothing | Keeping::Name => {}
-            Keeping::Usage => self.usage(value),
+            Keeping::Usage => self.facts.bill(self.endpoint, value),
             Keeping::Model => self.facts.model = model(value),
             Keeping::Error => self.facts.error = value.trim_ascii_start() != b"null",
         }
         self.kept = kept;
         self.start(Keeping::Nothing);
-    }
-
-    fn usage(&mut self, raw: &[u8]) {
-        if raw.trim_ascii_start() == b"null" {
-            return;
-        }
-        let mut report = Report::default();
-        let read = report.read(raw).and_then(|()| report.usage(self.endpoint));
-        self.facts.usage = read.ok();
-        self.facts.usage_fault = read.is_err();
     }
 }
 

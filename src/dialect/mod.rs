@@ -34,7 +34,7 @@ mod tests;
 
 pub use crate::policy::ProviderDialect as Dialect;
 pub use amend::{Amendment, amended, amended_events};
-pub use answer::{Answer, answer, words};
+pub use answer::{Answer, answer, answer_with_facts, words};
 pub use calls::{Call, Calls};
 pub use correction::{Said, corrected};
 pub use error::{ErrorKind, error_body, error_event};

@@ -55,21 +55,6 @@ pub(super) enum Form {
 }
 
 impl Responding {
-    /// Judges a JSON answer that is all there.
-    pub(super) fn judged_json<S: Store>(
-        self: Box<Self>,
-        turn: &mut Turn<'_, S>,
-        rule: Rule,
-        bytes: Vec<u8>,
-    ) -> (Exchange, Step) {
-        let whole = Whole {
-            heard: Heard::of_body(self.endpoint, &bytes),
-            bytes,
-            form: Form::Json,
-        };
-        self.decide(turn, rule, &whole)
-    }
-
     /// Judges an answer that is all there, and does what its ladder says.
     pub(super) fn decide<S: Store>(
         mut self: Box<Self>,

@@ -27,6 +27,7 @@ pub mod fleet;
 mod foreign;
 mod gateway;
 mod guarding;
+mod held;
 mod identify;
 mod judge;
 mod moderation;

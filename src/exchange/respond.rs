@@ -385,43 +385,16 @@ impl Responding {
         }
     }
 
-    fn passed_on<S: Store>(self: Box<Self>, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Exchange, Step) {
+    pub(super) fn passed_on<S: Store>(
+        self: Box<Self>,
+        turn: &mut Turn<'_, S>,
+        body: &Body<'_>,
+    ) -> (Exchange, Step) {
         if body.end {
             (Exchange::Done(self.finish(turn, Ending::Complete)), Step::pass())
         } else {
             (Exchange::Responding(self), Step::pass())
         }
-    }
-
-    /// Holds a JSON answer until it is whole, then lets its rule decide.
-    fn held<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>, body: &Body<'_>) -> (Exchange, Step) {
-        let bound = turn.gateway.policy.bounds.response_body;
-        if body.size <= bound && !body.end {
-            return (Exchange::Responding(self), Step::hold());
-        }
-        let Some((rule, whole)) = self.held_answer() else {
-            return self.passed_on(turn, body);
-        };
-        if body.size > bound {
-            self.unchecked(turn);
-            return self.passed_on(turn, body);
-        }
-        self.judged_json(turn, rule, whole)
-    }
-
-    /// The answer held, which is read like any other from here on.
-    fn held_answer(&mut self) -> Option<(Rule, Vec<u8>)> {
-        let Reader::Held { rule, gathered } = &mut self.reader else {
-            return None;
-        };
-        let (rule, whole) = (*rule, core::mem::take(gathered));
-        let mut reader = JsonReader::new(self.endpoint);
-        reader.push(&whole);
-        self.reader = Reader::Json {
-            reader,
-            gathered: None,
-        };
-        Some((rule, whole))
     }
 
     pub(super) fn streamed<S: Store>(

@@ -66,6 +66,12 @@ impl<'b> Lexer<'b> {
         self.at
     }
 
+    /// Containers that are open here.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        self.depth
+    }
+
     /// Reads a scalar, or enters a container.
     ///
     /// # Errors

@@ -144,6 +144,7 @@ impl Ledger {
 
 /// A page on the desk: its copy, and the version it was read at.
 struct Sheet {
+    number: u32,
     name: String,
     /// None when the store couldn't answer.
     page: Option<Page>,
@@ -161,9 +162,10 @@ enum Written {
 }
 
 impl Sheet {
-    fn read(store: &impl Store, name: String) -> Self {
+    fn read(store: &impl Store, number: u32) -> Self {
         let mut sheet = Self {
-            name,
+            number,
+            name: page_name(number),
             page: None,
             cas: Cas::Absent,
         };
@@ -304,7 +306,7 @@ impl<'a, S: Store> Draft<'a, S> {
     fn read(&mut self) {
         let pages = self.held.chunk_by(same_page).filter_map(<[_]>::first);
         self.sheets = pages
-            .map(|first| Sheet::read(self.store, page_name(first.key.page)))
+            .map(|first| Sheet::read(self.store, first.key.page))
             .collect();
     }
 
@@ -323,11 +325,10 @@ impl<'a, S: Store> Draft<'a, S> {
     }
 
     fn habit(&self, key: Key) -> Option<Habit> {
-        let name = page_name(key.page);
-        let on_desk = self.sheets.iter().find(|sheet| sheet.name == name);
+        let on_desk = self.sheets.iter().find(|sheet| sheet.number == key.page);
         match on_desk {
             Some(sheet) => sheet.page.as_ref()?.habit(key.fingerprint),
-            None => Sheet::read(self.store, name).page?.habit(key.fingerprint),
+            None => Sheet::read(self.store, key.page).page?.habit(key.fingerprint),
         }
     }
 

@@ -8,6 +8,7 @@ use core::hash::Hasher;
 use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher13;
 
+use crate::date::push_number;
 use crate::store::{Cas, Store, StoreError};
 
 /// Where workers that were given no key of their own agree on one.
@@ -74,7 +75,12 @@ pub struct Key {
 
 /// The store's name of a page. Its layout is part of it, see [`crate::layout`].
 pub(super) fn page_name(page: u32) -> String {
-    format!("spillway/p{}/{page:04}", super::LAYOUT)
+    let mut name = String::with_capacity("spillway/p2/0000".len());
+    name.push_str("spillway/p");
+    push_number(&mut name, super::LAYOUT.into(), 1);
+    name.push('/');
+    push_number(&mut name, page.into(), 4);
+    name
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub const LETTER_FEATURES: usize = GROUPS + (class::COUNT - class::LATIN as usiz
 
 /// Where the groups of characters begin.
 const GROUPS: usize = 1024;
+/// The row of the small letters.
+const LOWER_ROW: usize = (class::LOWER as usize) << 5;
 const PAIRS: usize = 0;
 const RUNS: usize = class::COUNT * class::COUNT;
 const REPEATS: usize = RUNS + class::COUNT * POSITIONS;
@@ -59,7 +61,11 @@ impl Walk {
                 if plain == SPECIAL {
                     break;
                 }
-                see(walk.ascii(byte, plain));
+                see(if walk.row == LOWER_ROW && byte.is_ascii_lowercase() {
+                    walk.lower(byte)
+                } else {
+                    walk.ascii(byte, plain)
+                });
                 at += 1;
             }
             if at < end {
@@ -80,6 +86,24 @@ impl Walk {
         self.letter = letter;
         Feature {
             class: self.join(usize::from(plain) & 31, u32::from(byte), plain & CHEAP != 0),
+            letters,
+        }
+    }
+
+    /// As [`Walk::ascii`] of a small letter after another one, which is what most texts are made of.
+    #[inline]
+    fn lower(&mut self, byte: u8) -> Feature {
+        let letter = usize::from(byte & 31);
+        let letters = (self.letter << 5 | letter) & (GROUPS - 1);
+        (self.letter, self.point) = (letter, u32::from(byte));
+        self.position = if self.position == LAST_POSITION {
+            LAST_POSITION - 2
+        } else {
+            self.position + 1
+        };
+        let position = usize::try_from(self.position).unwrap_or(0) & (POSITIONS - 1);
+        Feature {
+            class: RUNS + class::LOWER as usize * POSITIONS + position,
             letters,
         }
     }
@@ -318,6 +342,18 @@ mod tests {
         let raw = br"ab\u00e9c";
         assert_eq!(Walk::default().over(raw, 0, 4, |_| ()), 8);
         assert_eq!(Walk::default().over("aé".as_bytes(), 0, 2, |_| ()), 3);
+    }
+
+    #[test]
+    fn a_small_letter_after_another_is_what_any_letter_is() {
+        let mut walk = Walk::default();
+        walk.ascii(b'z', plain(b'z'));
+        for byte in (b'a'..=b'z').chain(*b"mississippi").chain(b'a'..=b'z') {
+            let mut short = walk;
+            let feature = walk.ascii(byte, plain(byte));
+            assert_eq!(short.lower(byte), feature, "{}", char::from(byte));
+            assert_eq!(format!("{short:?}"), format!("{walk:?}"));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Complete answers.
 
-use super::super::{Answer, Endpoint, JsonFacts, JsonReader, Usage, answer};
+use super::super::{Answer, Endpoint, JsonFacts, JsonReader, Usage, answer, answer_with_facts};
 use super::{Random, text, usage};
 
 fn json(endpoint: Endpoint, pieces: &[&[u8]]) -> JsonFacts {
@@ -20,6 +20,43 @@ type Body = (
     bool,
     Answer,
 );
+
+fn assert_one_reading(endpoint: Endpoint, body: &[u8]) {
+    let apart = (answer(endpoint, body), json(endpoint, &[body]));
+    let shown = String::from_utf8_lossy(body);
+    assert_eq!(answer_with_facts(endpoint, body), apart, "{endpoint:?} {shown}");
+}
+
+#[test]
+fn what_an_answer_says_and_costs_is_the_same_read_in_one_go() {
+    let choice = r#"[{"message":{"content":"a"},"finish_reason":"stop"}]"#;
+    for odd in [
+        String::new(),
+        "[]".into(),
+        r#"{"choices":null,"usage":null}"#.into(),
+        r#"{"choices":{"a":1},"model":""}"#.into(),
+        format!(r#"{{"choices":{choice},"choices":[]}}"#),
+        format!(r#"{{"cho\u0069ces":{choice},"error":null}}"#),
+        format!(r#"{{"choices":{choice},"error":{{}},"usage":{{"prompt_tokens":-1}}}}"#),
+        format!(r#"{{"choices":{choice},"usage":{{"prompt_tokens":1,"completion_tokens":2}}}} x"#),
+        format!(
+            r#"{{"choices":{choice},"usage":{{"x":"{}"}}}}"#,
+            "y".repeat(9_000)
+        ),
+    ] {
+        assert_one_reading(Endpoint::ChatCompletions, odd.as_bytes());
+    }
+    for (endpoint, body, ..) in bodies() {
+        for end in 0..=body.len() {
+            assert_one_reading(endpoint, &body[..end]);
+        }
+        for at in 0..body.len() {
+            let mut broken = body.to_vec();
+            broken[at] ^= 1 << (at % 7);
+            assert_one_reading(endpoint, &broken);
+        }
+    }
+}
 
 fn bodies() -> Vec<Body> {
     use Endpoint::{ChatCompletions, Completions, Embeddings, Messages, Responses};

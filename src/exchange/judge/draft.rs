@@ -2,7 +2,9 @@
 
 use crate::body::repair::{Mends, repair};
 use crate::body::schema::{Schema, Verdict};
-use crate::dialect::{Amendment, Answer, Call, Calls, Endpoint, StreamReader, answer};
+use crate::dialect::{
+    Amendment, Answer, Call, Calls, Endpoint, JsonFacts, StreamReader, answer, answer_with_facts,
+};
 
 /// What an answer said.
 #[derive(Clone, Debug)]
@@ -15,7 +17,16 @@ pub(in crate::exchange) struct Heard {
 impl Heard {
     /// What a complete answer says.
     pub(in crate::exchange) fn of_body(endpoint: Endpoint, body: &[u8]) -> Self {
-        let said = answer(endpoint, body);
+        Self::saying(answer(endpoint, body), endpoint, body)
+    }
+
+    /// The same, and what the answer says about itself.
+    pub(in crate::exchange) fn with_facts(endpoint: Endpoint, body: &[u8]) -> (Self, JsonFacts) {
+        let (said, facts) = answer_with_facts(endpoint, body);
+        (Self::saying(said, endpoint, body), facts)
+    }
+
+    fn saying(said: Answer, endpoint: Endpoint, body: &[u8]) -> Self {
         let calls = (said == Answer::ToolCalls).then(|| {
             let mut calls = Calls::new(endpoint, body.len());
             calls.body(body).ok()?;
