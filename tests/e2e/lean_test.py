@@ -20,7 +20,7 @@ from upgrade_test import ByListener, eventually
 REASON = "this module has no schema engine; use spillway.wasm"
 #: What it takes of validation: rules that need no schema.
 RULES = {"name": "order", "format": False, "tools": False, "rules": [{"name": "some", "rule": "answer.id > 0"}]}
-POLICY = {"validate": [RULES], "guards": [{"name": "own", "kinds": ["email"], "patterns": [r"\p{Greek}{3}\d+"], "on": ["request"],
+POLICY = {"validate": [RULES], "guards": [{"name": "own", "kinds": ["email"], "patterns": [r"\p{Greek}{3}\d{1,4}"], "on": ["request"],
                                            "action": "mask"}],
           "limits": [{"name": "tokens", "per": ["caller"], "tokens": "1k/day", "reserve": "max"}],
           "providers": {"openai": {"models": {"gpt-4o": {"count": "exact"}}}}}
@@ -68,7 +68,6 @@ def test_it_serves_counts_guards_and_judges_by_rules(lab):
 def test_what_needs_the_schema_engine_is_refused_offline_and_at_load(tmp_path):
     needing = {"validate": [{"name": "a", "schema": {"type": "object"}}, {"name": "b", "tools": False}]}
     config = render(FULL, {"openai": 1, "anthropic": 1}, tmp_path, needing)
-    assert refusal_of_envoy(config, tmp_path) == "", "the full module takes it"
     lines = refusal_of_tool(wasm_plugin(config)["configuration"]["value"], tmp_path)
     assert [line.split(":")[0] for line in lines] == ["validate[0].schema", "validate[0].tools", "validate[1].format"]
     assert all(line.endswith(f"{REASON})") for line in lines), lines
