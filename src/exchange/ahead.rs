@@ -23,6 +23,8 @@ pub(super) struct Routed {
     pub(super) hop: Hop,
     pub(super) fallback: bool,
     pub(super) pass: Pass,
+    /// The headers that name an account are for it.
+    accounts: bool,
 }
 
 impl Routed {
@@ -52,6 +54,7 @@ impl Routed {
             hop: found.hop,
             fallback: found.fallback,
             pass: found.pass,
+            accounts: route.chain.first() == Some(&found.hop),
         })
     }
 
@@ -109,7 +112,7 @@ impl Identified {
     fn edits_towards<S: Store>(&mut self, turn: &Turn<'_, S>, routed: &Routed) -> Vec<Edit> {
         let mut edits = core::mem::take(&mut self.edits);
         edits.extend(route_edits(&turn.gateway.policy, routed.hop, &self.path));
-        if routed.fallback {
+        if !routed.accounts {
             edits.extend(ACCOUNTS.map(Edit::remove));
         }
         edits

@@ -26,6 +26,12 @@ pub(super) fn settle_last<S: Store>(
     settle_own(turn, own, cost.and(before), bill.lesson);
 }
 
+/// Gives everything back: nothing was sent.
+pub(super) fn give_back<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket) {
+    let undone = ticket.cancel(&turn.gateway.ledger, turn.store, turn.now.monotonic);
+    turn.effects.bookings.extend(undone.pending);
+}
+
 /// Settles what was set aside with one provider: its tokens are counted where its caller is charged.
 pub(super) fn settle_there<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket, cost: Cost) {
     let actual = Actual {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::error::{list, quote};
+use super::error::list;
 use super::field::{Field, Reading, Section};
 use super::limit;
-use super::names::{self, LABEL};
+use super::names;
 use super::types::{Guard, GuardAction, Mode, ModelRoute, Side};
 use super::when::When;
 use crate::guard::{Kind, Own};
@@ -29,16 +29,8 @@ pub(super) fn guards(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<
     let mut guards: Vec<Guard> = Vec::new();
     for (index, item) in field.items(r, "a list of guards").iter().enumerate() {
         let section = item.section(r, &FIELDS);
-        let name = section.or("name", format!("guard-{index}"), |field| {
-            field.parsed(r, LABEL, |text| names::is_label(text).then(|| text.to_owned()))
-        });
-        if guards.iter().any(|guard| guard.name == name) {
-            r.refuse(
-                &section.path_of("name"),
-                format!("{} is another guard's name", quote(&name)),
-                "a name of its own",
-            );
-        }
+        let before = guards.iter().map(|guard| &guard.name);
+        let name = names::of_item(&section, ("guard", index), before, r);
         guards.extend(guard(&section, name, routes, r));
     }
     guards

@@ -3,7 +3,7 @@
 //! Names travel far (metrics, headers, records), so what could break out of one of those is refused here.
 
 use super::error::quote;
-use super::field::{Field, Reading};
+use super::field::{Field, Reading, Section};
 
 /// What a metric-safe name is, for messages.
 pub(super) const LABEL: &str = "1 to 48 of a-z, 0-9, _ and -";
@@ -45,6 +45,26 @@ pub(super) fn header(name: &str) -> Option<String> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let fits = (1..=128).contains(&name.len()) && name.bytes().all(token);
     fits.then(|| name.to_ascii_lowercase())
+}
+
+/// The `name` of a list's item, or KIND-INDEX. Told where one before it has the same.
+pub(super) fn of_item<'n>(
+    section: &Section<'_>,
+    (kind, index): (&str, usize),
+    mut before: impl Iterator<Item = &'n String>,
+    r: &mut Reading<'_>,
+) -> String {
+    let name = section.or("name", format!("{kind}-{index}"), |field| {
+        field.parsed(r, LABEL, |text| is_label(text).then(|| text.to_owned()))
+    });
+    if before.any(|other| *other == name) {
+        r.refuse(
+            &section.path_of("name"),
+            format!("{} is another {kind}'s name", quote(&name)),
+            "a name of its own",
+        );
+    }
+    name
 }
 
 /// The header that a client's request is read by: none of Spillway's own, which clients can't send.

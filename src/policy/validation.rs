@@ -4,11 +4,10 @@ use serde_json::Value;
 
 use crate::body::schema::{Schema, Verdict};
 
-use super::error::quote;
 use super::field::{Field, Reading, Section};
 use super::ladder::{Ladder, ladder};
 use super::limit;
-use super::names::{self, LABEL};
+use super::names;
 use super::types::{Mode, ModelRoute, Validation};
 use super::when::When;
 
@@ -34,23 +33,11 @@ pub(super) fn rules(field: &Field<'_>, routes: &[&ModelRoute], r: &mut Reading<'
     let mut rules: Vec<Validation> = Vec::new();
     for (index, item) in field.items(r, "a list of rules").iter().enumerate() {
         let section = item.section(r, &FIELDS);
-        let name = unique_name(&section, index, r);
-        if rules.iter().any(|rule| rule.name == name) {
-            r.refuse(
-                &section.path_of("name"),
-                format!("{} is another rule's name", quote(&name)),
-                "a name of its own",
-            );
-        }
+        let before = rules.iter().map(|rule| &rule.name);
+        let name = names::of_item(&section, ("rule", index), before, r);
         rules.push(rule(&section, name, routes, r));
     }
     rules
-}
-
-fn unique_name(section: &Section<'_>, index: usize, r: &mut Reading<'_>) -> String {
-    section.or("name", format!("rule-{index}"), |field| {
-        field.parsed(r, LABEL, |text| names::is_label(text).then(|| text.to_owned()))
-    })
 }
 
 fn rule(section: &Section<'_>, name: String, routes: &[&ModelRoute], r: &mut Reading<'_>) -> Validation {

@@ -31,6 +31,7 @@ POLICY = {
     "models": {"alone": {"chain": ["openai/gpt-4o"]}, "pair": {"chain": PAIR},
                "unhurried": {"chain": PAIR, **UNHURRIED},
                "unhurried-alone": {"chain": ["openai/gpt-4o"], **UNHURRIED},
+               "unhurried-twice": {"chain": ["openai/gpt-4o", "openai/gpt-4o-mini"], **UNHURRIED},
                "three": {"chain": ["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "backup/gpt-4o"], **UNHURRIED},
                "static": {"chain": PAIR, "failover": {"exhausted": {"status": 200, "body": {"sorry": "later"}}}},
                "final": {"chain": PAIR, "failover": {"charge": "final"}},
@@ -166,6 +167,13 @@ def test_the_only_provider_is_asked_again_as_often_as_the_policy_says(lab):
     assert lab.client().chat(model="alone").status == 503 and lab.openai.arrived() == 6
 
 
+def test_another_model_of_the_only_provider_is_asked_after_a_wait(lab):
+    lab.openai.faults(status=503, k=1, n=100)
+    got = lab.client().chat(model="unhurried-twice")
+    assert got.status == 200 and lab.openai.last_body()["model"] == "gpt-4o-mini"
+    assert lab.attempts() == [("openai", 503, "status"), ("openai", 200, None)]
+
+
 def test_a_short_429_of_the_only_provider_is_waited_for_and_a_long_one_is_the_client_s(lab):
     limited = lab.mocks["limited"]
     limited.faults(status=429, retry_after=1, k=1, n=100)
@@ -289,13 +297,16 @@ def test_200_at_once_while_a_provider_dies_and_comes_back(start):
     assert [lab.client().chat(model="pair").headers["x-spillway-provider"] for _ in range(5)][-1] == "openai", "no lease is left"
 
 
-@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 503, "reset_after": 0}], ids=["status", "reset"])
-def test_an_outage_is_not_amplified_beyond_the_retry_budget(lab, fault):
+@pytest.mark.parametrize(("fault", "model", "most"), [
+    ({"status": 503}, "unhurried-alone", 2 * 40), ({"status": 503, "reset_after": 0}, "unhurried-alone", 2 * 40),
+    ({"status": 503}, "unhurried-twice", 40),
+], ids=["status", "reset", "another model"])
+def test_an_outage_is_not_amplified_beyond_the_retry_budget(lab, fault, model, most):
     lab.openai.faults(**fault, hold="all")
 
     def ask(number):
         if number:
-            return lab.client().chat(model="unhurried-alone").status
+            return lab.client().chat(model=model).status
         until = time.monotonic() + 30
         while lab.openai.held("all") < 200 and time.monotonic() < until:
             time.sleep(0.02)
@@ -304,7 +315,7 @@ def test_an_outage_is_not_amplified_beyond_the_retry_budget(lab, fault):
 
     assert set(at_once(201, ask)) == {503}
     repeats = lab.openai.arrived() - 200
-    assert 20 <= repeats <= 2 * 40, "two each for at most a fifth of 200"
+    assert 20 <= repeats <= most, "as many attempts more as there are, for at most a fifth of 200"
 
 
 def test_what_every_attempt_cost_is_charged_or_the_last_alone(lab):

@@ -17,7 +17,7 @@ use crate::store::Store;
 
 use super::super::answer::Whole;
 use super::super::blame::Ending;
-use super::super::booking::settle_providers;
+use super::super::booking::{give_back, settle_providers};
 use super::super::gateway::{CALLERS, Claims, THERE};
 use super::super::judge::{Again, Complaint};
 use super::super::refuse::sourced;
@@ -204,9 +204,10 @@ impl Kept {
                 turn.count(Metric::Unmoved(Unmoved::Limit));
                 (asking.record.provider, asking.record.breaker) = named;
                 observe(turn, chosen.hop, chosen.pass, Outcome::Neutral);
-                let now = turn.now.monotonic;
-                let undone = chosen.ticket.cancel(&turn.gateway.ledger, turn.store, now);
-                turn.effects.bookings.extend(undone.pending);
+                if chosen.repeats {
+                    self.unrepeat(turn);
+                }
+                give_back(turn, chosen.ticket);
                 None
             }
         }

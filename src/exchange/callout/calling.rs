@@ -11,7 +11,7 @@ use crate::store::Store;
 use crate::time::Instant;
 
 use super::super::blame::Ending;
-use super::super::booking::{settle_own, settle_there};
+use super::super::booking::{give_back, settle_own, settle_there};
 use super::super::settle::{Cost, observe};
 use super::super::{Body, Exchange, Flow, Step, Turn};
 use super::ended::Line;
@@ -70,7 +70,7 @@ impl Calling {
         let written = self.kept.outgoing(turn.gateway, asked, (&self.record.model, now));
         let Some(outgoing) = written.and_then(|outgoing| self.kept.guarded(outgoing)) else {
             observe(turn, chosen.hop, chosen.pass, Outcome::Neutral);
-            settle_there(turn, chosen.ticket, Cost::default());
+            give_back(turn, chosen.ticket);
             if self.kept.corrected.is_none() {
                 // The same body will do no better: a ladder goes on by this, or it would ask for ever.
                 self.kept.tried.push(chosen.hop);

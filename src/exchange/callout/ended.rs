@@ -44,7 +44,7 @@ impl Ended {
         mut kept: Box<Kept>,
         next: Next,
     ) -> (Exchange, Step) {
-        self.note(turn, &next, kept.drills());
+        self.note(turn, &next, &kept);
         let there = kept.part(self.ticket);
         settle_there(turn, there, self.cost);
         if let Some(route) = turn.gateway.route(&self.record.model) {
@@ -70,13 +70,13 @@ impl Ended {
         }
     }
 
-    fn note<S: Store>(&mut self, turn: &mut Turn<'_, S>, next: &Next, drills: bool) {
+    fn note<S: Store>(&mut self, turn: &mut Turn<'_, S>, next: &Next, kept: &Kept) {
         let rules = turn
             .gateway
             .route(&self.record.model)
             .map(|route| &route.failover);
         let why = rules.and_then(|rules| self.fault.gives_up(rules, false));
-        let why = why.or_else(|| drills.then(|| self.fault.why()));
+        let why = why.or_else(|| kept.drills().then(|| self.fault.why()));
         if let Some(why) = why {
             turn.count(Metric::GaveUp(self.hop.provider, why));
         }

@@ -172,6 +172,13 @@ impl Kept {
         may
     }
 
+    /// Gives back what the budget had for a repeat that isn't sent: what is under way is written again, without it.
+    pub(super) fn unrepeat<S: Store>(&self, turn: &Turn<'_, S>) {
+        if !self.repeats {
+            failover::publish(turn.store, turn.load, turn.now.monotonic);
+        }
+    }
+
     /// The same candidate again, now that its wait is over. Else when it may be asked, if ever.
     pub(super) fn again<S: Store>(
         &mut self,
@@ -239,6 +246,9 @@ impl Kept {
                     });
                 }
                 Err((why, at)) => {
+                    if repeats {
+                        self.unrepeat(turn);
+                    }
                     observe(turn, found.hop, found.pass, Outcome::Neutral);
                     search.skip(found.hop, why, at);
                 }

@@ -7,6 +7,7 @@ use crate::policy::{Hop, Policy};
 use crate::store::Store;
 
 use super::super::admit::{Admitted, Granted};
+use super::super::booking::give_back;
 use super::super::foreign::{self, Pair};
 use super::super::identify::Identified;
 use super::super::plan::Plan;
@@ -47,10 +48,7 @@ impl Identified {
             if let Some(pass) = granted.pass {
                 observe(turn, granted.hop, pass, Outcome::Neutral);
             }
-            let undone = granted
-                .ticket
-                .cancel(&turn.gateway.ledger, turn.store, turn.now.monotonic);
-            turn.effects.bookings.extend(undone.pending);
+            give_back(turn, granted.ticket);
             return refuse(turn, self.endpoint, self.record, refusal);
         };
         self.admitted(turn, plan, granted).call(turn, kept)

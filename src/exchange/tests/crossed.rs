@@ -38,7 +38,7 @@ fn trailed(lab: &mut Lab, call: &mut Call) -> String {
     match step.flow {
         Flow::Reply(reply) => String::from_utf8(reply.body).unwrap(),
         Flow::Continue | Flow::Resume(_) => call.answer_text(),
-        Flow::Hold | Flow::Call(_) => panic!("held: {step:?}"),
+        Flow::Hold | Flow::Calls(_) => panic!("held: {step:?}"),
     }
 }
 
@@ -250,7 +250,7 @@ fn a_better_answer_asked_for_at_trailers_is_waited_for() {
     call.chunk(&mut lab, &answered("no json", 9, 41), false);
     let step = call.trailers(&mut lab);
     assert!(
-        matches!(step.flow, Flow::Call(_)),
+        matches!(step.flow, Flow::Calls(_)),
         "the bad one goes on: {step:?}"
     );
 }
@@ -263,4 +263,49 @@ fn an_answer_stopped_at_its_trailers_costs_what_it_says() {
     call.chunk(&mut lab, &answered(MAIL, 9, 41), false);
     trailed(&mut lab, &mut call);
     assert_eq!((call.refused(), lab.used("acme")), (Some(502), 50));
+}
+
+#[test]
+fn a_chance_that_is_too_dear_leaves_the_retry_budget_alone() {
+    let mut lab = Lab::new(laid(&[
+        validation(json!({"on_invalid": ["retry", "annotate"]})),
+        json!({"limits": [{"name": "tokens", "per": ["caller"], "tokens": "400/min"}]}),
+    ]));
+    for worker in 1..=3 {
+        lab.load.worker = worker;
+        let request = chat(json!({"max_tokens": 350}))
+            .without("x-tenant")
+            .with("x-tenant", &format!("t{worker}"));
+        let mut call = lab.send(&request);
+        call.answer(&mut lab, 200, &answered("no json", 10, 350));
+        assert!(call.call.is_none(), "the caller can't pay");
+    }
+    let others = Load {
+        worker: 4,
+        ..Load::default()
+    };
+    let now = lab.now.monotonic;
+    assert!(
+        (0..3).all(|repeating| {
+            let load = Load { repeating, ..others };
+            crate::failover::acquire(&lab.store, load, 0.0, now)
+        }),
+        "all three that are always allowed"
+    );
+}
+
+#[test]
+fn who_was_never_asked_isnt_charged_a_request() {
+    let cards = json!({"name": "cards", "kinds": ["card"], "on": ["request"], "action": "block"});
+    let mails = json!({"name": "mails", "kinds": ["email"], "action": "mask"});
+    let granted = json!({"limits": [{"requests": "100/min"}]});
+    let mut lab = Lab::new(laid(&[
+        validation(json!({"on_invalid": ["retry", "fallback", "reject"]})),
+        json!({"guards": [cards, mails], "providers": {"openai": granted, "backup": granted}}),
+    ]));
+    let mut call = lab.send(&chat(json!({})));
+    call.answer(&mut lab, 200, &answered("pay 4242 4242 4242 4242", 10, 20));
+    let asked = call.call.take().expect("the next one is asked");
+    assert_eq!(asked.cluster, "backup");
+    assert_eq!((lab.granted("openai"), lab.granted("backup")), (1, 1));
 }

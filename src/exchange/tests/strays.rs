@@ -160,3 +160,22 @@ fn a_callout_is_sent_no_more() {
     ];
     assert_eq!(headers, expected(&backup));
 }
+
+#[test]
+fn an_account_is_the_chains_first_candidates_on_every_host() {
+    let chain = |places: [&str; 2]| json!({"models": {"gpt-4o": {"chain": places}}});
+    let (first, other) = ("openai/gpt-4o", "backup/gpt-4o");
+    for (places, is_first) in [
+        ([first, other], true),
+        ([other, first], true),
+        // What speaks another dialect is passed over, and isn't fallen back from.
+        (["anthropic/claude", first], false),
+    ] {
+        let request = laden(chat(json!({}))).with("x-model", "gpt-4o");
+        for mut lab in [Lab::new(chain(places)), Lab::headers_first(chain(places))] {
+            let call = lab.send(&request);
+            let sent = ["openai-organization", "openai-project"].map(|name| call.header(name).is_some());
+            assert_eq!(sent, [is_first; 2], "{places:?}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use crate::moderation::Side;
 use crate::policy::document::bytes;
 use crate::policy::error::{list, quote};
 use crate::policy::field::{Field, Reading, Section};
-use crate::policy::names::{self, LABEL, PLAIN};
+use crate::policy::names::{self, PLAIN};
 use crate::policy::provider::{AUTHORITY, authority};
 use crate::policy::types::{Mode, ModelRoute, Provider, ProviderDialect};
 use crate::policy::when::When;
@@ -80,13 +80,8 @@ pub(in crate::policy) fn moderations(
     let mut all: Vec<Moderation> = Vec::new();
     for (index, item) in field.items(r, "a list of moderations").iter().enumerate() {
         let s = item.section(r, &FIELDS);
-        let name = s.or("name", format!("moderation-{index}"), |field| {
-            field.parsed(r, LABEL, |text| names::is_label(text).then(|| text.to_owned()))
-        });
-        if all.iter().any(|other| other.name == name) {
-            let wrong = format!("{} is another moderation's name", quote(&name));
-            r.refuse(&s.path_of("name"), wrong, "a name of its own");
-        }
+        let before = all.iter().map(|other| &other.name);
+        let name = names::of_item(&s, ("moderation", index), before, r);
         let read = moderation(&s, name, around, r);
         if let Some(field) = s
             .get("on_flagged")
