@@ -401,8 +401,8 @@ impl<'s, 'a, E, M> Explorer<'s, 'a, E, M> {
 
     fn start(&mut self) -> State {
         let mut places = [0; MOST];
-        for worker in 0..self.scenario.workers.len() {
-            places[worker] = self.place(worker, Vec::new());
+        for (worker, place) in places.iter_mut().enumerate().take(self.scenario.workers.len()) {
+            *place = self.place(worker, Vec::new());
         }
         State {
             records: self.records.number(self.scenario.before.clone()),

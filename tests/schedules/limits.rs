@@ -60,7 +60,7 @@ fn of_those_who_want_the_last_tokens_exactly_one_gets_them() {
         };
         holds(
             format!("2 want the last tokens, {pages}"),
-            &still(&lab, &[script; 2], &once),
+            &still(&lab, &[script; 2], once),
         );
         let kept: &[Act] = &[Ask(&[0, 1], 80)];
         holds(
@@ -109,9 +109,9 @@ fn a_refusal_leaves_nothing_behind_whoever_comes_between() {
     };
     holds(
         "rollback, 2 against 1 page",
-        &still(&lab, &[both, &on_second], &some),
+        &still(&lab, &[both, &on_second], some),
     );
-    holds("rollback, 3 on 2 pages", &still(&lab, &scripts, &some));
+    holds("rollback, 3 on 2 pages", &still(&lab, &scripts, some));
 }
 
 /// Which limit's page is written first.
@@ -157,7 +157,7 @@ fn a_store_that_fails_costs_no_charge_and_admits_nobody_beyond_the_limit() {
             let scripts = [one, other];
             let scenario = Scenario {
                 failures: 1 + u8::from(is_full()),
-                ..still(&lab, &scripts, &anyhow)
+                ..still(&lab, &scripts, anyhow)
             };
             holds(format!("failing store, {kind}, {pages}"), &scenario);
         }
@@ -186,7 +186,7 @@ fn a_worker_that_vanishes_leaves_what_refills_by_itself() {
                     false => Err(format!("charged {charged:?}, books {sum:?}")),
                 }
             }),
-            ..still(&lab, &scripts[..count], &anyhow)
+            ..still(&lab, &scripts[..count], anyhow)
         };
         holds(format!("{count} workers, 2 may vanish, {pages}"), &scenario);
     }
@@ -217,7 +217,7 @@ fn a_page_that_is_always_busy_is_given_up_after_sixteen_tries_as_the_limit_says(
                     false => Err(format!("charged {charged:?}, {sum:?}")),
                 }
             }),
-            ..still(&lab, &[], &anyhow)
+            ..still(&lab, &[], anyhow)
         };
         let found = holds(format!("a busy page, {kind}"), &scenario);
         assert_eq!(found.operation, MOST_CALLS, "the bound is reached, and kept");
@@ -242,7 +242,7 @@ fn two_workers_are_never_so_unlucky_that_they_give_up() {
     };
     holds(
         "2 of three exchanges",
-        &still(&lab, &[script; 2], &never_contended),
+        &still(&lab, &[script; 2], never_contended),
     );
 }
 
@@ -267,7 +267,7 @@ fn as_time_goes_by_no_more_is_given_away_than_has_refilled() {
                 false => Err(format!("charged {} of {owed} owed, {sum:?}", charged[0])),
             }
         }),
-        ..still(&lab, &[], &anyhow)
+        ..still(&lab, &[], anyhow)
     };
     let scenario = Scenario {
         workers: vec![lab.worker(slow), lab.worker(quick)],
@@ -322,7 +322,7 @@ fn newcomers_of_a_crowded_page_share_what_is_left_and_nobody_is_forgotten() {
                     false => Err(format!("charged {charged:?}, books {sum:?}")),
                 }
             }),
-            ..still(&lab, if is_full() { &scripts } else { &fewer }, &anyhow)
+            ..still(&lab, if is_full() { &scripts } else { &fewer }, anyhow)
         };
         holds(format!("a crowded page, {free} free"), &scenario);
     }
