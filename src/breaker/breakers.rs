@@ -209,12 +209,13 @@ impl<'p> Breakers<'p> {
         let Some(stakes) = self.at_stake(&pending) else {
             return Observed::default();
         };
-        let mut binding = false;
+        let mut binding = holds_lease(stakes);
         for _ in 0..TRIES {
             match self.try_observe(store, &pending, stakes, at) {
                 Ok(observed) => return observed,
                 Err(unwritten) => {
-                    binding = unwritten.changes || holds_lease(stakes);
+                    // Once it would have changed a state, a store that falls silent makes it no plain sample.
+                    binding |= unwritten.changes;
                     if unwritten.error == StoreError::Unavailable {
                         break;
                     }

@@ -126,6 +126,36 @@ fn a_sample_may_be_dropped_but_a_transition_and_a_lease_never() {
     let _probes = [19; 3].map(|second| go(&breakers, &store, second));
 }
 
+/// A store that answers one read, loses one race, and is silent from then on.
+struct Silenced<'a>(&'a MemoryStore, Cell<usize>);
+
+impl Store for Silenced<'_> {
+    fn read(&self, key: &str) -> Result<(Vec<u8>, Cas), StoreError> {
+        match self.1.replace(self.1.get() + 1) {
+            0 => self.0.read(key),
+            _ => Err(StoreError::Unavailable),
+        }
+    }
+
+    fn write(&self, _: &str, _: &[u8], _: Cas) -> Result<(), StoreError> {
+        Err(StoreError::Conflict)
+    }
+}
+
+#[test]
+fn a_transition_is_kept_when_the_store_falls_silent_after_a_lost_race() {
+    let (provider, store) = (provider(rules()), MemoryStore::default());
+    let breakers = Breakers::of(&provider);
+    for _ in 0..4 {
+        let _ = call(&breakers, &store, 0, BAD);
+    }
+    let pass = go(&breakers, &store, 0);
+    let opening = breakers.observe(&Silenced(&store, Cell::new(0)), pass, BAD, at(0));
+    assert!(!opening.dropped);
+    assert_eq!(breakers.flush(&store, opening.pending.unwrap(), seconds(1)), None);
+    assert_eq!(breakers.view(&store, 0, seconds(1)).state, StateName::Open);
+}
+
 #[test]
 fn a_lease_that_cant_be_written_isnt_granted() {
     let (provider, store) = (provider(rules()), MemoryStore::default());

@@ -35,6 +35,7 @@ pub use settle::{Actual, Settlement};
 pub use ticket::{Admission, Groups, Level, Never, Pending, Refusal, Ticket};
 
 use crate::policy::Limit;
+use crate::time::nanos;
 
 /// The version of the records' layout.
 pub const LAYOUT: u16 = page::VERSION;
@@ -80,9 +81,13 @@ impl Ledger {
 
     /// The bucket of `limit` for these parts (what its `per` names). `owner` picks the page: the caller, so that all of
     /// its limits are on one; or all the parts for a limit that isn't per caller.
+    ///
+    /// A limit that takes another time to refill has buckets of its own. While workers of two policies run side by side
+    /// (the former one's drain), each cuts a bucket off to what its own limit can hold; in one bucket, the shorter limit
+    /// would forgive the longer one's use again and again.
     #[must_use]
     pub fn key(&self, limit: &Limit, owner: &[u8], parts: &[&[u8]]) -> Key {
-        self.named(Domain::Bucket, limit.id, (owner, parts))
+        self.named(Domain::Bucket, limit.id ^ refill(limit), (owner, parts))
     }
 
     /// Where what a caller and a model lately did is kept.
@@ -105,4 +110,14 @@ impl Ledger {
     fn keyed(&self, domain: Domain, parts: &[&[u8]]) -> u64 {
         self.key.hash(domain as u64, parts)
     }
+}
+
+/// How long the limit takes to refill from nothing, in ns.
+fn refill(limit: &Limit) -> u64 {
+    let period = nanos(limit.period);
+    if limit.burst == limit.quota {
+        return period;
+    }
+    let whole = u128::from(period) * u128::from(limit.burst);
+    u64::try_from(whole / u128::from(limit.quota.max(1))).unwrap_or(u64::MAX)
 }

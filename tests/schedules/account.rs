@@ -46,7 +46,9 @@ impl Lab {
     pub(crate) fn new(limits: Vec<Limit>, owners: &[&str]) -> Self {
         let ledger = Ledger::new(HashKey::from_text("test"), 16_384);
         let named = limits.iter().zip(owners);
-        let keys = named.map(|(limit, owner)| ledger.key(limit, owner.as_bytes(), &[])).collect();
+        let keys = named
+            .map(|(limit, owner)| ledger.key(limit, owner.as_bytes(), &[]))
+            .collect();
         Self { ledger, limits, keys }
     }
 
@@ -60,7 +62,8 @@ impl Lab {
         let store = Shelf::of(records);
         let buckets = self.limits.iter().zip(&self.keys);
         let full = buckets.map(|(limit, key)| self.ledger.level(&store, limit, *key, now).reset);
-        full.map(|span| span.as_secs() + u64::from(span.subsec_nanos() > 0)).collect()
+        full.map(|span| span.as_secs() + u64::from(span.subsec_nanos() > 0))
+            .collect()
     }
 
     /// The request of one ask.
@@ -229,7 +232,8 @@ impl<'a, 'd> Clerk<'a, 'd> {
     fn flush(&mut self) {
         let pending = std::mem::take(&mut self.pending);
         for one in pending {
-            self.pending.extend(self.lab.ledger.flush(self.desk, one, self.now).err());
+            self.pending
+                .extend(self.lab.ledger.flush(self.desk, one, self.now).err());
         }
         self.close();
         self.say();
@@ -238,9 +242,19 @@ impl<'a, 'd> Clerk<'a, 'd> {
 
     /// Tells all that this worker knows; how many races it has lost, nothing depends on.
     fn mark(&self, at: usize) {
-        let Self { held, pending, now, truth, account, .. } = self;
+        let Self {
+            held,
+            pending,
+            now,
+            truth,
+            account,
+            ..
+        } = self;
         let known = format!("{at} {held:?} {pending:?} {now:?} {truth:?} {account:?}");
-        let told: Vec<_> = known.split("conflicts: ").map(|part| part.trim_start_matches(char::is_numeric)).collect();
+        let told: Vec<_> = known
+            .split("conflicts: ")
+            .map(|part| part.trim_start_matches(char::is_numeric))
+            .collect();
         self.desk.mark(told.concat());
     }
 
@@ -283,7 +297,9 @@ pub(crate) fn balanced(lab: &Lab, charged: &[u64], workers: &[Seen<'_, Account>]
             return Err(format!("{} of {} promised", sum.promised[at], limit.burst));
         }
         if !(low..=high).contains(&found) {
-            return Err(format!("limit {at} is charged {found}, which isn't within {low}–{high}"));
+            return Err(format!(
+                "limit {at} is charged {found}, which isn't within {low}–{high}"
+            ));
         }
     }
     Ok(sum)

@@ -3,7 +3,9 @@
 
 use core::time::Duration;
 
-use spillway::breaker::{Breakers, Failure, Latency, Observation, Outcome, Pass, PendingTransition, Permit, StateName};
+use spillway::breaker::{
+    Breakers, Failure, Latency, Observation, Outcome, Pass, PendingTransition, Permit, StateName,
+};
 use spillway::breaker::{Scope, Transition};
 use spillway::policy::{Breaker, Policy};
 use spillway::time::Instant;
@@ -57,7 +59,8 @@ pub(crate) fn policy(rules: impl FnOnce(&mut Breaker)) -> Policy {
     let document = r#"{"version": 1, "callers": [{"header": "x-tenant", "trusted": true}],
         "providers": {"openai": {"cluster": "openai", "dialect": "openai", "models": {"one": {}, "two": {}}}},
         "models": {"one": {"chain": ["openai/one"]}, "two": {"chain": ["openai/two"]}}}"#;
-    let mut policy = spillway::policy::load(document, &std::collections::BTreeMap::<String, String>::new()).unwrap();
+    let mut policy =
+        spillway::policy::load(document, &std::collections::BTreeMap::<String, String>::new()).unwrap();
     rules(&mut policy.providers[0].breaker);
     policy
 }
@@ -120,7 +123,9 @@ impl Caller<'_, '_> {
         let pass = self.passes.remove(0);
         self.word.probes -= usize::from(pass.is_probe());
         self.desk.say_next(self.word.clone());
-        let observed = self.breakers.observe(self.desk, pass, outcome, observation(second));
+        let observed = self
+            .breakers
+            .observe(self.desk, pass, outcome, observation(second));
         self.word.changes.extend(observed.transitions());
         self.word.dropped += usize::from(observed.dropped);
         self.pending.extend(observed.pending);
@@ -128,7 +133,10 @@ impl Caller<'_, '_> {
 
     fn mark(&self, at: usize) {
         self.desk.say(self.word.clone());
-        self.desk.mark(format!("{at} {:?} {:?} {:?}", self.passes, self.pending, self.word));
+        self.desk.mark(format!(
+            "{at} {:?} {:?} {:?}",
+            self.passes, self.pending, self.word
+        ));
     }
 }
 
@@ -201,7 +209,12 @@ type AtEnd<'a> = &'a dyn Fn(&Word, &States) -> Result<(), String>;
 
 /// Workers by their scripts, and what must hold of any: at most as many probes as permitted, and in the end the
 /// transitions of one model's callers add up, of the provider's and the first model's breaker.
-fn calls<'a>(policy: &'a Policy, before: Records, scripts: &'a [&'a [Act]], at_end: AtEnd<'a>) -> Scenario<'a, Word, States> {
+fn calls<'a>(
+    policy: &'a Policy,
+    before: Records,
+    scripts: &'a [&'a [Act]],
+    at_end: AtEnd<'a>,
+) -> Scenario<'a, Word, States> {
     let permits = policy.providers[0].breaker.half_open_permits as usize;
     let was = states(policy, &before, 0);
     Scenario {
@@ -217,10 +230,20 @@ fn calls<'a>(policy: &'a Policy, before: Records, scripts: &'a [&'a [Act]], at_e
             if !workers.iter().all(|worker| worker.done) {
                 return Ok(());
             }
-            let of = |scope| -> Vec<_> { total.changes.iter().copied().filter(|c| c.scope == scope).collect() };
+            let of = |scope| -> Vec<_> {
+                total
+                    .changes
+                    .iter()
+                    .copied()
+                    .filter(|c| c.scope == scope)
+                    .collect()
+            };
             let (provider, model) = (of(Scope::Provider), of(Scope::Model));
             if !is_way(&provider, was[0], states[0]) || !is_way(&model, was[1], states[1]) {
-                return Err(format!("{:?} were told from {was:?} to {states:?}", total.changes));
+                return Err(format!(
+                    "{:?} were told from {was:?} to {states:?}",
+                    total.changes
+                ));
             }
             at_end(&total, states)
         }),
@@ -248,18 +271,27 @@ fn what_opens_a_breaker_opens_it_once_and_no_sample_is_lost() {
         (rules.consecutive, rules.min_requests, rules.failure_rate) = (100, 6, 1.0);
     });
     let script: &[Act] = &[Ask(0, 0), Tell(BAD, 0), Ask(0, 0), Tell(BAD, 0)];
-    holds("6 failures of 3 workers", &calls(&all_count, Records::new(), &[script; 3], &opened));
+    holds(
+        "6 failures of 3 workers",
+        &calls(&all_count, Records::new(), &[script; 3], &opened),
+    );
 
     let consecutive = policy(|rules| rules.consecutive = 3);
     let scripts: [&[Act]; 3] = [&[Ask(0, 0), Ask(0, 0), Tell(BAD, 0), Tell(BAD, 0)]; 3];
-    holds("failures in a row, with stragglers", &calls(&consecutive, Records::new(), &scripts, &opened));
+    holds(
+        "failures in a row, with stragglers",
+        &calls(&consecutive, Records::new(), &scripts, &opened),
+    );
 
     let mixed: [&[Act]; 3] = [
         &[Ask(0, 0), Tell(BAD, 0), Ask(0, 0), Tell(BAD, 0)],
         &[Ask(0, 0), Tell(GOOD, 0), Ask(0, 0), Tell(BAD, 0)],
         &[Ask(0, 0), Tell(BAD, 0), Ask(0, 0), Tell(LATE, 0)],
     ];
-    holds("good and bad", &calls(&consecutive, Records::new(), &mixed, &anyhow));
+    holds(
+        "good and bad",
+        &calls(&consecutive, Records::new(), &mixed, &anyhow),
+    );
 }
 
 /// A breaker that opened at second 0; its time is up after 15.
@@ -281,7 +313,10 @@ fn of_those_who_ask_an_open_breaker_whose_time_is_up_exactly_the_permitted_probe
             }
         };
         let script: &[Act] = &[Ask(0, 16), Ask(0, 17)];
-        holds(format!("6 ask for {permits}"), &calls(&policy, open(&policy), &[script; 3], &probed));
+        holds(
+            format!("6 ask for {permits}"),
+            &calls(&policy, open(&policy), &[script; 3], &probed),
+        );
     }
 }
 
@@ -305,7 +340,13 @@ fn whatever_becomes_of_probes_each_transition_is_told_once() {
 
 #[test]
 fn stragglers_of_an_earlier_life_change_nothing() {
-    let policy = policy(|rules| (rules.consecutive, rules.half_open_permits, rules.half_open_successes) = (2, 1, 1));
+    let policy = policy(|rules| {
+        (
+            rules.consecutive,
+            rules.half_open_permits,
+            rules.half_open_successes,
+        ) = (2, 1, 1)
+    });
     let scripts: [&[Act]; 3] = [
         &[Ask(0, 16), Tell(GOOD, 17)],
         &[Old, Tell(BAD, 16), Ask(0, 16), Tell(BAD, 17)],
@@ -322,7 +363,15 @@ fn a_rate_limited_model_is_entered_once_and_left_once() {
         &[Ask(0, 0), Tell(LIMITED, 1), Ask(0, 17), Tell(LATE, 17)],
         &[Ask(0, 0), Tell(LATE, 0), Ask(0, 18), Tell(LATE, 18)],
     ];
-    holds("429 and timeouts", &calls(&policy, Records::new(), &scripts[..2 + usize::from(is_full())], &anyhow));
+    holds(
+        "429 and timeouts",
+        &calls(
+            &policy,
+            Records::new(),
+            &scripts[..2 + usize::from(is_full())],
+            &anyhow,
+        ),
+    );
 }
 
 #[test]
@@ -372,7 +421,13 @@ fn a_probe_that_vanished_blocks_nobody_for_longer_than_its_lease() {
 
 #[test]
 fn under_contention_a_sample_may_be_lost_and_said_so_but_no_transition_and_no_lease() {
-    let policy = policy(|rules| (rules.consecutive, rules.half_open_permits, rules.half_open_successes) = (2, 1, 1));
+    let policy = policy(|rules| {
+        (
+            rules.consecutive,
+            rules.half_open_permits,
+            rules.half_open_successes,
+        ) = (2, 1, 1)
+    });
     let script: &[Act] = &[Ask(0, 16), Tell(GOOD, 17)];
     let scripts = [script, script];
     let probing = Scenario {
@@ -415,4 +470,17 @@ fn a_lease_lasts_as_long_as_a_call_may_take() {
     let rules = &policy(|_| ()).providers[0].breaker;
     let longest = rules.slow_call.max(rules.slow_first_token).max(rules.slow_gap);
     assert_eq!(longest, Duration::from_secs(120));
+}
+
+/// Six ask a breaker whose time is up for its one probe, of a broken store.
+pub(crate) fn probed_under(flaw: Flaw) -> Scenario<'static, Word, States> {
+    static SCRIPT: &[Act] = &[Ask(0, 16), Tell(GOOD, 17)];
+    static SCRIPTS: [&[Act]; 2] = [SCRIPT; 2];
+    let policy: &'static Policy = Box::leak(Box::new(policy(|rules| {
+        (rules.half_open_permits, rules.half_open_successes) = (1, 2);
+    })));
+    Scenario {
+        flaw,
+        ..calls(policy, open(policy), &SCRIPTS, &anyhow)
+    }
 }

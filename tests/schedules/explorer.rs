@@ -37,6 +37,9 @@ pub(crate) enum Flaw {
     ConflictUntold,
     /// A record never changes its version.
     SameVersion,
+    /// Within one operation a record that is read again has its new version, and the bytes of the first time: code that
+    /// runs a lost race again without looking.
+    StaleBytes,
 }
 
 /// A call of the store.
@@ -65,13 +68,15 @@ pub(crate) struct Desk<'a, E> {
     said: RefCell<Option<E>>,
     soon: RefCell<Option<E>>,
     mark: RefCell<Option<(String, usize)>>,
+    /// What was read first in this operation, where that is to be read again.
+    first: Option<RefCell<HashMap<String, Vec<u8>>>>,
 }
 
 /// What a stopped worker unwinds with.
 struct Stopped;
 
 impl<'a, E> Desk<'a, E> {
-    fn new(tape: &'a [Rc<Answer>]) -> Self {
+    fn new(tape: &'a [Rc<Answer>], flaw: Flaw) -> Self {
         Self {
             tape,
             at: Cell::new(0),
@@ -79,6 +84,7 @@ impl<'a, E> Desk<'a, E> {
             said: RefCell::new(None),
             soon: RefCell::new(None),
             mark: RefCell::new(None),
+            first: (flaw == Flaw::StaleBytes).then(RefCell::default),
         }
     }
 
@@ -96,6 +102,9 @@ impl<'a, E> Desk<'a, E> {
     /// Between two operations: all that this worker still knows of what it was answered, its last word among it.
     pub(crate) fn mark(&self, known: String) {
         self.mark.replace(Some((known, self.at.get())));
+        if let Some(first) = &self.first {
+            first.borrow_mut().clear();
+        }
     }
 
     fn call(&self, call: Call) -> &Answer {
@@ -114,7 +123,17 @@ impl<'a, E> Desk<'a, E> {
 impl<E> Store for Desk<'_, E> {
     fn read(&self, key: &str) -> Result<(Vec<u8>, Cas), StoreError> {
         match self.call(Call::Read(key.to_owned())) {
-            Answer::Read(bytes, version) => Ok((bytes.clone(), version.map_or(Cas::Absent, Cas::Version))),
+            Answer::Read(bytes, version) => {
+                let first = self.first.as_ref().map(|first| {
+                    let mut first = first.borrow_mut();
+                    first
+                        .entry(key.to_owned())
+                        .or_insert_with(|| bytes.clone())
+                        .clone()
+                });
+                let version = version.map_or(Cas::Absent, Cas::Version);
+                Ok((first.unwrap_or_else(|| bytes.clone()), version))
+            }
             Answer::Written | Answer::Conflict | Answer::Unavailable => Err(StoreError::Unavailable),
         }
     }
@@ -147,7 +166,9 @@ impl Store for Shelf {
     fn read(&self, key: &str) -> Result<(Vec<u8>, Cas), StoreError> {
         let records = self.0.borrow();
         let found = records.get(key).cloned();
-        Ok(found.map_or((Vec::new(), Cas::Absent), |(bytes, version)| (bytes, Cas::Version(version))))
+        Ok(found.map_or((Vec::new(), Cas::Absent), |(bytes, version)| {
+            (bytes, Cas::Version(version))
+        }))
     }
 
     fn write(&self, key: &str, value: &[u8], expected: Cas) -> Result<(), StoreError> {
@@ -168,18 +189,25 @@ fn answer(records: &mut Records, call: &Call, flaw: Flaw) -> Answer {
     match call {
         Call::Read(key) => {
             let found = records.get(key).cloned();
-            found.map_or(Answer::Read(Vec::new(), None), |(bytes, version)| Answer::Read(bytes, Some(version)))
+            found.map_or(Answer::Read(Vec::new(), None), |(bytes, version)| {
+                Answer::Read(bytes, Some(version))
+            })
         }
         Call::Write(key, value, expected) => {
             let version = records.get(key).map(|(_, version)| *version);
             let lands = match flaw {
                 Flaw::NoCompare => true,
                 Flaw::AbsentOverwrites => *expected == version || expected.is_none(),
-                Flaw::None | Flaw::ConflictUntold | Flaw::SameVersion => *expected == version,
+                Flaw::None | Flaw::ConflictUntold | Flaw::SameVersion | Flaw::StaleBytes => {
+                    *expected == version
+                }
             };
             if lands {
                 let step = u32::from(flaw != Flaw::SameVersion);
-                records.insert(key.clone(), (value.clone(), version.map_or(1, |version| version + step)));
+                records.insert(
+                    key.clone(),
+                    (value.clone(), version.map_or(1, |version| version + step)),
+                );
             }
             let told = lands || flaw == Flaw::ConflictUntold;
             if told { Answer::Written } else { Answer::Conflict }
@@ -373,8 +401,8 @@ impl<'s, 'a, E, M> Explorer<'s, 'a, E, M> {
 
     fn start(&mut self) -> State {
         let mut places = [0; MOST];
-        for worker in 0..self.scenario.workers.len() {
-            places[worker] = self.place(worker, Vec::new());
+        for (worker, place) in places.iter_mut().enumerate().take(self.scenario.workers.len()) {
+            *place = self.place(worker, Vec::new());
         }
         State {
             records: self.records.number(self.scenario.before.clone()),
@@ -387,8 +415,11 @@ impl<'s, 'a, E, M> Explorer<'s, 'a, E, M> {
 
     /// Runs a worker on these answers, up to its next call.
     fn place(&mut self, worker: usize, answers: Vec<u32>) -> u32 {
-        let tape: Vec<_> = answers.iter().map(|answer| Rc::clone(self.answers.thing(*answer))).collect();
-        let desk = Desk::new(&tape);
+        let tape: Vec<_> = answers
+            .iter()
+            .map(|answer| Rc::clone(self.answers.thing(*answer)))
+            .collect();
+        let desk = Desk::new(&tape, self.scenario.flaw);
         let ended = catch_unwind(AssertUnwindSafe(|| (self.scenario.workers[worker])(&desk)));
         if let Err(cause) = ended
             && !cause.is::<Stopped>()
@@ -398,9 +429,14 @@ impl<'s, 'a, E, M> Explorer<'s, 'a, E, M> {
         let call = desk.next.take().map(|call| self.calls.number(call));
         let (said, mark) = (desk.said.take(), desk.mark.take());
         let (known, since) = mark.map_or((None, 0), |(known, since)| (Some(known), since));
-        self.operation = self.operation.max(answers.len() - since + usize::from(call.is_some()));
+        self.operation = self
+            .operation
+            .max(answers.len() - since + usize::from(call.is_some()));
         let number = u32::try_from(self.places.len()).unwrap();
-        let place = *self.signs.entry((worker, known, answers[since..].to_vec())).or_insert(number);
+        let place = *self
+            .signs
+            .entry((worker, known, answers[since..].to_vec()))
+            .or_insert(number);
         if place == number {
             self.places.push(Place {
                 worker,
@@ -427,7 +463,10 @@ impl<'s, 'a, E, M> Explorer<'s, 'a, E, M> {
             .collect();
         let schedules = match runnable.is_empty() {
             true => 1,
-            false => runnable.into_iter().map(|(worker, call)| self.step(state, worker, call)).sum(),
+            false => runnable
+                .into_iter()
+                .map(|(worker, call)| self.step(state, worker, call))
+                .sum(),
         };
         self.counted.insert(state, schedules);
         schedules
@@ -529,7 +568,9 @@ impl<'s, 'a, E, M> Explorer<'s, 'a, E, M> {
             };
             match &**self.calls.thing(*call) {
                 Call::Read(key) => format!("  {worker} reads {key}: {answer}\n"),
-                Call::Write(key, _, expected) => format!("  {worker} writes {key} at {expected:?}: {answer}\n"),
+                Call::Write(key, _, expected) => {
+                    format!("  {worker} writes {key} at {expected:?}: {answer}\n")
+                }
             }
         };
         self.path.iter().map(line).collect()

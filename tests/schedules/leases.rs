@@ -76,7 +76,10 @@ fn budget(workers: Vec<Program<'static, Repeats>>, most: u32) -> Scenario<'stati
 fn the_retry_budget_is_never_exceeded() {
     let few = || vec![repeater(1, 1, 2), repeater(2, 1, 2)];
     holds("retry budget, 2 workers, the minimum", &budget(few(), 3));
-    holds("retry budget, 3 workers ask for 6", &budget(vec![asker(1), asker(2), asker(3)], 3));
+    holds(
+        "retry budget, 3 workers ask for 6",
+        &budget(vec![asker(1), asker(2), asker(3)], 3),
+    );
     if is_full() {
         let three = vec![repeater(1, 1, 1), repeater(2, 1, 1), repeater(3, 1, 1)];
         holds("retry budget, 3 workers, the minimum", &budget(three, 3));
@@ -99,7 +102,13 @@ fn a_budget_that_is_too_busy_lets_each_worker_have_the_minimum() {
 fn what_a_vanished_worker_had_under_way_lapses_after_five_seconds() {
     let later = NOW.after(core::time::Duration::from_secs(5));
     let newcomer = |records: &Records| {
-        let (shelf, mut load) = (Shelf::of(records), Load { worker: 9, ..Load::default() });
+        let (shelf, mut load) = (
+            Shelf::of(records),
+            Load {
+                worker: 9,
+                ..Load::default()
+            },
+        );
         while acquire(&shelf, load, SHARE, later) {
             load.repeating += 1;
         }
@@ -125,7 +134,11 @@ fn what_a_vanished_worker_had_under_way_lapses_after_five_seconds() {
 fn one_worker_hears_of_a_new_layout_and_all_agree_on_it() {
     let news = |before: Option<&'static str>| {
         let shelf = Shelf::default();
-        before.iter().for_each(|text| shelf.write("spillway/layout", text.as_bytes(), Cas::Absent).unwrap());
+        before.iter().for_each(|text| {
+            shelf
+                .write("spillway/layout", text.as_bytes(), Cas::Absent)
+                .unwrap()
+        });
         let starts = || -> Program<'static, Before> {
             Box::new(|desk: &Desk<'_, Before>| desk.say(take_over(desk).unwrap()))
         };
@@ -134,7 +147,9 @@ fn one_worker_hears_of_a_new_layout_and_all_agree_on_it() {
             before: shelf.0.into_inner(),
             workers: vec![starts(), starts(), starts()],
             measure: Box::new(|records: &Records| {
-                records.get("spillway/layout").is_some_and(|(text, _)| *text == ours().into_bytes())
+                records
+                    .get("spillway/layout")
+                    .is_some_and(|(text, _)| *text == ours().into_bytes())
             }),
             check: Box::new(move |taken, workers: &[Seen<'_, Before>]| {
                 let heard = workers.iter().filter_map(|worker| worker.said);

@@ -4,13 +4,23 @@
 //! Each scenario prints how many schedules it has. `SPILLWAY_SCHEDULES=full` adds the larger ones (minutes); see
 //! `explorer.rs` for what a schedule is and why none is left out.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod account;
 mod breakers;
+mod epochs;
+mod exchanges;
 mod explorer;
+mod flaws;
+mod keys;
 mod leases;
 mod limits;
+mod threads;
 
 use std::fmt::Display;
 use std::io::Write;

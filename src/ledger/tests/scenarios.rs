@@ -248,15 +248,18 @@ fn a_policy_in_shadow_admits_everything() {
 #[test]
 fn a_changed_policy_locks_nobody_out() {
     let (ledger, store) = (ledger(16), MemoryStore::default());
-    let (yearly, mut minute) = (limit(1_000, 31_536_000), limit(100_000, 60));
-    minute.id = yearly.id;
-    let claims = [claim(&ledger, &yearly, "a")];
+    let (few, mut many) = (limit(1_000, 60), limit(100_000, 60));
+    many.id = few.id;
+    let claims = [claim(&ledger, &few, "a")];
     let ticket = granted(ledger.admit(&store, &request(&claims, 1_000), NOW));
     let _ = ledger.settle(&store, ticket, used(50_000), NOW);
-    assert!(ledger.level(&store, &yearly, claims[0].key, NOW).reset > Duration::from_secs(49 * 31_536_000));
-    let claims = [claim(&ledger, &minute, "a")];
     assert_eq!(
-        ledger.level(&store, &minute, claims[0].key, NOW).reset,
+        ledger.level(&store, &few, claims[0].key, NOW).reset,
+        Duration::from_secs(50 * 60)
+    );
+    let claims = [claim(&ledger, &many, "a")];
+    assert_eq!(
+        ledger.level(&store, &many, claims[0].key, NOW).reset,
         Duration::from_secs(60)
     );
     // A look ahead leaves it to admission, which cuts it off once and for all.
@@ -268,15 +271,30 @@ fn a_changed_policy_locks_nobody_out() {
 }
 
 #[test]
+fn a_limit_of_another_period_starts_afresh_and_forgives_the_former_one_nothing() {
+    let (ledger, store) = (ledger(16), MemoryStore::default());
+    let (day, mut minute) = (limit(1_000, 86_400), limit(1_000, 60));
+    minute.id = day.id;
+    let [former, present] = [[claim(&ledger, &day, "a")], [claim(&ledger, &minute, "a")]];
+    let _used_up = granted(ledger.admit(&store, &request(&former, 1_000), NOW));
+    for _ in 0..2 {
+        let ticket = granted(ledger.admit(&store, &request(&present, 500), NOW));
+        let _ = ledger.settle(&store, ticket, used(500), NOW);
+        let _refusal = refused(ledger.admit(&store, &request(&former, 100), NOW));
+    }
+    let _refusal = refused(ledger.admit(&store, &request(&present, 100), NOW));
+}
+
+#[test]
 fn a_refund_of_another_rate_is_dropped() {
     let (ledger, store) = (ledger(16), MemoryStore::default());
-    let (hour, mut minute) = (limit(1_000, 3_600), limit(1_000, 60));
-    minute.id = hour.id;
-    let old = granted(ledger.admit(&store, &request(&[claim(&ledger, &hour, "a")], 500), NOW));
-    let claims = [claim(&ledger, &minute, "a")];
-    assert_eq!(left(&ledger, &store, &claims[0], NOW), 0);
-    let new = granted(ledger.admit(&store, &request(&claims, 500), later(1_790)));
-    let settlement = ledger.settle(&store, old, used(0), later(1_790));
+    let (more, mut fewer) = (limit(2_000, 3_600), limit(1_000, 3_600));
+    fewer.id = more.id;
+    let old = granted(ledger.admit(&store, &request(&[claim(&ledger, &more, "a")], 1_000), NOW));
+    let claims = [claim(&ledger, &fewer, "a")];
+    assert_eq!(left(&ledger, &store, &claims[0], NOW), 500);
+    let new = granted(ledger.admit(&store, &request(&claims, 500), NOW));
+    let settlement = ledger.settle(&store, old, used(0), NOW);
     assert_eq!(settlement.refunded, 0);
     drop(new);
 }

@@ -44,6 +44,6 @@ pub use headers::Headers;
 pub use message::{Answer, End, Request, Upstream, UpstreamRequest, UpstreamResponse};
 pub use proxy::{Builder, Proxy, StartError};
 pub use shared::LogLine;
-pub use store::SharedData;
+pub use store::{Races, SharedData};
 pub use vm::Callback;
 pub use worker::Worker;

@@ -12,6 +12,16 @@ use crate::abi::Status;
 pub struct SharedData {
     values: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
     last_cas: u32,
+    races: BTreeMap<Vec<u8>, Races>,
+}
+
+/// How writes of a key went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Races {
+    /// Writes that landed.
+    pub won: u64,
+    /// Writes that found another version than they expected.
+    pub lost: u64,
 }
 
 impl SharedData {
@@ -32,8 +42,10 @@ impl SharedData {
             && cas != 0
             && cas != *current
         {
+            self.races.entry(key.to_vec()).or_default().lost += 1;
             return Err(Status::CasMismatch);
         }
+        self.races.entry(key.to_vec()).or_default().won += 1;
         let version = self.next_cas();
         self.values.insert(key.to_vec(), (value.to_vec(), version));
         Ok(())
@@ -45,6 +57,19 @@ impl SharedData {
         if let Some(entry) = self.values.get_mut(key) {
             entry.1 = version;
         }
+    }
+
+    /// How writes of all keys that begin like this went.
+    #[must_use]
+    pub fn races(&self, prefix: &str) -> Races {
+        let named = self
+            .races
+            .iter()
+            .filter(|(key, _)| key.starts_with(prefix.as_bytes()));
+        named.fold(Races::default(), |sum, (_, races)| Races {
+            won: sum.won + races.won,
+            lost: sum.lost + races.lost,
+        })
     }
 
     /// Every key with its value.
@@ -99,6 +124,16 @@ mod tests {
         let (_, first) = store.get(b"k").unwrap();
         store.set(b"k", b"2", first).unwrap();
         assert_eq!(store.set(b"k", b"3", first), Err(Status::CasMismatch));
+    }
+
+    #[test]
+    fn won_and_lost_races_are_counted_by_key() {
+        let mut store = SharedData::default();
+        store.set(b"page/1", b"1", 0).unwrap();
+        store.set(b"page/2", b"1", 0).unwrap();
+        store.set(b"page/2", b"2", 1).unwrap_err();
+        assert_eq!(store.races("page/"), Races { won: 2, lost: 1 });
+        assert_eq!(store.races("page/1"), Races { won: 1, lost: 0 });
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Whatever strangers send, memory stays what the policy set, and an honest caller's account stays hers.
 
+use std::io::Write;
+
 use spillway_suites::{answer, chat_with, full, policy, record};
 use spillway_test_host::{Exchange, Proxy, Request};
 
@@ -135,4 +137,45 @@ fn a_client_can_not_name_itself_by_our_own_headers_or_by_another_rules_word() {
 
 fn chat_body() -> String {
     serde_json::json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}).to_string()
+}
+
+/// Instructions of one exchange of the honest caller.
+fn cost(proxy: &Proxy) -> u64 {
+    let sum = || -> u64 {
+        proxy
+            .worker(0)
+            .costs()
+            .values()
+            .map(|callback| callback.instructions)
+            .sum()
+    };
+    let before = sum();
+    assert_eq!(send(proxy, by("honest", 10)).status(), 200);
+    sum() - before
+}
+
+#[test]
+fn an_exchange_costs_what_it_cost_when_nobody_else_was_there() {
+    let limits = serde_json::json!([
+        {"name": "t", "per": ["caller"], "tokens": "10000/hour", "reserve": "max"},
+        {"name": "r", "per": ["caller", "model"], "requests": "1M/hour"},
+    ]);
+    // Eight pages, so that few strangers fill them all.
+    let policy = policy(serde_json::json!({"tracked_keys": 64, "limits": limits}));
+    let proxy = full(&policy).count_instructions(1_000_000_000).start().unwrap();
+    let _first_of_all = cost(&proxy);
+    let alone = cost(&proxy);
+    let mut among = Vec::new();
+    for (from, to) in [(0, 10), (10, 400)] {
+        strangers(&proxy, from..to);
+        among.push(cost(&proxy));
+    }
+    let _ = writeln!(
+        std::io::stdout().lock(),
+        "instructions of an exchange: alone {alone}, among 10 and 400 strangers {among:?}"
+    );
+    assert!(
+        among.iter().all(|cost| *cost < alone + alone / 20),
+        "{alone}, then {among:?}"
+    );
 }
