@@ -335,8 +335,8 @@ def test_a_wall_clock_that_steps_changes_no_limit_and_no_duration(changing):
     records = [json.loads(line["spillway"]) for line in lab.envoy._lines()[before:]]
     assert max(record["duration_ms"] for record in records) < 20_000
     # The look before cost a request each, which these records don't have.
-    total, cost = charges(lab, before), 4 * cost(records[-1:])
-    assert abs(spent(lab, "abcd") - already - cost - total) <= 5
+    total, looks = charges(lab, before), 4 * cost(records[-1:])
+    assert abs(spent(lab, "abcd") - already - looks - total) <= 5
     TABLE.add("clock steps: −1 h, +2 h, −400 d, back", f"{shown} requests", "200 all", "openai", "as the records say", "", "complete")
 
 
