@@ -42,6 +42,8 @@ pub trait Store {
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     records: RefCell<HashMap<String, (Vec<u8>, u32)>>,
+    #[cfg(test)]
+    full: std::cell::Cell<bool>,
 }
 
 impl MemoryStore {
@@ -49,6 +51,12 @@ impl MemoryStore {
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.borrow().len()
+    }
+
+    /// From now on there is no room for a write, or there is again.
+    #[cfg(test)]
+    pub(crate) fn fill(&self, full: bool) {
+        self.full.set(full);
     }
 
     /// Whether there is no record.
@@ -69,6 +77,10 @@ impl Store for MemoryStore {
     }
 
     fn write(&self, key: &str, value: &[u8], expected: Cas) -> Result<(), StoreError> {
+        #[cfg(test)]
+        if self.full.get() {
+            return Err(StoreError::Unavailable);
+        }
         let mut records = self.records.borrow_mut();
         let found = records.get(key).map_or(Cas::Absent, |(_, v)| Cas::Version(*v));
         if found != expected {

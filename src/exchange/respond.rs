@@ -11,7 +11,7 @@ use crate::headroom::Headroom;
 use crate::ledger::Ticket;
 use crate::policy::{Hop, Policy, Tokenizer};
 use crate::report::Record;
-use crate::report::metric::{Metric, StatusClass};
+use crate::report::metric::{GaveUp, Metric, StatusClass};
 use crate::report::ratelimit::quota_headers;
 use crate::report::record::milliseconds;
 use crate::store::Store;
@@ -22,7 +22,7 @@ use super::admit::Admitted;
 use super::arrive::dropped;
 use super::blame::{self, Ending};
 use super::buffered::Buffered;
-use super::callout::Kept;
+use super::callout::{self, Kept};
 use super::fleet::Word;
 use super::guarding::Watching;
 use super::judge::{Asked, Position, Rule};
@@ -91,6 +91,8 @@ pub struct Responding {
     /// What is needed to send it again, while that can be.
     pub(super) kept: Option<Box<Kept>>,
     pub(super) ticket: Ticket,
+    /// Why there is no answer of the provider's, where the host answered in its place.
+    pub(super) unanswered: Option<GaveUp>,
     /// What attempts before it cost.
     pub(super) spent: Option<Box<Spent>>,
     /// Tokens of the prompt, as they were taken for.
@@ -156,6 +158,7 @@ impl Admitted {
         if !state.is_good() {
             let details = head.details();
             state.observe_status(turn, &details, &found);
+            state.unanswered = callout::unanswered(status, &details);
             state = match state.reconsider(turn, (head, &details), found.wait()) {
                 Ok(next) => return next,
                 Err(same) => same,
@@ -205,6 +208,7 @@ impl Admitted {
             kept: self.kept,
             estimate: self.ticket.prompt(),
             ticket: self.ticket,
+            unanswered: None,
             spent: self.spent,
             guess: self.guess,
             status,

@@ -7,7 +7,7 @@ use crate::dialect::{JsonFacts, Progress, Usage};
 use crate::ledger::Lesson;
 use crate::policy::Hop;
 use crate::report::Record;
-use crate::report::metric::{Aborted, Metric, TokenType};
+use crate::report::metric::{Aborted, GaveUp, Metric, TokenType};
 use crate::report::record::{self, milliseconds, outside_name};
 use crate::store::Store;
 use crate::tokens::Estimate;
@@ -212,7 +212,7 @@ impl Responding {
             return cost;
         }
         if !self.is_good() {
-            return Cost::estimated(0, 0);
+            return self.cost_unanswered();
         }
         turn.count(Metric::UsageMissing(provider));
         let own = self.kept.as_ref().map_or(0, |kept| kept.reserved());
@@ -222,6 +222,14 @@ impl Responding {
             source: "reserved",
             ..Cost::estimated(self.estimate, output)
         }
+    }
+
+    /// An error is free; a provider that was cut off before its answer may have read the prompt. Where the host's router
+    /// tried, its attempts are charged each for itself.
+    fn cost_unanswered(&self) -> Cost {
+        let cut_off = matches!(self.unanswered, Some(GaveUp::Reset | GaveUp::Timeout));
+        let read = cut_off && self.spent.is_none();
+        Cost::estimated(if read { self.estimate } else { 0 }, 0)
     }
 
     fn stream_cost(&self) -> Option<Cost> {

@@ -6,18 +6,23 @@ target/logs/faults.md.
 
 import http.client
 import json
+import os
+import signal
+import socket
 import time
 
 import pytest
 
 from lab import BACKUP, TENANTS, Answer, Lab, calm, charged, provider
+from lab.broken import stalls
 from lab.clock import WallClock, can_be_set
 from lab.config import manager, module
-from lab.faults import Table, described
+from lab.faults import Table, described, reason
 from lab.http2 import Stream
+from lab.scripted import Scripted, reset
 from lab.trap import with_trap
 
-from conftest import FAILOVER, FULL
+from conftest import FAILOVER, FULL, at_once
 from upgrade_test import ByListener, Traffic
 
 CAPACITY = 300_000
@@ -276,7 +281,7 @@ def charges(lab, since):
     assert lab.idle()
     time.sleep(0.1)
     records = [json.loads(line["spillway"]) for line in lab.envoy._lines()[since:]]
-    return charged([record for record in records if record["caller"] != lab.asker])
+    return cost([record for record in records if record["caller"] != lab.asker])
 
 
 def test_policies_in_quick_succession_lose_no_charge(changing):
@@ -299,6 +304,11 @@ def test_policies_in_quick_succession_lose_no_charge(changing):
     assert abs(spent(lab, (*"abcd", "slow")) - total) <= 5
     TABLE.add("six policies under load", f"{len(traffic.answers)} requests", "200 all", "openai", "as the records say", "", "complete")
     TABLE.add("listener gone", "stream that outlives it", described(lasted), "openai", "what was streamed", "drain time", "client_abort")
+
+
+def cost(records):
+    """What those that were sent at all were charged."""
+    return charged([record for record in records if "actual" in record])
 
 
 def spent(lab, tenants):
@@ -325,6 +335,160 @@ def test_a_wall_clock_that_steps_changes_no_limit_and_no_duration(changing):
     records = [json.loads(line["spillway"]) for line in lab.envoy._lines()[before:]]
     assert max(record["duration_ms"] for record in records) < 20_000
     # The look before cost a request each, which these records don't have.
-    total, cost = charges(lab, before), 4 * charged(records[-1:])
-    assert abs(spent(lab, "abcd") - already - cost - total) <= 5
+    total, looks = charges(lab, before), 4 * cost(records[-1:])
+    assert abs(spent(lab, "abcd") - already - looks - total) <= 5
     TABLE.add("clock steps: −1 h, +2 h, −400 d, back", f"{shown} requests", "200 all", "openai", "as the records say", "", "complete")
+
+
+# ── Clients that go, and calls that nobody answers ──────────────────────────────────────────────────────────────────
+
+def case(name):
+    return {"name": name, "when": {"header": {"x-case": name}}}
+
+
+PATIENCE_S = 2
+WHOLE = {"base": f"{PATIENCE_S}s", "per_1k_prompt": "0s"}
+LEAVING = {
+    "providers": provider("stalling"),
+    "models": {"*": None, "gpt-4o": {"chain": ["openai/gpt-4o"]}, "alone": {"chain": ["openai/gpt-4o"]},
+               "native": {"chain": PAIR}, "callout": {"chain": PAIR, "failover": {"via": "callout"}},
+               "stalling": {"chain": ["stalling/gpt-4o"]}},
+    "limits": [BUDGET],
+    "failover": {"backoff": {"base": "100s", "max": "100s"}, "timeouts": {"whole": {**WHOLE, "per_1k_output": "0s"}, "first_token": WHOLE}},
+    "validate": [{**case("checked"), "schema": {"type": "object"}, "on_invalid": ["reject"]}],
+    "guards": [{**case("guarded"), "kinds": ["email"], "action": "restore"}],
+    "moderation": [{**case(name), "on": [side], "cluster": "judge", "ask": "moderation", "timeout": "1s", "on_failure": failure}
+                   for name, side, failure in (("asked", "request", "block"), ("let", "request", "allow"), ("judged", "answer", "block"))],
+    "review": {"cluster": "judge", "path": "/exchanges", "when": ["guard"]},
+}
+
+
+@pytest.fixture(scope="module")
+def leaving_once(start_once):
+    with Scripted(lambda connection, request, _: stalls(connection, request)) as server:
+        def change(config):
+            for cluster in config["static_resources"]["clusters"]:
+                if cluster["name"] in ("stalling", "spillway+stalling") and "load_assignment" in cluster:
+                    (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+                    endpoint["endpoint"]["address"]["socket_address"]["port_value"] = server.port
+
+        yield start_once(BACKUP, TENANTS, calm("openai", "backup", "stalling"), LEAVING, file=FAILOVER, change=change,
+                         providers=("openai", "anthropic", "backup", "stalling", "judge"))
+
+
+@pytest.fixture
+def leaving(leaving_once):
+    leaving_once.reset()
+    leaving_once.envoy.skip_records()
+    return leaving_once
+
+
+def held(mock, group):
+    """A phase that lasts as long as a provider holds its answer back."""
+    def wait(lab, _, number):
+        until(lambda: lab.mocks[mock].held(group) > number)
+    return wait
+
+
+def first_words(lab, connection, _):
+    response = connection.getresponse()
+    while b"choices" not in response.read1():
+        pass
+    response.close()
+
+
+def a_while(lab, connection, _):
+    time.sleep(0.3)
+
+
+#: Each phase: what the providers do, what is asked, and how to know that it has come to it.
+PHASES = {
+    "request's body": ({}, {"cut": True}, a_while),
+    "moderation of the request": ({"judge": {"hold": "m"}}, {"x-case": "asked"}, held("judge", "m")),
+    "waiting": ({"openai": {"hold": "w"}}, {}, held("openai", "w")),
+    "waiting, guarded": ({"openai": {"hold": "w"}}, {"x-case": "guarded"}, held("openai", "w")),
+    "between attempts": ({"openai": {"status": 503}}, {"model": "alone"}, a_while),
+    "second attempt, native": ({"openai": {"status": 500}, "backup": {"hold": "n"}}, {"model": "native"}, held("backup", "n")),
+    "second attempt, callout": ({"openai": {"status": 500}, "backup": {"hold": "c"}}, {"model": "callout"}, held("backup", "c")),
+    "half an answer": ({}, {"model": "stalling"}, a_while),
+    "half an answer, held for its verdict": ({}, {"model": "stalling", "x-case": "checked"}, a_while),
+    "moderation of the answer": ({"judge": {"hold": "a"}}, {"x-case": "judged"}, held("judge", "a")),
+    "mid-stream": ({"openai": {"hold": "s", "hold_after": 3}}, {"stream": True}, first_words),
+    "mid-stream, guarded": ({"openai": {"hold": "g", "hold_after": 3}}, {"stream": True, "x-case": "guarded"}, first_words),
+    "mid-stream, held for its verdict": ({"openai": {"hold": "v", "hold_after": 3}}, {"stream": True, "x-case": "checked"}, held("openai", "v")),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_client_that_goes(leaving, phase):
+    """Three of them, one after the other: one worker's state would show in the next."""
+    lab, (faults, asked, reached), tenant = leaving, PHASES[phase], phase.encode().hex()
+    for name, fault in faults.items():
+        lab.mocks[name].faults(**fault)
+    asked = {"model": "gpt-4o", "max_tokens": 500, **asked}
+    headers = {"content-type": "application/json", **({"x-case": asked.pop("x-case")} if "x-case" in asked else {})}
+    cut, text = asked.pop("cut", False), body(**asked)
+    for number in range(3):
+        sent = {**headers, "content-length": str(len(text) * 2)} if cut else headers
+        connection = lab.tenant(tenant).open("POST", "/v1/chat/completions", text, sent)
+        gone = connection.sock
+        reached(lab, connection, number)
+        reset(gone)
+    records = [line["spillway"] for line in lab.envoy.records(3)]
+    for name, fault in faults.items():
+        if "hold" in fault:
+            lab.mocks[name].release(fault["hold"])
+        lab.mocks[name].faults()
+    assert {record["end"] for record in records} == {"client_abort"}, records
+    assert at_rest(lab)
+    assert abs(used(lab, tenant) - cost(records)) <= 2
+    TABLE.add("client gone", phase, "gone", records[-1].get("provider") or "—", str(cost(records[-1:])), "", reason(records[-1]))
+
+
+def test_a_client_that_goes_within_its_head(leaving):
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", leaving.envoy.port)) as connection:
+            connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: lab\r\nx-tenant: he")
+            time.sleep(0.05)
+            reset(connection)
+    assert at_rest(leaving)
+    TABLE.add("client gone", "request's head", "gone", "—", "0", "", "none: there was no request")
+
+
+@pytest.fixture
+def mute(leaving):
+    """The judge's process stands still: what is asked of it is never answered."""
+    judge = leaving.mocks["judge"].process
+    os.kill(judge.pid, signal.SIGSTOP)
+    yield leaving
+    os.kill(judge.pid, signal.SIGCONT)
+
+
+def test_a_call_that_nobody_answers_ends_at_its_timeout(mute):
+    """A moderation that must be, one that may fail, one of an answer; a review in nobody's way; all of them twenty times."""
+    wanted = {"asked": 503, "let": 200, "judged": 503, "guarded": 200}
+    lasted = {}
+    for name, status in wanted.items():
+        answers = at_once(20, lambda n: mute.tenant(name).chat("Write to ann.lee@example.com.", headers={"x-case": name}, max_tokens=50))
+        assert {got.status for got in answers} <= {status, 502}, (name, answers[0])
+        lasted[name] = max(got.seconds for got in answers)
+        records = [line["spillway"] for line in mute.envoy.records(20)]
+        assert abs(used(mute, name) - cost(records)) <= 2
+        TABLE.add("call never answered", f"moderation `{name}`" if name != "guarded" else "post for review", described(answers[0]),
+                  answers[0].headers.get("x-spillway-provider", "—"), str(cost(records[:1])), f"{lasted[name]:.1f}", reason(records[0]))
+    assert max(lasted.values()) < 3 and lasted["guarded"] < 1, lasted
+
+
+def test_a_second_provider_that_never_answers_a_call(leaving):
+    backup = leaving.mocks["backup"].process
+    leaving.openai.faults(status=500)
+    os.kill(backup.pid, signal.SIGSTOP)
+    try:
+        answers = at_once(10, lambda n: leaving.tenant("mute").chat(model="callout", stream=n % 2 == 1, max_tokens=50))
+    finally:
+        os.kill(backup.pid, signal.SIGCONT)
+    assert {got.status for got in answers} == {503} and max(got.seconds for got in answers) < 2 * PATIENCE_S + 1
+    records = [line["spillway"] for line in leaving.envoy.records(10)]
+    leaving.openai.faults()
+    assert at_rest(leaving) and abs(used(leaving, "mute") - cost(records)) <= 2
+    TABLE.note("call never answered", "callout to the second provider", answers[0], records[0])

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::breaker::{Failure, Outcome};
 use crate::failover::Fault;
+use crate::report::metric::GaveUp;
 use crate::report::record::Tried;
 use crate::store::Store;
 use crate::time::Instant;
@@ -111,7 +112,7 @@ impl Responding {
         let line = Line {
             hop: self.hop,
             status: Some(self.status),
-            gave_up: None,
+            gave_up: self.unanswered,
             sent: self.sent,
         };
         self.record.attempts.push(Tried {
@@ -188,6 +189,16 @@ impl Responding {
             Ok(next) => next,
             Err(same) => (Exchange::Responding(same), Step::hold()),
         }
+    }
+}
+
+/// Why there is no answer, where the host answered in the provider's place.
+pub(in super::super) fn unanswered(status: u16, details: &[u8]) -> Option<GaveUp> {
+    match fault_of(status, details, None)? {
+        Fault::Connect => Some(GaveUp::Connect),
+        Fault::Reset => Some(GaveUp::Reset),
+        Fault::Timeout | Fault::FirstToken => Some(GaveUp::Timeout),
+        Fault::StreamError | Fault::Malformed | Fault::Invalid | Fault::Status(..) => None,
     }
 }
 

@@ -33,6 +33,7 @@ pub use answered::CallAnswer;
 pub use calling::Calling;
 pub use request::Call;
 
+pub(super) use given_up::unanswered;
 pub(crate) use kept::Kept;
 pub(super) use kept::{Before, by_callout, can_translate, room};
 pub(super) use own::Own;

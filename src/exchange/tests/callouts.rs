@@ -473,6 +473,15 @@ fn when_nobody_answers_the_error_is_clear_and_when_the_policy_has_one_it_is_that
         assert_eq!(call.refused(), Some(503), "{details}");
         assert_eq!(call.reply_json()["error"]["code"], "providers_failed");
         assert!(call.reply_header("retry-after").is_some());
+        let record = call.record(&mut lab);
+        assert_eq!(record["attempts"][1]["gave_up"], details);
+        let cost = record["attempts"][1]["tokens"].as_u64();
+        assert_eq!(cost, Some(lab.used("acme")), "{details}");
+        assert_eq!(
+            cost > Some(0),
+            details != "connect",
+            "{details}: what any other attempt costs"
+        );
     }
     let exhausted = json!({"status": 202, "body": {"later": true}});
     let mut lab = lab(json!({"failover": {"exhausted": exhausted}}));

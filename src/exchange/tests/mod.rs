@@ -10,6 +10,7 @@ mod crossed;
 mod drills;
 mod endings;
 mod failover;
+mod faults;
 mod fleet;
 mod guards;
 mod headers_first;
