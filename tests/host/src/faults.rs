@@ -75,7 +75,9 @@ impl Faults {
     /// So many bytes went over the border, one way or the other.
     pub(crate) fn count_copied(&self, bytes: usize) {
         let mut plan = self.plan();
-        plan.copied = plan.copied.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        plan.copied = plan
+            .copied
+            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn store_calls(&self) -> u64 {

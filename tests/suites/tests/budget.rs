@@ -19,7 +19,8 @@ const COUNTED: u64 = 32;
 /// More than any callback here takes.
 const LIMIT: u64 = 1_000_000_000;
 const KEY: &str = "key-of-alice";
-const PROSE: &str = "A reservoir gathers what the river brings in spring and gives it back through the dry months. ";
+const PROSE: &str =
+    "A reservoir gathers what the river brings in spring and gives it back through the dry months. ";
 
 /// What one exchange takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,9 +61,11 @@ impl Cost {
 
 /// Limits on three keys and a schema of 20 members, as in the bench; and what `changes` puts over it.
 fn document(changes: Value) -> String {
-    let members: serde_json::Map<String, Value> = (0..20).map(|n| (format!("field_{n:02}"), member(n))).collect();
+    let members: serde_json::Map<String, Value> =
+        (0..20).map(|n| (format!("field_{n:02}"), member(n))).collect();
     let names: Vec<&String> = members.keys().collect();
-    let schema = json!({"type": "object", "properties": &members, "required": names, "additionalProperties": false});
+    let schema =
+        json!({"type": "object", "properties": &members, "required": names, "additionalProperties": false});
     let mut sections = json!({
         "callers": [{"bearer": "known", "keys": {"env": "CALLER_KEYS"}}],
         "attributes": {"team": {"header": "x-team", "trusted": true, "missing": "none"}},
@@ -102,7 +105,8 @@ fn object() -> String {
 
 /// A chat with about so many bytes of body, and the headers that OpenAI's SDK sends.
 fn request(bytes: usize, more: &Value) -> Request {
-    let mut body = json!({"model": "gpt-4o", "temperature": 0.2, "max_completion_tokens": 800, "user": "bench"});
+    let mut body =
+        json!({"model": "gpt-4o", "temperature": 0.2, "max_completion_tokens": 800, "user": "bench"});
     for (name, value) in more.as_object().expect("fields are an object") {
         body[name.as_str()] = value.clone();
     }
@@ -111,7 +115,11 @@ fn request(bytes: usize, more: &Value) -> Request {
     while left > 0 {
         let text: String = PROSE.chars().cycle().take(left.min(2_400)).collect();
         left -= text.len();
-        let role = if messages.len() % 2 == 0 { "assistant" } else { "user" };
+        let role = if messages.len() % 2 == 0 {
+            "assistant"
+        } else {
+            "user"
+        };
         messages.push(json!({"role": role, "content": text}));
     }
     body["messages"] = Value::Array(messages);
@@ -137,10 +145,16 @@ fn request(bytes: usize, more: &Value) -> Request {
 }
 
 fn proxy(document: &str) -> Proxy {
-    let digest: String = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(KEY)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let builder = full(document).env("CALLER_KEYS", &format!("alice={digest}"));
     let builder = builder.env("SPILLWAY_HASH_KEY", "the same in every run");
-    builder.count_instructions(LIMIT).start().expect("the proxy starts")
+    builder
+        .count_instructions(LIMIT)
+        .start()
+        .expect("the proxy starts")
 }
 
 /// The mean of many exchanges, each of which ends with `status`.
@@ -161,7 +175,9 @@ fn chat(bytes: usize, changes: Value) -> Cost {
     let proxy = proxy(&document(changes));
     let (request, object) = (request(bytes, &json!({})), object());
     mean(&proxy, 200, |worker| {
-        worker.request(request.clone(), |_| answer(&object, 220, 310)).status()
+        worker
+            .request(request.clone(), |_| answer(&object, 220, 310))
+            .status()
     })
 }
 
@@ -176,7 +192,10 @@ fn refused() -> Cost {
 
 fn streamed() -> Cost {
     let proxy = proxy(&document(json!({})));
-    let request = request(1 << 10, &json!({"stream": true, "stream_options": {"include_usage": true}}));
+    let request = request(
+        1 << 10,
+        &json!({"stream": true, "stream_options": {"include_usage": true}}),
+    );
     let object = object();
     // Of one byte each, so that they are cut as finely as the object allows; the last three end the stream.
     let words: Vec<&str> = object.split_inclusive(',').collect();
@@ -184,7 +203,9 @@ fn streamed() -> Cost {
     let stream = {
         let ends = events("", 220, 310);
         let texts = pieces.iter().map(|piece| events(piece, 1, 1).remove(0));
-        texts.chain(ends.into_iter().rev().take(3).rev()).collect::<Vec<_>>()
+        texts
+            .chain(ends.into_iter().rev().take(3).rev())
+            .collect::<Vec<_>>()
     };
     assert_eq!(stream.len(), 53);
     mean(&proxy, 200, |worker| {
@@ -243,7 +264,11 @@ const HEAD: &str = "\
 
 fn written(costs: &[(&str, Cost)]) -> String {
     let mut text = HEAD.to_owned();
-    let _ = writeln!(text, "{:<24}{:>14}{:>12}{:>10}", "# exchange", "instructions", "host calls", "bytes");
+    let _ = writeln!(
+        text,
+        "{:<24}{:>14}{:>12}{:>10}",
+        "# exchange", "instructions", "host calls", "bytes"
+    );
     for (name, cost) in costs {
         let [(_, instructions), (_, host_calls), (_, bytes)] = cost.numbers();
         let _ = writeln!(text, "{name:<24}{instructions:>14}{host_calls:>12}{bytes:>10}");
@@ -252,7 +277,9 @@ fn written(costs: &[(&str, Cost)]) -> String {
 }
 
 fn read(text: &str) -> Vec<(String, [u64; 3])> {
-    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let lines = text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
     lines
         .map(|line| {
             let mut words = line.split_whitespace();
@@ -303,7 +330,9 @@ fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let last = bytes.iter().position(|byte| byte & 0x80 == 0)?;
     let (digits, rest) = bytes.split_at_checked(last + 1)?;
     let value = digits.iter().rev().try_fold(0_usize, |value, byte| {
-        value.checked_mul(128).map(|value| value | usize::from(byte & 0x7f))
+        value
+            .checked_mul(128)
+            .map(|value| value | usize::from(byte & 0x7f))
     });
     Some((value?, rest))
 }
@@ -330,11 +359,17 @@ fn no_standard_exchange_costs_more_than_its_budget_or_much_less() {
             continue;
         };
         for ((what, number), allowed) in cost.numbers().into_iter().zip(numbers) {
-            wrong.extend(verdict(number, *allowed).map(|says| format!("{name}: {what} {number} {says} {allowed}")));
+            wrong.extend(
+                verdict(number, *allowed).map(|says| format!("{name}: {what} {number} {says} {allowed}")),
+            );
         }
     }
     let how = "SPILLWAY_BUDGET=write cargo test -p spillway-suites --test budget";
-    assert!(wrong.is_empty(), "{}\nIf that is meant: {how}\n{table}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{}\nIf that is meant: {how}\n{table}",
+        wrong.join("\n")
+    );
 }
 
 #[test]

@@ -78,7 +78,12 @@ impl HttpContext for Held {
         }
         drop(self.get_http_request_body(0, size));
         let headers = self.get_http_request_headers_bytes();
-        self.set_http_request_headers_bytes(headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect());
+        self.set_http_request_headers_bytes(
+            headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_slice()))
+                .collect(),
+        );
         Action::Continue
     }
 
@@ -92,7 +97,12 @@ impl HttpContext for Held {
         }
         drop(self.get_http_response_body(0, size));
         let headers = self.get_http_response_headers_bytes();
-        self.set_http_response_headers_bytes(headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect());
+        self.set_http_response_headers_bytes(
+            headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_slice()))
+                .collect(),
+        );
         Action::Continue
     }
 }
