@@ -104,10 +104,10 @@ pub fn serialize(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
         .sum();
     let prefix = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
     let mut bytes = Vec::with_capacity(size + 4);
-    bytes.extend(prefix(fields.len()));
+    bytes.extend_from_slice(&prefix(fields.len()));
     for (name, value) in fields {
-        bytes.extend(prefix(name.len()));
-        bytes.extend(prefix(value.len()));
+        bytes.extend_from_slice(&prefix(name.len()));
+        bytes.extend_from_slice(&prefix(value.len()));
     }
     for text in fields.iter().flat_map(|(name, value)| [name, value]) {
         bytes.extend_from_slice(text);
@@ -117,7 +117,7 @@ pub fn serialize(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
 }
 
 /// One bit of 64: most names that differ differ in it, so that few have to be compared.
-fn mark(name: &[u8]) -> u64 {
+pub(crate) fn mark(name: &[u8]) -> u64 {
     let last = name.last().copied().unwrap_or_default();
     1_u64.rotate_left(
         u32::from(last).wrapping_add(u32::try_from(name.len()).unwrap_or(u32::MAX).wrapping_mul(7)),

@@ -3,6 +3,7 @@
 use crate::body::cache::Schemas;
 use crate::breaker::{self, Breakers, Scope, Transition};
 use crate::failover::Load;
+use crate::headers::mark;
 use crate::ledger::{self, Claim, Groups, Ledger};
 use crate::policy::{CallerRule, Hop, Limit, Mode, ModelRoute, Per, Policy};
 use crate::report::Metric;
@@ -26,6 +27,8 @@ pub struct Gateway {
     pub ledger: Ledger,
     /// Lower-case names of headers that name callers, or carry credentials; sorted.
     identities: Vec<String>,
+    /// Their marks, see [`mark`].
+    identity_marks: u64,
     /// A limit counts by the host's route.
     counts_routes: bool,
     /// A limit of callers counts each provider by itself.
@@ -168,8 +171,11 @@ impl Gateway {
         let asks_again = policy.mode == Mode::Enforce && policy.validate.iter().any(|v| v.on_invalid.asks());
         let calls_out = asks_again || routes(&policy).any(|route| by_callout(&policy, &route.failover));
         let is_native = routes(&policy).any(|route| relay::is_native(&policy, route));
+        let identities = identities(&policy);
+        let marks = identities.iter().map(|name| mark(name.as_bytes()));
         Self {
-            identities: identities(&policy),
+            identity_marks: marks.fold(0, |all, one| all | one),
+            identities,
             counts_routes: policy.limits.iter().any(|l| l.per.contains(&Per::Route)),
             counts_providers: policy.limits.iter().any(|l| l.per.contains(&Per::Provider)),
             breakers: policy.providers.iter().map(breaker::Identity::of).collect(),
@@ -207,10 +213,11 @@ impl Gateway {
 
     /// Whether a header names the caller or carries a credential, so that it stops here.
     pub(super) fn is_identity(&self, name: &[u8]) -> bool {
-        let found = self
-            .identities
-            .binary_search_by(|other| other.as_bytes().cmp(name));
-        found.is_ok()
+        let find = || {
+            self.identities
+                .binary_search_by(|other| other.as_bytes().cmp(name))
+        };
+        self.identity_marks & mark(name) != 0 && find().is_ok()
     }
 
     /// Whether some model's requests are sent again by the host's router.

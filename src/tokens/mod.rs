@@ -184,7 +184,7 @@ pub fn estimate<'m>(prompt: &Prompt<'_>, model: impl Into<Model<'m>>) -> Estimat
 /// the texts count to, each on its own, and this are the whole.
 #[must_use]
 pub fn around<'m>(prompt: &Prompt<'_>, model: impl Into<Model<'m>>) -> u64 {
-    shape::tokens(prompt, &Tariff::of(model.into()))
+    shape::tokens(prompt, || Tariff::of(model.into()))
 }
 
 /// The tokens of texts alone (contents of JSON strings, still escaped), nothing around them.

@@ -45,14 +45,18 @@ const CHOICE_NAMED: u64 = 7;
 /// `additionalProperties` and `$schema` (<https://github.com/openai/openai-cookbook/issues/2140>).
 const PER_FORMAT: u64 = 12;
 
-/// The tokens of a prompt that aren't in its texts.
+/// The tokens of a prompt that aren't in its texts. The tariff is looked up only for what it prices.
 #[must_use]
-pub fn tokens(prompt: &Prompt<'_>, tariff: &Tariff) -> u64 {
+pub fn tokens(prompt: &Prompt<'_>, tariff: impl FnOnce() -> Tariff) -> u64 {
+    let priced = prompt.tools.functions > 0 || !prompt.images.is_empty();
+    let (tools, images) = priced.then(tariff).map_or((0, 0), |tariff| {
+        (tools(prompt, tariff.tools), images(prompt, &tariff))
+    });
     [
         chat(prompt),
-        tools(prompt, tariff.tools),
+        tools,
         (u64::from(prompt.formats) * PER_FORMAT).saturating_add(prompt.json),
-        images(prompt, tariff),
+        images,
     ]
     .into_iter()
     .fold(prompt.token_ids, u64::saturating_add)

@@ -57,15 +57,15 @@ impl Walk {
         let end = to.min(raw.len());
         while let Some(rest) = raw.get(at..end).filter(|rest| !rest.is_empty()) {
             for &byte in rest {
-                let plain = plain(byte);
-                if plain == SPECIAL {
-                    break;
-                }
-                see(if walk.row == LOWER_ROW && byte.is_ascii_lowercase() {
-                    walk.lower(byte)
+                if walk.row == LOWER_ROW && byte.is_ascii_lowercase() {
+                    see(walk.lower(byte));
                 } else {
-                    walk.ascii(byte, plain)
-                });
+                    let plain = plain(byte);
+                    if plain == SPECIAL {
+                        break;
+                    }
+                    see(walk.ascii(byte, plain));
+                }
                 at += 1;
             }
             if at < end {

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What Spillway costs in a real Envoy: CPU per request and requests per second, beside no filter and an empty one.
 
-`./build.sh bench [--quick]` calls it. Four Envoys run at once, with one worker each, pinned to one core: without a filter,
-with a wasm filter that only continues, with Spillway doing all it can, and with every prompt counted exactly besides; a
-fifth with another build of the module, if one is given (`--against`). `--failover` and `--answers` compare other sets. The same requests go to each in turn,
+`./build.sh bench [--quick]` calls it. Five Envoys run at once, with one worker each, pinned to one core: without a filter,
+with a wasm filter that only continues, with one that holds what Spillway holds and writes heads anew as they were, with Spillway
+doing all it can, and with every prompt counted exactly besides; a sixth with another build of the module, if one is given
+(`--against`). `--failover` and `--answers` compare other sets. The same requests go to each in turn,
 round by round; load generator and upstream share the other cores. Compared are the runs of one round, and shown the
 medians of the rounds, so that what else the machine does meanwhile weighs on all alike. The CPU time is the whole
 Envoy process's, user and system.

@@ -1,5 +1,5 @@
-"""The Envoys of the bench: `envoy/standalone.yaml` without its filter, with an empty one, as it is, with every prompt
-counted exactly, and with another build of the module; and what failing over costs, by callouts and by Envoy's router
+"""The Envoys of the bench: `envoy/standalone.yaml` without its filter, with an empty one, with one that only holds, as it is,
+with every prompt counted exactly, and with another build of the module; and what failing over costs, by callouts and by Envoy's router
 (`envoy/failover.yaml`)."""
 
 import collections
