@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 pub(crate) use find::backslash;
 pub use find::{line_end, string_special};
-pub use lexer::{Fault, Lexer, MAX_DEPTH, Value};
+pub use lexer::{Fault, Lexer, MAX_DEPTH, Value, content_len};
 pub use machine::{Machine, Mark};
 pub use number::unsigned;
 

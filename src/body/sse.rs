@@ -58,6 +58,11 @@ impl Blocks {
         None
     }
 
+    /// A whole block was read by somebody else, between two others; it ended with an LF.
+    pub fn pass(&mut self) {
+        *self = Self::default();
+    }
+
     /// Whether the last byte read ended a block (or nothing was read yet).
     #[must_use]
     pub fn between(&self) -> bool {

@@ -3,6 +3,7 @@
 //! An event is read in two steps that allocate nothing: the spans of its outermost members ([`Members`]), then those
 //! that its protocol gives a meaning.
 
+use super::alike::{Again, Varying, Voice};
 use super::answer::Notes;
 use super::json_reader::model;
 use super::usage::{Report, Usage};
@@ -72,6 +73,9 @@ pub(super) struct Members<'d> {
     pub(super) prompt_feedback: &'d [u8],
     pub(super) usage_metadata: &'d [u8],
     pub(super) model_version: &'d [u8],
+    /// Of random length and content, so that nobody tells words by an event's size.
+    obfuscation: &'d [u8],
+    sequence_number: &'d [u8],
 }
 
 impl<'d> Members<'d> {
@@ -122,6 +126,8 @@ impl<'d> Members<'d> {
             b"promptFeedback" => &mut self.prompt_feedback,
             b"usageMetadata" => &mut self.usage_metadata,
             b"modelVersion" => &mut self.model_version,
+            b"obfuscation" => &mut self.obfuscation,
+            b"sequence_number" => &mut self.sequence_number,
             _ => return None,
         })
     }
@@ -152,6 +158,8 @@ pub(super) struct Tally {
     report: Report,
     /// The event being read has content.
     spoke: bool,
+    /// What the next event may have otherwise than the one being read.
+    pub(super) varying: Varying,
     /// What is generated is counted. A complete answer says itself what it cost.
     counting: bool,
 }
@@ -165,6 +173,7 @@ impl Tally {
             notes: Notes::new(gather),
             report: Report::default(),
             spoke: false,
+            varying: Varying::default(),
             counting: true,
         }
     }
@@ -184,14 +193,26 @@ impl Tally {
             return Kind::End;
         }
         self.spoke = false;
+        self.varying = Varying::default();
         let kind = self.members(data).unwrap_or(Kind::Plain);
         if name == b"error" {
             self.failed();
         }
+        self.count_delta();
+        kind
+    }
+
+    /// Reads an event that is like one before it.
+    pub(super) fn again(&mut self, event: &Again<'_>) {
+        self.spoke = false;
+        self.spoken(event.words, event.voice);
+        self.count_delta();
+    }
+
+    fn count_delta(&mut self) {
         if self.spoke {
             self.progress.deltas = self.progress.deltas.saturating_add(1);
         }
-        kind
     }
 
     /// Reads a complete answer.
@@ -214,6 +235,8 @@ impl Tally {
 
     fn members(&mut self, data: &[u8]) -> Result<Kind, Fault> {
         let members = Members::read(data)?;
+        self.varying
+            .fillers([members.obfuscation, members.sequence_number]);
         if members.has_error() || members.kind == b"error" {
             self.failed();
         }
@@ -229,20 +252,27 @@ impl Tally {
 
     /// A piece of something generated, still escaped.
     pub(super) fn generated(&mut self, raw: &[u8]) {
-        if raw.is_empty() {
-            return;
-        }
-        self.spoke = true;
-        self.progress.begun = true;
-        if self.counting {
-            self.progress.generated.push(raw);
-        }
+        self.spoken(raw, Voice::Generated);
     }
 
     /// A piece of the assistant's text, still escaped.
     pub(super) fn said(&mut self, raw: &[u8]) {
-        self.generated(raw);
-        self.notes.text(raw);
+        self.spoken(raw, Voice::Said);
+    }
+
+    fn spoken(&mut self, raw: &[u8], voice: Voice) {
+        if raw.is_empty() {
+            return;
+        }
+        self.spoke = true;
+        self.varying.words(raw, voice);
+        self.progress.begun = true;
+        if self.counting {
+            self.progress.generated.push(raw);
+        }
+        if voice == Voice::Said {
+            self.notes.text(raw);
+        }
     }
 
     /// The answer ended for a reason given as a member's span; answers whether it did.
@@ -273,6 +303,7 @@ impl Tally {
         if is_nothing(span) {
             return;
         }
+        self.varying.unique();
         let read = self
             .report
             .read(span)

@@ -5,6 +5,7 @@
 //! broken streams are worded in the client's own protocol ([`error_body`], [`error_event`]). All of it is linear in its
 //! input and bounded in memory, whatever a client or a provider sends.
 
+mod alike;
 mod amend;
 mod answer;
 mod calls;

@@ -5,6 +5,7 @@
 //! was said don't depend on where the stream was cut, and no more than the bound is ever kept of anything.
 
 use super::Endpoint;
+use super::alike::Pattern;
 use super::answer::Answer;
 use super::calls::{Call, Calls};
 use super::event::{Kind, Progress, Tally};
@@ -57,6 +58,8 @@ pub struct StreamReader {
     ragged: bool,
     joined: Vec<u8>,
     calls: Option<Calls>,
+    /// An event that others may be like.
+    pattern: Pattern,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +108,7 @@ impl StreamReader {
                 .gather
                 .filter(|_| options.gather_calls)
                 .map(|bound| Calls::new(endpoint, bound)),
+            pattern: Pattern::default(),
         }
     }
 
@@ -123,9 +127,7 @@ impl StreamReader {
         }
         let mut from = self.blocks.leftover(chunk);
         self.send(self.last, chunk.get(..from).unwrap_or_default(), &mut out);
-        while let Some(len) = self.blocks.end(chunk.get(from..).unwrap_or_default()) {
-            let block = chunk.get(from..from + len).unwrap_or_default();
-            self.complete(block, &mut out);
+        while let Some(len) = self.block(chunk.get(from..).unwrap_or_default(), &mut out) {
             from += len;
         }
         self.begin(chunk.get(from..).unwrap_or_default(), &mut out);
@@ -227,10 +229,50 @@ impl StreamReader {
         self.tally.notes.words()
     }
 
+    /// Whether this event would be read by comparing it with one before it.
+    #[cfg(test)]
+    pub(super) fn knows(&self, event: &[u8]) -> bool {
+        self.pattern
+            .fit(event)
+            .is_some_and(|again| again.len == event.len())
+    }
+
+    /// Reads the next event in full.
+    #[cfg(test)]
+    pub(super) fn forget(&mut self) {
+        self.pattern = Pattern::default();
+    }
+
     /// Whether what goes out may differ from what comes in.
     fn edits(&self) -> bool {
         let strips = self.options.strip_usage || self.options.strip_notes;
         strips || self.options.hold_end || self.holding == Holding::Failed
+    }
+
+    /// Reads the next block, or its rest; answers its length. None when it isn't complete.
+    fn block(&mut self, bytes: &[u8], out: &mut Output<'_>) -> Option<usize> {
+        if let Some(len) = self.repeat(bytes, out) {
+            return Some(len);
+        }
+        let len = self.blocks.end(bytes)?;
+        self.complete(bytes.get(..len).unwrap_or_default(), out);
+        Some(len)
+    }
+
+    /// Reads an event that is like one before it; answers its length.
+    fn repeat(&mut self, bytes: &[u8], out: &mut Output<'_>) -> Option<usize> {
+        if !self.blocks.between() || !self.tail.is_empty() || self.overflowing {
+            return None;
+        }
+        let again = self.pattern.fit(bytes)?;
+        let event = bytes
+            .get(..again.len)
+            .filter(|event| event.len() <= self.options.line_bound)?;
+        self.blocks.pass();
+        self.tally.again(&again);
+        self.last = self.unread_fate();
+        self.send(self.last, event, out);
+        Some(event.len())
     }
 
     /// The rest of a block has come, its empty line included.
@@ -316,6 +358,9 @@ impl StreamReader {
             }
             None => Kind::Plain,
         };
+        if kind == Kind::Plain && self.calls.is_none() && !self.tally.progress.error {
+            self.pattern.keep(block, &self.tally.varying);
+        }
         if kind == Kind::End && self.options.hold_end && self.holding == Holding::No {
             self.holding = Holding::Yes;
         }

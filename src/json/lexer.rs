@@ -288,6 +288,21 @@ fn push(kinds: u128, value: Value<'_>) -> u128 {
     }
 }
 
+/// The length of a string's content, of whose text `bytes` begin after its opening quote: up to the closing one. None when
+/// it has none, or isn't well formed.
+#[must_use]
+pub fn content_len(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += find::string_special(bytes.get(at..)?)?;
+        match bytes.get(at..)? {
+            [b'"', ..] => return Some(at),
+            [b'\\', escape @ ..] => at += 1 + escape_len(escape)?,
+            _ => return None,
+        }
+    }
+}
+
 /// Length of an escape after its backslash.
 fn escape_len(rest: &[u8]) -> Option<usize> {
     match rest {
@@ -396,6 +411,16 @@ mod tests {
         assert_eq!(json.member(), Ok(Some(&b"b"[..])));
         assert_eq!(json.span(), Ok(&br#"{"c":null}"#[..]));
         assert_eq!((json.member(), json.end()), (Ok(None), Ok(())));
+    }
+
+    #[test]
+    fn a_strings_content_ends_where_the_reader_ends_it() {
+        for text in TEXTS.iter().filter(|text| text.starts_with('"')) {
+            let mut json = Lexer::new(text.as_bytes());
+            let read = json.value().ok().map(|_| json.offset() - 2);
+            assert_eq!(super::content_len(&text.as_bytes()[1..]), read, "{text}");
+        }
+        assert_eq!(super::content_len(br#"a\"b" , "c""#), Some(4));
     }
 
     #[test]

@@ -8,6 +8,7 @@ macro_rules! sample {
     };
 }
 
+mod alike;
 mod amendments;
 mod bodies;
 mod gemini;

@@ -7,11 +7,11 @@ const BOUND: usize = 1 << 20;
 
 /// What a stream came to: the bytes that went on, those that were held, and the facts.
 #[derive(Clone, Debug, PartialEq)]
-struct Outcome {
-    passed: Vec<u8>,
+pub(super) struct Outcome {
+    pub(super) passed: Vec<u8>,
     held: Vec<u8>,
-    usage: Option<Usage>,
-    deltas: u64,
+    pub(super) usage: Option<Usage>,
+    pub(super) deltas: u64,
     tokens: u64,
     /// begun, usage fault, error, finished, done, oversize
     flags: [bool; 6],
@@ -19,7 +19,7 @@ struct Outcome {
     answer: Answer,
 }
 
-fn options(strip_usage: bool, hold_end: bool) -> StreamOptions {
+pub(super) fn options(strip_usage: bool, hold_end: bool) -> StreamOptions {
     StreamOptions {
         strip_usage,
         strip_notes: false,
@@ -31,9 +31,18 @@ fn options(strip_usage: bool, hold_end: bool) -> StreamOptions {
 }
 
 fn run(endpoint: Endpoint, options: StreamOptions, pieces: &[&[u8]]) -> Outcome {
-    let mut reader = StreamReader::new(endpoint, options);
+    outcome(StreamReader::new(endpoint, options), pieces, |_| {})
+}
+
+/// What a reader makes of the pieces; `between` is done to it before each.
+pub(super) fn outcome(
+    mut reader: StreamReader,
+    pieces: &[&[u8]],
+    mut between: impl FnMut(&mut StreamReader),
+) -> Outcome {
     let mut passed = Vec::new();
     for piece in pieces {
+        between(&mut reader);
         match reader.push(piece) {
             Passed::Unchanged => passed.extend_from_slice(piece),
             Passed::Replaced(bytes) => passed.extend_from_slice(&bytes),
@@ -54,9 +63,9 @@ fn run(endpoint: Endpoint, options: StreamOptions, pieces: &[&[u8]]) -> Outcome 
     }
 }
 
-struct Stream {
-    endpoint: Endpoint,
-    bytes: &'static [u8],
+pub(super) struct Stream {
+    pub(super) endpoint: Endpoint,
+    pub(super) bytes: &'static [u8],
     usage: Option<Usage>,
     deltas: u64,
     answer: Answer,
@@ -81,7 +90,7 @@ fn stream(endpoint: Endpoint, bytes: &'static [u8], answer: Answer) -> Stream {
     }
 }
 
-fn streams() -> Vec<Stream> {
+pub(super) fn streams() -> Vec<Stream> {
     use Endpoint::{ChatCompletions, Completions, Messages, Responses};
     let (json, chunk) = (
         "{\"id\": 7, \"n\": \"Zoë😀 日本\" }",

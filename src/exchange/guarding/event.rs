@@ -1,5 +1,7 @@
 //! What one event of a stream holds for guards: pieces of texts that go on in other events, and texts that are whole.
 
+use std::rc::Rc;
+
 use super::texts::{Sort, Texts};
 use crate::dialect::Endpoint;
 use crate::guard::Written;
@@ -7,6 +9,8 @@ use crate::json::{self, Fault, Lexer, Value};
 
 /// Longer scalars aren't repeated in an event of our own, in bytes.
 const SCALAR: usize = 256;
+/// Of all scalars together, more isn't repeated, in bytes: providers send some 200.
+const SCALARS: usize = 4096;
 /// A name on the way to a text may be this long; a text under a longer one is taken for whole.
 const NAME: usize = 64;
 /// Containers on the way to a text; one that lies deeper is taken for whole.
@@ -24,6 +28,8 @@ pub(super) struct Key {
 /// An event of our own, around the content of a string.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frame {
+    /// What comes before `head`, once for all pieces of an event.
+    pub(super) outer: Rc<[u8]>,
     pub(super) head: Vec<u8>,
     pub(super) foot: Vec<u8>,
 }
@@ -31,7 +37,7 @@ pub(super) struct Frame {
 impl Frame {
     /// The event with this content.
     pub(super) fn around(&self, content: &[u8]) -> Vec<u8> {
-        [&self.head, content, &self.foot].concat()
+        [&*self.outer, &self.head, content, &self.foot].concat()
     }
 }
 
@@ -106,7 +112,7 @@ struct Scalars(Vec<u8>);
 
 impl Scalars {
     fn add(&mut self, name: &[u8], value: &[u8]) {
-        let short = name.len() <= NAME && value.len() <= SCALAR;
+        let short = name.len() <= NAME && value.len() <= SCALAR && self.0.len() <= SCALARS;
         if short && !matches!(value.first(), None | Some(b'{' | b'[')) {
             let member = [b"\"", name, b"\":", value, b","].concat();
             self.0.extend_from_slice(&member);
@@ -131,9 +137,9 @@ fn chat(data: &[u8]) -> Result<Event<'_>, Fault> {
         }
     }
     json.end()?;
+    let outer: Rc<[u8]> = [b"data: {", &*scalars.0, b"\"choices\":["].concat().into();
     for piece in &mut event.pieces {
-        let head = [b"data: {", &*scalars.0, b"\"choices\":[", &piece.frame.head].concat();
-        piece.frame.head = head;
+        piece.frame.outer = Rc::clone(&outer);
         piece.frame.foot.extend_from_slice(b"]}\n\n");
     }
     Ok(event)
@@ -282,6 +288,7 @@ impl Way {
             raw,
             written: sort.written(),
             frame: Frame {
+                outer: Rc::default(),
                 head: [&self.head, &b"\""[..]].concat(),
                 foot: [&b"\""[..], &self.foot].concat(),
             },
@@ -375,6 +382,7 @@ fn block_piece<'d>(group: u64, (name, kind): (&[u8], &str), (raw, sort): (&'d [u
         raw,
         written: sort.written(),
         frame: Frame {
+            outer: Rc::default(),
             head: head.into_bytes(),
             foot: b"\"}}\n\n".to_vec(),
         },
@@ -449,8 +457,40 @@ fn response_piece<'d>(
         raw,
         written: sort.written(),
         frame: Frame {
+            outer: Rc::default(),
             head: [&*event, &scalars.0, logprobs, b"\"delta\":\""].concat(),
             foot: b"\"}\n\n".to_vec(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Endpoint, Event};
+
+    /// An event of so many members that mean nothing, and as many pieces.
+    fn wide(count: usize) -> String {
+        let scalars: String = (0..count).map(|n| format!("\"x{n}\":{n},")).collect();
+        let choice = r#"{"index":0,"delta":{"content":"a"}},"#.repeat(count);
+        format!("{{{scalars}\"choices\":[{choice}{{}}]}}")
+    }
+
+    #[test]
+    fn an_event_of_ones_own_repeats_what_stood_around_the_piece() {
+        let data = br#"{"id":"c","choices":[{"index":1,"delta":{"content":"Hi"}}],"created":7,"o":{}}"#;
+        let event = Event::of(Endpoint::ChatCompletions, data).unwrap();
+        let own = event.pieces[0].frame.around(b"Ho");
+        let expected = "data: {\"id\":\"c\",\"created\":7,\"choices\":[{\"index\":1,\"finish_reason\":null,\"delta\":{\"content\":\"Ho\"}}]}\n\n";
+        assert_eq!(String::from_utf8(own).unwrap(), expected);
+    }
+
+    #[test]
+    fn many_scalars_around_many_pieces_are_kept_once_and_bounded() {
+        let data = wide(20_000);
+        let event = Event::of(Endpoint::ChatCompletions, data.as_bytes()).unwrap();
+        assert_eq!(event.pieces.len(), 20_000);
+        let own: usize = event.pieces.iter().map(|piece| piece.frame.head.len()).sum();
+        assert!(own < 2 * data.len(), "{own} bytes for {}", data.len());
+        assert!(event.pieces[0].frame.outer.len() < 5000);
     }
 }
