@@ -177,9 +177,12 @@ impl Section {
     }
 }
 
+/// All of a limit, in thousandths. A record that tells of more isn't ours.
+const WHOLE: u16 = 1_000;
+
 fn read_headroom(from: &mut Reader<'_>) -> Option<(Headroom, Instant)> {
     let until = Instant(from.uint()?);
-    let share = u16::try_from(from.uint()?).ok()?;
+    let share = u16::try_from(from.uint()?).ok().filter(|share| *share <= WHOLE)?;
     let (remaining_requests, remaining_tokens) = (from.option()?, from.option()?);
     Some((
         Headroom {

@@ -435,6 +435,24 @@ fn headroom_is_remembered_until_its_reset() {
 }
 
 #[test]
+fn a_record_that_tells_of_more_headroom_than_there_can_be_tells_of_none() {
+    let (provider, store) = (provider(rules()), MemoryStore::default());
+    let breakers = Breakers::of(&provider);
+    for (share, seen) in [(1_000, Some(1_000)), (1_001, None)] {
+        let headroom = Headroom {
+            share,
+            reset: Some(Duration::from_secs(30)),
+            ..Headroom::default()
+        };
+        let latency = Latency::Unknown;
+        let headroom = Some(headroom);
+        let _ = call(&breakers, &store, 0, Outcome::Success { latency, headroom });
+        let view = breakers.view(&store, 0, seconds(10));
+        assert_eq!(view.headroom.map(|headroom| headroom.share), seen);
+    }
+}
+
+#[test]
 fn a_clock_that_runs_back_holds_nobody_for_long() {
     let (provider, store) = (provider(rules()), MemoryStore::default());
     let breakers = Breakers::of(&provider);

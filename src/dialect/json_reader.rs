@@ -21,7 +21,7 @@ pub struct JsonFacts {
     pub model: Option<String>,
     /// It carries an error.
     pub error: bool,
-    /// It was one well-formed object, to its end.
+    /// It was one well-formed value, to its end.
     pub complete: bool,
 }
 

@@ -213,8 +213,10 @@ impl<'b> Found<'b> {
             Value::Number(_) => self.prompt.token_ids = self.prompt.token_ids.saturating_add(1),
             Value::Array => {
                 while json.item()? {
-                    let number = matches!(json.value()?, Value::Number(_));
+                    let value = json.value()?;
+                    let number = matches!(value, Value::Number(_));
                     self.prompt.token_ids = self.prompt.token_ids.saturating_add(u64::from(number));
+                    json.finish(value)?;
                 }
             }
             Value::Object => {

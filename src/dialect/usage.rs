@@ -77,7 +77,7 @@ impl Report {
             input,
             output,
             cached_input: cached.min(input),
-            cache_write: written.min(input),
+            cache_write: written.min(input.saturating_sub(cached)),
             reasoning: self.reasoning.unwrap_or(0).min(output),
         })
     }
@@ -228,6 +228,13 @@ mod tests {
             read(Endpoint::Embeddings, raw).map(|u| (u.input, u.output)),
             Ok((10, 0))
         );
+    }
+
+    #[test]
+    fn what_was_cached_and_what_was_written_are_never_more_than_the_prompt() {
+        let raw = r#"{"prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":8,"cache_write_tokens":9}}"#;
+        let usage = read(Endpoint::ChatCompletions, raw).unwrap();
+        assert_eq!((usage.cached_input, usage.cache_write), (8, 2));
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Machine {
         (at, Mark::Dry)
     }
 
-    /// Whether a whole object or array has been read, with nothing wrong in it or after it.
+    /// Whether a whole value has been read, with nothing wrong in it or after it; never a number alone, whose end can't be told.
     #[must_use]
     pub fn complete(&self) -> bool {
         self.depth == 0 && self.state == State::After

@@ -40,20 +40,20 @@ TTY = sys.stdout.isatty()
 
 
 def need_tools():
-    """Nightly Rust with LLVM's tools, and cargo-fuzz: what is missing is installed."""
+    """Nightly Rust and cargo-fuzz: what is missing is installed."""
     has = subprocess.run(["rustup", "run", TOOLCHAIN, "rustc", "--version"], capture_output=True)
     if has.returncode:
-        step("nightly Rust", ["rustup", "toolchain", "install", TOOLCHAIN, "--profile", "minimal", "-c", "llvm-tools"])
+        step("nightly Rust", ["rustup", "toolchain", "install", TOOLCHAIN, "--profile", "minimal"])
     if not (TOOLS / "bin" / "cargo-fuzz").exists():
         step("cargo-fuzz", ["cargo", "install", "--root", str(TOOLS), "cargo-fuzz", "--locked"])
 
 
 def llvm(tool):
-    """The path of one of LLVM's tools that belongs to the toolchain."""
-    root = subprocess.run(["rustup", "run", TOOLCHAIN, "rustc", "--print", "sysroot"], capture_output=True, text=True)
+    """The path of one of LLVM's tools that belongs to the compiler of the repository."""
+    root = subprocess.run(["rustc", "--print", "sysroot"], cwd=ROOT, capture_output=True, text=True, check=True)
     found = Path(root.stdout.strip()) / "lib/rustlib" / TRIPLE / "bin" / tool
     if not found.exists():
-        step("LLVM's tools", ["rustup", "component", "add", "llvm-tools", "--toolchain", TOOLCHAIN])
+        step("LLVM's tools", ["rustup", "component", "add", "llvm-tools"], cwd=ROOT)
     return str(found)
 
 
@@ -201,12 +201,18 @@ def why(log):
 
 def coverage(names):
     """Lines of the files that each target is about which its corpora reach, by the compiler's own counters."""
-    need_tools()
     out = WORK / "coverage"
-    env = dict(os.environ, RUSTFLAGS="-C instrument-coverage", CARGO_TARGET_DIR=str(out / "build"),
-               LLVM_PROFILE_FILE=str(out / "build-%p.profraw"))
-    step("build with counters", ["cargo", f"+{TOOLCHAIN}", "build", "-p", "spillway-fuzz"], cwd=ROOT, env=env)
-    program = out / "build" / "debug" / "spillway-fuzz"
+    out.mkdir(parents=True, exist_ok=True)
+    # Of our own crates only: dependencies are those of any other build.
+    wrapper = out / "rustc-with-counters"
+    wrapper.write_text('#!/bin/sh\nexec "$@" -C instrument-coverage\n')
+    wrapper.chmod(0o755)
+    env = dict(os.environ, RUSTC_WORKSPACE_WRAPPER=str(wrapper), LLVM_PROFILE_FILE=str(out / "build-%p.profraw"))
+    step("build with counters", ["cargo", "build", "-p", "spillway-fuzz"], cwd=ROOT, env=env)
+    program = out / "spillway-fuzz"
+    shutil.copy2(TARGET / "debug" / "spillway-fuzz", program)
+    for profile in out.glob("build-*.profraw"):
+        profile.unlink()
     seeds = write_seeds()
     print("\n| target | lines reached | of | share |")
     print("|---|---:|---:|---:|")

@@ -183,6 +183,30 @@ fn bad_bodies_are_refused_with_a_reason() {
 }
 
 #[test]
+fn what_nests_among_token_numbers_is_read_to_its_end() {
+    for endpoint in [Endpoint::Completions, Endpoint::Embeddings] {
+        let member = if endpoint == Endpoint::Embeddings {
+            "input"
+        } else {
+            "prompt"
+        };
+        for broken in [
+            "[[1,2,[9]]",
+            r#"[[1,{"a":2]]"#,
+            "[[[]",
+            r#"[[{"a":1]]"#,
+            "[[[1],[2,3]]",
+        ] {
+            let body = format!(r#"{{"model":"m","{member}":{broken}}}"#);
+            let read = scan(endpoint, body.as_bytes());
+            assert!(matches!(read, Err(ScanError::NotJson { .. })), "{body}");
+        }
+        let body = format!(r#"{{"model":"m","{member}":[[1,[2],{{"a":[3]}},4]]}}"#);
+        assert_eq!(facts(endpoint, &body).prompt.token_ids, 2);
+    }
+}
+
+#[test]
 fn invalid_utf8_is_no_json() {
     let error = scan(Chat, b"{\"model\":\"\xff\"}").unwrap_err();
     assert_eq!(error, ScanError::NotJson { at: 10 });

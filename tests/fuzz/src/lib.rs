@@ -4,6 +4,7 @@
 //! targets/    the functions; the property of each is its doc comment
 //! lab/        a host in memory, for whole exchanges
 //! truth.rs    what results are held against
+//! mutate.rs   inputs out of seeds by chance, for stable Rust
 //! seeds.rs    what fuzzing begins with: the samples and policies of the repository
 //! ```
 //!
@@ -16,6 +17,7 @@
 
 mod input;
 mod lab;
+pub mod mutate;
 pub mod seeds;
 mod targets;
 mod truth;

@@ -1,12 +1,14 @@
-//! Replays inputs and writes seeds: `spillway-fuzz TARGET FILE…`, `spillway-fuzz seeds DIRECTORY`, `spillway-fuzz list`.
+//! Replays inputs, runs mutated ones, writes seeds: `spillway-fuzz TARGET FILE…`, `spillway-fuzz seeds DIRECTORY`, `spillway-fuzz list`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use spillway_fuzz::mutate::Dice;
 use spillway_fuzz::{TARGETS, seeds};
 
 const USAGE: &str = "usage: spillway-fuzz TARGET FILE_OR_DIRECTORY…   replays inputs; the first that breaks a property ends it in a panic
+       spillway-fuzz mutate TARGET N           runs N mutated seeds; one that breaks a property is left in ./broken-TARGET
        spillway-fuzz seeds DIRECTORY           writes each target's seeds into DIRECTORY/TARGET
        spillway-fuzz list                      targets, and what of src/ each is about";
 
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
                 .for_each(|target| println!("{} {}", target.name, target.about.join(" ")));
             Ok(())
         }
+        ["mutate", name, count] => mutated(name, count),
         ["seeds", directory] => write(Path::new(directory)),
         [name, ref files @ ..] if !files.is_empty() => replay(name, files),
         _ => Err(USAGE.to_owned()),
@@ -44,6 +47,22 @@ fn replay(name: &str, files: &[&str]) -> Result<(), String> {
         }
     }
     println!("{name}: {count} inputs");
+    Ok(())
+}
+
+fn mutated(name: &str, count: &str) -> Result<(), String> {
+    let target = TARGETS.iter().find(|target| target.name == name).ok_or(USAGE)?;
+    let (seeds, count) = (seeds::seeds(name), count.parse::<u64>().map_err(|_| USAGE)?);
+    let mut dice = Dice::new(count);
+    for _ in 0..count {
+        let input = dice.mutated(&seeds);
+        if std::panic::catch_unwind(|| (target.run)(&input)).is_err() {
+            let file = format!("broken-{name}");
+            fs::write(&file, &input).map_err(|error| error.to_string())?;
+            return Err(format!("{name}: the input is in ./{file}"));
+        }
+    }
+    println!("{name}: {count} mutated seeds");
     Ok(())
 }
 

@@ -14,6 +14,15 @@ pub(crate) fn assert_json(text: &[u8]) {
     assert!(is_json(text), "isn't JSON: {}", String::from_utf8_lossy(text));
 }
 
+/// Fails unless what was made of a source is JSON; in UTF-8 if the source is.
+#[track_caller]
+pub(crate) fn assert_json_of(source: &[u8], text: &[u8]) {
+    match core::str::from_utf8(source) {
+        Ok(_) => assert_json(text),
+        Err(_) => assert!(is_json(String::from_utf8_lossy(text).as_bytes()), "isn't JSON"),
+    }
+}
+
 /// The value of a text; none where it is no JSON, nests too deep, or has numbers or characters that can't be held.
 pub(crate) fn value(text: &[u8]) -> Option<Value> {
     serde_json::from_slice(text).ok()

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use spillway_fuzz::mutate::Dice;
 use spillway_fuzz::{TARGETS, seeds};
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
@@ -27,6 +28,14 @@ fn every_seed_holds_its_targets_property() {
         let inputs = seeds::seeds(target.name);
         assert!(!inputs.is_empty(), "{} has no seed", target.name);
         inputs.iter().for_each(|input| (target.run)(input));
+    }
+}
+
+#[test]
+fn some_thousands_of_mutated_seeds_hold_their_targets_property() {
+    for target in TARGETS {
+        let (inputs, mut dice) = (seeds::seeds(target.name), Dice::new(6));
+        (0..500).for_each(|_| (target.run)(&dice.mutated(&inputs)));
     }
 }
 

@@ -329,7 +329,15 @@ impl Play<'_, '_> {
             assert!(!secret(&line));
         }
         if let Some(reply) = &self.reply {
-            assert!((200..600).contains(&reply.status), "{}", reply.status);
+            let told = |answer: &Answer<'_>| {
+                let status = reply.status.to_string();
+                answer
+                    .fields
+                    .iter()
+                    .any(|(_, value)| value.trim_ascii() == status.as_bytes())
+            };
+            let theirs = script.calls.iter().any(told) || told(&script.answer);
+            assert!((200..600).contains(&reply.status) || theirs, "{}", reply.status);
             let json = reply
                 .headers
                 .iter()

@@ -50,7 +50,7 @@ pub fn translate_body(data: &[u8]) {
 
 fn is_bounded(from: Protocol, to: Protocol, body: &[u8], out: &[u8]) {
     if from != to {
-        truth::assert_json(out);
+        truth::assert_json_of(body, out);
     }
     // An escape of six bytes for one byte, a few hundred for a container's own names.
     assert!(
@@ -82,7 +82,8 @@ fn translated_request(from: Protocol, to: Protocol, body: &[u8], choice: u8) {
     };
     assert!(out.dropped.iter().all(plain), "{:?}", out.dropped);
     let endpoint = match to {
-        _ if from == to => return,
+        // A request that isn't UTF-8 is refused before it is translated.
+        _ if from == to || core::str::from_utf8(body).is_err() => return,
         Protocol::Chat => Endpoint::ChatCompletions,
         Protocol::Messages => Endpoint::Messages,
         Protocol::Gemini => return,
@@ -138,7 +139,7 @@ pub fn translate_stream(data: &[u8]) {
     if from == to {
         assert_eq!(out, stream);
     } else {
-        is_whole(to, &out);
+        is_whole(to, stream, &out);
     }
 }
 
@@ -151,7 +152,7 @@ fn translated(from: Protocol, to: Protocol, options: &StreamOptions<'_>, pieces:
     out
 }
 
-fn is_whole(to: Protocol, out: &[u8]) {
+fn is_whole(to: Protocol, stream: &[u8], out: &[u8]) {
     let (mut blocks, mut rest, mut joined) = (Blocks::default(), out, Vec::new());
     let (mut ends, mut open) = (0, None);
     while let Some(length) = blocks.end(rest) {
@@ -162,7 +163,7 @@ fn is_whole(to: Protocol, out: &[u8]) {
         };
         let done = event.data == b"[DONE]";
         if !done {
-            truth::assert_json(event.data);
+            truth::assert_json_of(stream, event.data);
         }
         let failed = match to {
             Protocol::Chat => event.data.starts_with(b"{\"error\""),
