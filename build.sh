@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly ROOT=$PWD
-readonly ENVOY=1.40.0 OLDER_ENVOY=1.37.0
+readonly ENVOY=1.40.0 OLDER_ENVOY=1.37.0 LITELLM=1.106.2
 readonly TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 readonly VENV=$ROOT/target/venv
 readonly LOGS=$ROOT/target/logs
@@ -32,7 +32,8 @@ usage: ./build.sh [COMMAND]
   oci              dist/oci, the module as an OCI layout: as an image and as an artifact, the forms that Istio takes
   push REF [FLAGS] to a registry with skopeo: the image as REF, the artifact as REF-artifact, the image for
                    Kubernetes' volumes as REF-volume
-  bench            what Spillway costs: CPU per request and requests per second through Envoy
+  bench            what Spillway costs: CPU per request and requests per second through Envoy (--failover, --answers; --others:
+                   beside Envoy's Lua filter, its local rate limit and LiteLLM; --startup: starting, and memory per worker)
   soak MINUTES [--rate N]
                    mixed traffic with faults through Envoy; fails on any drift: target/soak/ has figures and a picture
   fuzz SECONDS [TARGET]
@@ -357,10 +358,15 @@ push() {
   for tag in artifact volume; do skopeo copy --all --preserve-digests "$@" "oci:$OCI:$tag" "docker://$reference-$tag"; done
 }
 
+# LiteLLM, for --others alone: it takes some 750 MB.
+need_litellm() { venv venv-litellm "$ROOT/target/venv-litellm" "litellm[proxy]==$LITELLM"; }
+
 bench() {
   build_module release
   need_python
   build_mock
+  [[ " $* " != *' --others '* ]] || need_litellm
+  [[ " $* " != *' --startup '* ]] || build_lean
   "$VENV/bin/python" tests/bench/bench.py "$@"
 }
 

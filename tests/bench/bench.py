@@ -4,7 +4,8 @@
 `./build.sh bench [--quick]` calls it. Five Envoys run at once, with one worker each, pinned to one core: without a filter,
 with a wasm filter that only continues, with one that holds what Spillway holds and writes heads anew as they were, with Spillway
 doing all it can, and with every prompt counted exactly besides; a sixth with another build of the module, if one is given
-(`--against`). `--failover` and `--answers` compare other sets. The same requests go to each in turn,
+(`--against`). `--failover`, `--answers` and `--others` compare other sets; `--startup` measures starting instead. The same
+requests go to each in turn,
 round by round; load generator and upstream share the other cores. Compared are the runs of one round, and shown the
 medians of the rounds, so that what else the machine does meanwhile weighs on all alike. The CPU time is the whole
 Envoy process's, user and system.
@@ -23,9 +24,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from lab.config import module  # noqa: E402
 from lab.process import ROOT  # noqa: E402
 
 import payloads  # noqa: E402
+import startup  # noqa: E402
+from others import OTHERS_VARIANTS, LiteLLM  # noqa: E402
 from proxies import ANSWERS_VARIANTS, FAILOVER_VARIANTS, VARIANTS, Proxy  # noqa: E402
 
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -84,9 +88,14 @@ def sized(proxies, payload, seconds):
     """How many requests a run takes so that the runs of a round last `seconds` each in the mean."""
     rates = []
     for proxy in proxies:
-        run(proxy, payload, payload.warm_up)
-        rates.append(1 / run(proxy, payload, payload.warm_up)["rps"])
+        run(proxy, payload, share(proxy, payload.warm_up))
+        rates.append(proxy.share / run(proxy, payload, share(proxy, payload.warm_up))["rps"])
     return max(payload.warm_up, int(seconds / statistics.mean(rates)))
+
+
+def share(proxy, requests):
+    """What of so many requests this one gets: a slow one fewer."""
+    return int(requests * proxy.share)
 
 
 def measure(proxies, payload, rounds, seconds):
@@ -98,7 +107,7 @@ def measure(proxies, payload, rounds, seconds):
         # Each starts as often as the others.
         turn = number % len(proxies)
         for proxy in proxies[turn:] + proxies[:turn]:
-            runs[proxy.name].append(run(proxy, payload, requests))
+            runs[proxy.name].append(run(proxy, payload, share(proxy, requests)))
     calls = {proxy.name: proxy.host_calls(lambda one=proxy: run(one, payload, 1, connections=1)) for proxy in proxies}
     return {"requests": requests, "runs": runs, "summary": summary(runs), "host_calls": calls}
 
@@ -178,6 +187,8 @@ def table(report):
     lines += ["", "CPU: of the whole Envoy process per request, user and system. Added: over no filter. × empty: what the filter",
               "adds, in multiples of what an empty wasm filter adds. Resident memory: "
               + ", ".join(f"{name} {size >> 20} MiB" for name, size in report["rss"].items()) + "."]
+    lines += [f"{name} {version}, one worker on the same core, a tenth of the requests; the CPU time of its whole process tree."
+              for name, version in report["others"].items()]
     return "\n".join(lines)
 
 
@@ -206,6 +217,10 @@ def options():
     parser.add_argument("--payload", action="append", choices=payloads.NAMES, help="only this one (may be repeated)")
     parser.add_argument("--failover", action="store_true", help="what failing over costs, by callouts and by Envoy's router")
     parser.add_argument("--answers", action="store_true", help="what verdicts on answers and guards cost")
+    parser.add_argument("--others", action="store_true",
+                        help="beside Envoy's Lua filter, Envoy's local rate limit and LiteLLM's proxy (see tests/bench/others)")
+    parser.add_argument("--startup", action="store_true", help="CPU of starting, and memory per worker, of both modules")
+    parser.add_argument("--lean", type=Path, default=ROOT / "dist/spillway-lean.wasm", help="the lean module")
     parser.add_argument("--floor", action="store_true", help="only plain and empty, without Spillway")
     parser.add_argument("--against", type=Path, help="another build of the module, to be compared with in the same rounds")
     given = parser.parse_args()
@@ -214,22 +229,58 @@ def options():
     return given
 
 
+def variants(given):
+    """The names of the set that was asked for."""
+    sets = [(given.failover, FAILOVER_VARIANTS), (given.answers, ANSWERS_VARIANTS), (given.others, OTHERS_VARIANTS)]
+    names = next((names for asked, names in sets if asked), VARIANTS)
+    return names[:2] if given.floor else [name for name in names if name != "before" or given.against]
+
+
+def started(name, ports, modules, directory):
+    if name == "litellm":
+        return LiteLLM(ports, directory, ENVOY_CORE)
+    return Proxy(name, ports, modules, directory, ENVOY_CORE)
+
+
+def measure_startup(given, modules, report):
+    """The table of `--startup`."""
+    modules["lean"] = given.lean.resolve()
+    sizes = {"full": module(), "lean": modules["lean"], "empty": modules["empty"]}
+    report["modules"] = {name: Path(path).stat().st_size for name, path in sizes.items()}
+    with tempfile.TemporaryDirectory() as directory, Upstream(Path(directory)) as upstream:
+        (payload,) = payloads.all_of(["32 KB"], directory)
+
+        def serve(port, workers):
+            subprocess.run([tool("bench-load"), str(port), str(16 * workers), str(startup.SERVED * workers),
+                            str(payload.file)], capture_output=True, check=True)
+
+        ports = {"openai": upstream.port, "anthropic": upstream.port}
+        report["startup"], report["envoy"] = startup.measure(ports, modules, directory, given.rounds, serve, show)
+    show("")
+    print(startup.table(report))
+    (ROOT / "target").mkdir(exist_ok=True)
+    (ROOT / "target/startup.json").write_text(json.dumps(report, indent=1))
+
+
 def main():
     given = options()
     show("building the empty filter and the load generator")
     empty = build()
     modules = {"empty": empty} | ({"before": given.against.resolve()} if given.against else {})
-    names = FAILOVER_VARIANTS if given.failover else ANSWERS_VARIANTS if given.answers else VARIANTS
-    names = names[:2] if given.floor else [name for name in names if name != "before" or given.against]
+    names = variants(given)
     report = {"date": datetime.date.today().isoformat(), "machine": machine(), "rounds": given.rounds,
               "load_before": os.getloadavg()[0], "payloads": {}}
+    if given.startup:
+        measure_startup(given, modules, report)
+        return
     with (tempfile.TemporaryDirectory() as directory, Upstream(Path(directory)) as upstream,
           Upstream(Path(directory), "503 Unavailable") as failing):
         directory = Path(directory)
         ports = {"openai": upstream.port, "anthropic": upstream.port, "other": failing.port}
-        proxies = [Proxy(name, ports, modules, directory, ENVOY_CORE) for name in names]
+        proxies = [started(name, ports, modules, directory) for name in names]
         try:
             report["envoy"] = proxies[0].version()
+            report["others"] = {one.name: one.version() for one in proxies if isinstance(one, LiteLLM)}
             for payload in payloads.all_of(given.payload or payloads.NAMES, directory):
                 measured = measure(proxies, payload, given.rounds, given.seconds)
                 report["payloads"][payload.name] = {**measured, "saturates": payload.saturates}

@@ -12,6 +12,7 @@ from pathlib import Path
 from lab.config import manager, merged, render, wasm_plugin
 from lab.proxy import Envoy
 
+from others import filter_of
 from payloads import SCHEMA
 
 VARIANTS = ("plain", "empty", "holding", "spillway", "exact", "before")
@@ -40,12 +41,15 @@ POLICY = {
 class Proxy:
     """One of them, on one core."""
 
+    #: Of the requests of a run.
+    share = 1
+
     def __init__(self, name, ports, modules, directory, core):
         self.name = name
         directory = Path(directory) / name
         directory.mkdir()
         file = "failover.yaml" if name in ("native", "moved") else "standalone.yaml"
-        config = _configured(name, render(file, ports, directory, merged(POLICY, _failing_over(name))), modules)
+        config = configured(name, render(file, ports, directory, merged(POLICY, _failing_over(name))), modules)
         self.envoy = Envoy(config, directory, concurrency=1)
         self.port = self.envoy.port
         # As in production; the laboratory has it louder.
@@ -73,11 +77,15 @@ class Proxy:
         return self.envoy.rss()
 
     def version(self):
-        return self.envoy.admin("/server_info").split('"version": "')[1].split("/")[1]
+        return version_of(self.envoy)
 
     def decisions(self):
         """Spillway's own counters: what it did while it was measured."""
         return {name: value for name, value in self.envoy.stats("spillway|gen_ai").items() if value}
+
+
+def version_of(envoy):
+    return envoy.admin("/server_info").split('"version": "')[1].split("/")[1]
 
 
 def _failing_over(name):
@@ -87,12 +95,15 @@ def _failing_over(name):
     return {"failover": {"via": via}, "providers": {"other": OTHER}, "models": {"gpt-4o": {"chain": CHAINS[name]}}}
 
 
-def _configured(name, config, modules):
+def configured(name, config, modules):
+    """A rendered configuration as this variant has it; `modules`: variant → another module than the one under test."""
     for entry in manager(config)["access_log"]:
         entry["typed_config"]["path"] = os.devnull
     filters = manager(config)["http_filters"]
     if name == "plain":
         filters[:] = [entry for entry in filters if entry["name"] != "spillway"]
+    if other := filter_of(name):
+        filters[:] = [other if entry["name"] == "spillway" else entry for entry in filters]
     if name in modules or name == "holding":
         plugin = wasm_plugin(config)
         plugin["vm_config"] = copy.deepcopy(plugin["vm_config"])
@@ -102,7 +113,7 @@ def _configured(name, config, modules):
         wasm_plugin(config)["configuration"] = text
     if name == "empty":
         del wasm_plugin(config)["configuration"]
-    if name == "unjudged":
+    if name in ("lean", "unjudged"):
         del wasm_plugin(config)["configuration"]["value"]["validate"]
     if name == "guarded":
         wasm_plugin(config)["configuration"]["value"]["guards"] = [GUARD]

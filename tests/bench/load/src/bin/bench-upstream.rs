@@ -2,7 +2,8 @@
 //! with that status if one is given.
 //!
 //! A request with `x-bench-gap-us: N` gets the events of STREAM_FILE (parted by empty lines), one chunk each, N
-//! microseconds apart, so that each reaches the proxy by itself; any other gets JSON_FILE.
+//! microseconds apart, so that each reaches the proxy by itself. So does one whose body asks for a stream, since not every
+//! proxy hands headers on. Any other gets JSON_FILE.
 
 use std::io::{self, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,6 +12,9 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use bench_load::{body, head};
+
+/// Between two events, where the request doesn't say.
+const GAP_US: u64 = 2000;
 
 struct Answers {
     json: Vec<u8>,
@@ -57,12 +61,21 @@ fn serve(stream: TcpStream, answers: &Answers) -> io::Result<()> {
     let (mut bytes, mut line) = (Vec::new(), String::new());
     while let Some(head) = head(&mut reader, &mut line)? {
         body(&mut reader, head.length, &mut bytes, &mut line)?;
-        match head.gap_us {
+        match head.gap_us.or_else(|| asks_for_stream(&bytes).then_some(GAP_US)) {
             None => writer.write_all(&answers.json)?,
             Some(gap) => send_events(&mut writer, answers, Duration::from_micros(gap))?,
         }
     }
     Ok(())
+}
+
+/// Only small requests of the bench do, so that large ones aren't searched.
+fn asks_for_stream(body: &[u8]) -> bool {
+    let asking: [&[u8]; 2] = [br#""stream": true"#, br#""stream":true"#];
+    body.len() < 4096
+        && asking
+            .iter()
+            .any(|text| body.windows(text.len()).any(|part| part == *text))
 }
 
 fn send_events(writer: &mut TcpStream, answers: &Answers, gap: Duration) -> io::Result<()> {
