@@ -491,4 +491,5 @@ def test_a_second_provider_that_never_answers_a_call(leaving):
     records = [line["spillway"] for line in leaving.envoy.records(10)]
     leaving.openai.faults()
     assert at_rest(leaving) and abs(used(leaving, "mute") - cost(records)) <= 2
-    TABLE.note("call never answered", "callout to the second provider", answers[0], records[0])
+    TABLE.add("call never answered", "callout to the second provider", described(answers[0]), "—", str(cost(records[:1])),
+              f"{answers[0].seconds:.1f}", reason(records[0]))
