@@ -490,5 +490,8 @@ def test_a_second_provider_that_never_answers_a_call(leaving):
     assert {got.status for got in answers} == {503} and max(got.seconds for got in answers) < 2 * PATIENCE_S + 1
     records = [line["spillway"] for line in leaving.envoy.records(10)]
     leaving.openai.faults()
+    assert {one["gave_up"] for record in records for one in record["attempts"]} == {"status", "timeout"}
+    assert cost(records) > 0, "the prompt may have been read"
     assert at_rest(leaving) and abs(used(leaving, "mute") - cost(records)) <= 2
-    TABLE.note("call never answered", "callout to the second provider", answers[0], records[0])
+    TABLE.add("call never answered", "callout to the second provider", described(answers[0]), "—", str(cost(records[:1])),
+              f"{answers[0].seconds:.1f}", reason(records[0]))

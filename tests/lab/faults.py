@@ -1,6 +1,7 @@
 """The fault table: what a client got of each fault, what was charged, after how long, and what the record says.
 
-Tests note their rows; each file's part goes to target/logs/faults/, all parts together to target/logs/faults.md.
+Tests note their rows; each file's part goes to target/logs/faults/, all parts together to target/logs/faults.md. Where a fault
+was met in several ways, target/logs/faults-short.md has one row of it.
 """
 
 from .laboratory import charged
@@ -48,7 +49,7 @@ class Table:
     """The rows of one file of tests."""
 
     def __init__(self, name):
-        self.name, self.rows = name, []
+        self.name, self.rows, self.short = name, [], {}
 
     def note(self, fault, asked, answer, record, seconds=None):
         seconds = answer.seconds if seconds is None else seconds
@@ -56,6 +57,9 @@ class Table:
         cells = (fault, asked, described(answer), provider, str(charged([record])) if "actual" in record else "0", f"{seconds:.1f}",
                  reason(record))
         self.add(*cells)
+        way, _, kind = asked.partition(", ")
+        outcome = "the second's answer" if provider == "backup" else described(answer)
+        self.short.setdefault(fault, {}).setdefault(way, {})[kind] = f"{outcome} ({seconds:.1f} s)"
 
     def add(self, *cells):
         self.rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
@@ -65,3 +69,11 @@ class Table:
         (OUT / f"{self.name}.part").write_text("".join(self.rows))
         parts = "".join(part.read_text() for part in sorted(OUT.glob("*.part")))
         OUT.with_suffix(".md").write_text(HEAD + parts)
+        if self.short:
+            OUT.with_name("faults-short.md").write_text(self._shortened())
+
+    def _shortened(self):
+        ways = list(dict.fromkeys(way for row in self.short.values() for way in row))
+        head = f"| whole · streamed | {' | '.join(ways)} |\n|---|{'---|' * len(ways)}\n"
+        cell = lambda row, way: " · ".join(dict.fromkeys(row.get(way, {}).values())) or "—"
+        return head + "".join(f"| {fault} | {' | '.join(cell(row, way) for way in ways)} |\n" for fault, row in self.short.items())

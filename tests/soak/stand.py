@@ -17,6 +17,8 @@ DAY = 86_400
 #: has left is what was charged, to the token.
 CAPACITY = (1_000_000, 200_000_000)
 CLAUDE = "anthropic/claude-sonnet-4-5"
+#: When a policy's predecessor is gone, and what is still under way there is cut: longer than the longest request takes.
+DRAIN_S = "30"
 PATIENCE = {"timeouts": {"first_token": {"base": "3s", "per_1k_prompt": "0s"},
                          "whole": {"base": "3s", "per_1k_prompt": "0s", "per_1k_output": "0s"}}}
 ALONE, PAIR = ["openai/gpt-4o"], ["flaky/gpt-4o", "backup/gpt-4o"]
@@ -53,7 +55,7 @@ class Stand:
         self.directory, self.updates, self._offset, self._stopped = directory, 0, 0, None
         self.file = directory / "listeners.yaml"
         self.lab = Lab(directory, BACKUP, {"providers": PROVIDERS}, POLICY, file="failover.yaml", change=self._discover,
-                       providers=("openai", "anthropic", "backup", *PROVIDERS), options=("--drain-time-s", "5"))
+                       providers=("openai", "anthropic", "backup", *PROVIDERS), options=("--drain-time-s", DRAIN_S))
 
     def __enter__(self):
         self.lab.__enter__()
