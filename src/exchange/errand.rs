@@ -65,8 +65,8 @@ impl Errand {
     }
 }
 
-/// A call to a service of the policy.
-pub(super) fn call(to: &Target, body: Vec<u8>, timeout: Duration) -> Call {
+/// A call to a service of the policy, and what its asker knows it by.
+pub(super) fn call((of, to): (usize, &Target), body: Vec<u8>, timeout: Duration) -> Call {
     let own = [
         (":method", "POST"),
         (":path", &to.path),
@@ -82,6 +82,7 @@ pub(super) fn call(to: &Target, body: Vec<u8>, timeout: Duration) -> Call {
     let credential = to.credential.as_ref();
     headers.extend(credential.map(|c| (c.header.clone(), c.value.clone())));
     Call {
+        of,
         cluster: to.cluster.clone(),
         headers,
         body,

@@ -231,12 +231,12 @@ impl Exchange {
         }
     }
 
-    /// A call was answered, or couldn't be made.
+    /// The call known by `of` was answered, or couldn't be made.
     #[must_use]
-    pub fn called<S: Store>(self, turn: &mut Turn<'_, S>, answer: CallAnswer) -> (Self, Step) {
+    pub fn called<S: Store>(self, turn: &mut Turn<'_, S>, of: usize, answer: CallAnswer) -> (Self, Step) {
         match self {
             Self::Calling(state) => state.answered(turn, answer),
-            Self::Watched(state) => state.called(turn, answer),
+            Self::Watched(state) => state.called(turn, of, answer),
             Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)

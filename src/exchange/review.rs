@@ -144,7 +144,7 @@ fn post<S: Store>(turn: &mut Turn<'_, S>, review: &Review, body: &Value) {
     }
     let body = serde_json::to_vec(body).unwrap_or_default();
     turn.effects.errands.push(Errand {
-        call: call(&review.to, body, review.timeout),
+        call: call((0, &review.to), body, review.timeout),
         kind: ErrandKind::Post,
     });
 }

@@ -58,8 +58,8 @@ pub enum Flow {
     Continue,
     /// Waits, buffered, for more.
     Hold,
-    /// Waits, while this call is made: its answer goes to [`super::Exchange::called`].
-    Call(Box<Call>),
+    /// Waits, while these calls are made, at once: each one's answer goes to [`super::Exchange::called`].
+    Calls(Vec<Call>),
     /// What was held while a call was under way goes on, out of turn.
     Resume(Resume),
     /// Ends here with an answer of ours.

@@ -28,8 +28,8 @@ pub(super) struct Line {
     weight: Cell<Weight>,
     /// The tick looks at it.
     watched: Cell<bool>,
-    /// The call that is on its way.
-    token: Cell<Option<u32>>,
+    /// The calls that are on their way, by their tokens, each with what its asker knows it by.
+    calls: RefCell<Vec<(u32, usize)>>,
 }
 
 impl Line {
@@ -40,7 +40,7 @@ impl Line {
             exchange: RefCell::default(),
             weight: Cell::default(),
             watched: Cell::default(),
-            token: Cell::default(),
+            calls: RefCell::default(),
         })
     }
 
@@ -66,19 +66,19 @@ impl Line {
         run: impl FnOnce(Exchange, &mut Turn<'_, SharedData>) -> (Exchange, Step),
     ) -> Step {
         let (mut exchange, mut step) = self.worker.turn(|turn| run(self.exchange.take(), turn));
-        while let Flow::Call(call) = &step.flow {
-            if let Some(token) = dispatch(call) {
-                // What a call before it says, if it ever does, is for nobody any more.
-                if let Some(old) = self.token.replace(Some(token)) {
-                    self.worker.forget_call(old);
+        while let Flow::Calls(calls) = &step.flow {
+            let unsent = self.make(calls);
+            step.flow = Flow::Hold;
+            for of in unsent {
+                if step.flow != Flow::Hold {
+                    // It goes another way already.
+                    break;
                 }
-                self.worker.await_call(token, self);
-                break;
+                let (next, more) = self
+                    .worker
+                    .turn(|turn| exchange.called(turn, of, CallAnswer::unsent()));
+                (exchange, step) = (next, step.then(more));
             }
-            let (next, more) = self
-                .worker
-                .turn(|turn| exchange.called(turn, CallAnswer::unsent()));
-            (exchange, step) = (next, step.then(more));
         }
         self.weigh(exchange.weight());
         let watched = exchange.due().is_some();
@@ -87,6 +87,28 @@ impl Line {
         }
         self.exchange.replace(exchange);
         step
+    }
+
+    /// Makes calls, and answers which couldn't be made. What calls before them say, if they ever do, is for nobody any more.
+    fn make(self: &Rc<Self>, calls: &[Call]) -> Vec<usize> {
+        self.forget_calls();
+        let mut unsent = Vec::new();
+        for call in calls {
+            match dispatch(call) {
+                Some(token) => {
+                    self.calls.borrow_mut().push((token, call.of));
+                    self.worker.await_call(token, self);
+                }
+                None => unsent.push(call.of),
+            }
+        }
+        unsent
+    }
+
+    fn forget_calls(&self) {
+        for (token, _) in self.calls.take() {
+            self.worker.forget_call(token);
+        }
     }
 
     fn weigh(&self, weight: Weight) {
@@ -107,11 +129,14 @@ impl Line {
         say(step);
     }
 
-    /// Its call was answered: what came is the host's to be read now.
-    pub(super) fn answered(self: &Rc<Self>, body_size: usize) {
-        self.token.set(None);
+    /// A call of its was answered: what came is the host's to be read now.
+    pub(super) fn answered(self: &Rc<Self>, token: u32, body_size: usize) {
+        let known = self.calls.borrow().iter().position(|(known, _)| *known == token);
+        let Some((_, of)) = known.map(|at| self.calls.borrow_mut().remove(at)) else {
+            return;
+        };
         let answer = called(body_size);
-        let step = self.step(|exchange, turn| exchange.called(turn, answer));
+        let step = self.step(|exchange, turn| exchange.called(turn, of, answer));
         say(step);
     }
 
@@ -121,9 +146,7 @@ impl Line {
         if self.watched.take() {
             self.worker.watch(self, false);
         }
-        if let Some(token) = self.token.take() {
-            self.worker.forget_call(token);
-        }
+        self.forget_calls();
         match self.exchange.take() {
             Exchange::Start | Exchange::Bypassed => None,
             Exchange::Done(record) => Some(record),
@@ -140,7 +163,7 @@ fn say(step: Step) {
     match step.flow {
         Flow::Reply(reply) => send(&reply),
         Flow::Resume(held) => resume(step, held),
-        Flow::Continue | Flow::Hold | Flow::Call(_) => {}
+        Flow::Continue | Flow::Hold | Flow::Calls(_) => {}
     }
 }
 

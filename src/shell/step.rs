@@ -30,7 +30,7 @@ pub(super) fn apply(step: Option<Step>, target: &Target<'_>, body: Option<(Buffe
     }
     match step.flow {
         Flow::Continue | Flow::Resume(_) => Action::Continue,
-        Flow::Hold | Flow::Call(_) => Action::Pause,
+        Flow::Hold | Flow::Calls(_) => Action::Pause,
         Flow::Reply(reply) => {
             send(&reply);
             Action::Pause

@@ -152,7 +152,7 @@ impl Worker {
         let line = self.calls.borrow_mut().remove(&token);
         let Some(line) = line else { return };
         if host::speak_for(line.id()).is_ok() {
-            line.answered(body_size);
+            line.answered(token, body_size);
         }
     }
 

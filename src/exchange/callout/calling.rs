@@ -89,7 +89,7 @@ impl Calling {
             sent: now,
         }));
         let step = Step {
-            flow: Flow::Call(Box::new(outgoing.call)),
+            flow: Flow::Calls(vec![outgoing.call]),
             ..Step::hold()
         };
         (Exchange::Calling(self), step)

@@ -18,6 +18,8 @@ use super::kept::Kept;
 /// An HTTP call that the host is asked to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
+    /// What its asker knows it by, of several: it comes back with the answer.
+    pub of: usize,
     /// The host's cluster.
     pub cluster: String,
     /// All headers, pseudo-headers first.
@@ -79,6 +81,7 @@ impl Kept {
         let told = own || pair.is_some() && endpoint == Endpoint::ChatCompletions && facts.stream;
         Some(Outgoing {
             call: Call {
+                of: 0,
                 cluster: provider.cluster.clone(),
                 headers: self.head(gateway, (route, hop), (pair, path)),
                 body,

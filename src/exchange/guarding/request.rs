@@ -2,7 +2,7 @@
 
 use crate::dialect::{RequestFacts, scan};
 use crate::guard::{Plan, Watch};
-use crate::policy::{GuardAction, OnUnreadable, Side};
+use crate::policy::{Guard, GuardAction, OnUnreadable, Side};
 use crate::report::metric::{Metric, Refused};
 use crate::store::Store;
 
@@ -47,6 +47,23 @@ impl Identified {
                 self.judge_masked(turn, (body, facts), masked)
             }
         }
+    }
+
+    /// Whether a guard lets nothing of it go on. Nothing is counted or noted.
+    pub(in super::super) fn is_blocked<S: Store>(
+        &self,
+        turn: &Turn<'_, S>,
+        (body, facts): (&[u8], &RequestFacts<'_>),
+        model: &str,
+    ) -> bool {
+        let policy = &turn.gateway.policy;
+        let guards = || of_model(policy, &self.guards, model);
+        let blocks = |(_, guard): (usize, &Guard)| guard.action == GuardAction::Block && binds(policy, guard);
+        if !guards().any(blocks) {
+            return false;
+        }
+        let plan = Plan::of(guards(), Side::Request, policy.mode);
+        plan.is_some_and(|plan| mask(&mut Watch::default(), &plan, body, facts).is_err())
     }
 
     fn judge_masked<S: Store>(

@@ -370,7 +370,7 @@ impl Watched {
                 return self.answered_by_call(turn, step);
             }
             // A better answer is asked for: that one is judged when it comes.
-            Flow::Hold | Flow::Call(_) => return (Exchange::Watched(self), step),
+            Flow::Hold | Flow::Calls(_) => return (Exchange::Watched(self), step),
         }
         let headers = match core::mem::replace(&mut self.answering, Answering::Off) {
             Answering::Off => return (Exchange::Watched(self), step),

@@ -1,7 +1,7 @@
 //! An exchange that somebody outside looks at: held, while it is judged, before it goes on.
 //!
 //! ```text
-//! request   whole ── asked, in the policy's order ── clean ──▶ the exchange, from its body on
+//! request   whole ── asked, all at once ──────────── clean ──▶ the exchange, from its body on
 //!                                                 └─ flagged ─▶ 400, before anything is set aside
 //! answer    what would go to the client ── asked ── clean ──▶ the client
 //!                                                └─ flagged ─▶ 502, or an error where a stream would end
@@ -241,7 +241,7 @@ impl Watched {
             sample: samples.then(|| sample(text)),
         };
         turn.effects.errands.push(Errand {
-            call: errand::call(&rule.to, question(&rule.ask, side, text), rule.timeout),
+            call: errand::call((at, &rule.to), question(&rule.ask, side, text), rule.timeout),
             kind: ErrandKind::Question(Box::new(about)),
         });
         self.notes.push(Moderated {
@@ -282,7 +282,7 @@ impl Watched {
 
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.asking {
-            Some(asking) => Some(asking.due),
+            Some(asking) => asking.due(),
             None => self.inner.due(),
         }
     }

@@ -64,6 +64,11 @@ impl Watched {
             Unseen::Tokens => Failure::Unread,
         });
         self.samples.prompt = text.as_deref().ok().filter(|_| samples).map(sample);
+        let blocked = |state: &Identified| state.is_blocked(turn, (&bytes, &facts), &route.name);
+        if matches!(&self.inner, Exchange::Identified(state) if blocked(state)) {
+            // A guard costs nothing: nobody else is asked about what it refuses.
+            return self.around(|inner| inner.request_body(turn, body));
+        }
         let used_up = self.used_up(turn, &route.name);
         let worth = used_up.is_none();
         if let Some(refused) = used_up.filter(|_| !waits.is_empty()) {

@@ -302,6 +302,8 @@ struct Call {
     holds: bool,
     /// An answer of our own.
     reply: Option<Reply>,
+    /// Further calls made at the same time.
+    more: Vec<Callout>,
     /// A call that it waits for.
     call: Option<Callout>,
     /// What the client gets of the provider's answer.
@@ -319,6 +321,7 @@ impl Call {
             holds: false,
             reply: None,
             call: None,
+            more: Vec::new(),
             answer_headers: Vec::new(),
             answer: Vec::new(),
         };
@@ -349,7 +352,10 @@ impl Call {
     fn take_reply(&mut self, flow: Flow) {
         match flow {
             Flow::Reply(reply) => self.reply = Some(reply),
-            Flow::Call(call) => self.call = Some(*call),
+            Flow::Calls(mut calls) => {
+                self.more = calls.split_off(1);
+                self.call = calls.pop();
+            }
             Flow::Continue | Flow::Hold | Flow::Resume(_) => {}
         }
     }
@@ -390,7 +396,7 @@ impl Call {
         };
         let mut step = self.run(lab, |exchange, turn| run(exchange, turn, &body));
         let out = step.body.take().unwrap_or(bytes);
-        self.holds = matches!(step.flow, Flow::Hold | Flow::Call(_));
+        self.holds = matches!(step.flow, Flow::Hold | Flow::Calls(_));
         if self.holds {
             self.buffered = out;
             return (Vec::new(), step);
@@ -437,7 +443,12 @@ impl Call {
 
     /// What came of the call.
     fn called(&mut self, lab: &mut Lab, answer: CallAnswer) {
-        let step = self.run(lab, |exchange, turn| exchange.called(turn, answer));
+        self.called_of(lab, 0, answer);
+    }
+
+    /// What came of one of several.
+    fn called_of(&mut self, lab: &mut Lab, of: usize, answer: CallAnswer) {
+        let step = self.run(lab, |exchange, turn| exchange.called(turn, of, answer));
         self.out_of_turn(step);
     }
 

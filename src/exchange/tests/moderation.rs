@@ -51,7 +51,9 @@ fn back(lab: &mut Lab, kind: ErrandKind, answer: CallAnswer) {
 fn what_a_guard_keeps_from_the_provider_is_kept_from_others_too() {
     for action in ["mask", "restore", "block"] {
         let mut changes = asked(json!({"on": ["request", "answer"]}));
-        let guard = json!({"name": "mail", "kinds": ["email"], "on": ["request"], "action": action});
+        // What a guard refuses of a request nobody else hears of at all.
+        let on = if action == "block" { "answer" } else { "request" };
+        let guard = json!({"name": "mail", "kinds": ["email"], "on": [on], "action": action});
         let review = json!({"cluster": "people", "authority": "people.example", "path": "/posts", "when": ["flagged"],
             "samples": true});
         super::merge(&mut changes, json!({"guards": [guard], "review": review}));
@@ -269,24 +271,128 @@ fn callers_with_nothing_left_are_refused_before_anybody_is_asked() {
     assert!(second.reply_header("retry-after").is_some());
 }
 
-#[test]
-fn moderations_are_asked_in_order_and_the_first_that_objects_ends_it() {
-    let rule =
-        |name: &str| json!({"name": name, "on": ["request"], "provider": "openai", "ask": "moderation"});
-    let mut lab = Lab::new(json!({"moderation": [rule("one"), rule("two"), rule("three")]}));
-    let mut call = lab.send(&chat(json!({})));
-    call.called(&mut lab, says(false));
-    assert!(call.reply.is_none());
-    call.called(&mut lab, says(true));
-    assert_eq!(call.refused(), Some(400));
-    let record = call.record(&mut lab);
-    let names: Vec<_> = record["moderation"]
-        .as_array()
-        .unwrap()
+fn three(more: Value) -> Value {
+    let rule = |name: &str| {
+        let mut rule = json!({"name": name, "on": ["request"], "provider": "openai", "ask": "moderation"});
+        super::merge(&mut rule, more.clone());
+        rule
+    };
+    json!({"moderation": [rule("one"), rule("two"), rule("three")]})
+}
+
+fn said(record: &Value) -> Vec<(String, String)> {
+    let notes = record["moderation"].as_array().unwrap();
+    let word = |note: &Value, name: &str| note[name].as_str().unwrap_or_default().to_owned();
+    notes
         .iter()
-        .map(|said| &said["name"])
+        .map(|note| (word(note, "name"), word(note, "verdict")))
+        .collect()
+}
+
+#[test]
+fn moderations_are_asked_at_once_and_the_first_that_objects_ends_it() {
+    let mut lab = Lab::new(three(json!({})));
+    let mut call = lab.send(&chat(json!({})));
+    let out: Vec<usize> = call.call.iter().chain(&call.more).map(|call| call.of).collect();
+    assert_eq!(out, [0, 1, 2]);
+    call.called_of(&mut lab, 2, says(false));
+    assert!(call.reply.is_none() && call.body.is_empty());
+    call.called_of(&mut lab, 1, says(true));
+    assert_eq!(call.refused(), Some(400));
+    assert!(
+        call.reply_json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("two")
+    );
+    // What the last one says comes too late.
+    call.called_of(&mut lab, 0, says(false));
+    assert!(call.body.is_empty());
+    let notes = said(&call.record(&mut lab));
+    let expected = [("three", "clean"), ("two", "flagged"), ("one", "failed")];
+    assert_eq!(
+        notes,
+        expected.map(|(name, word)| (name.to_owned(), word.to_owned()))
+    );
+}
+
+#[test]
+fn what_waits_for_several_goes_on_when_all_have_spoken_in_any_order() {
+    for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+        let mut lab = Lab::new(three(json!({"on": ["request", "answer"], "on_failure": "allow"})));
+        let mut call = lab.send(&chat(json!({})));
+        for at in order {
+            assert!(call.body.is_empty());
+            call.called_of(&mut lab, at, says(false));
+            // Twice the same says nothing.
+            call.called_of(&mut lab, at, says(true));
+        }
+        assert!(call.reply.is_none() && !call.body.is_empty(), "{order:?}");
+        call.answer(&mut lab, 200, &answered("its words", 10, 5));
+        for at in order {
+            assert_eq!(call.answer_text(), "");
+            let failed = CallAnswer::unsent();
+            call.called_of(&mut lab, at, if at == 1 { failed } else { says(false) });
+        }
+        assert!(call.answer_text().contains("its words"));
+        assert_eq!(
+            call.answer_header("x-spillway-moderation").as_deref(),
+            Some("failed")
+        );
+    }
+}
+
+#[test]
+fn several_that_the_host_forgets_are_given_up_at_their_times() {
+    let mut lab = Lab::new(three(json!({"on_failure": "allow", "timeout": "100ms"})));
+    let mut call = lab.send(&chat(json!({})));
+    call.called_of(&mut lab, 1, says(false));
+    lab.later(Duration::from_secs(1));
+    call.wake(&mut lab);
+    assert!(call.reply.is_none() && !call.body.is_empty());
+    assert_eq!(call.exchange.due(), None);
+    let words: Vec<String> = said(&call.record(&mut lab))
+        .into_iter()
+        .map(|(_, word)| word)
         .collect();
-    assert_eq!(names, ["one", "two"]);
+    assert_eq!(words, ["clean", "failed", "failed"]);
+}
+
+#[test]
+fn nobody_is_asked_about_what_a_guard_refuses() {
+    let guard = |more: Value| {
+        let mut guard = json!({"name": "cards", "kinds": ["card"], "on": ["request"], "action": "block"});
+        super::merge(&mut guard, more);
+        json!({"guards": [guard]})
+    };
+    let said = chat(json!({"messages": [{"role": "user", "content": "4242 4242 4242 4242"}]}));
+    for (more, asks) in [
+        (json!({}), false),
+        (json!({"mode": "shadow"}), true),
+        (json!({"when": {"model": ["claude"]}}), true),
+        (json!({"on": ["answer"]}), true),
+        (json!({"action": "mask"}), true),
+    ] {
+        let mut changes = asked(json!({}));
+        super::merge(&mut changes, guard(more.clone()));
+        let mut lab = Lab::new(changes);
+        let call = lab.send(&said);
+        assert_eq!(
+            (call.call.is_some(), call.refused()),
+            (asks, (!asks).then_some(400)),
+            "{more}"
+        );
+        if !asks {
+            assert!(
+                call.reply_json()["error"]["message"]
+                    .as_str()
+                    .unwrap()
+                    .contains("cards")
+            );
+            assert_eq!(call.reply_header("x-spillway-moderation"), None);
+            assert_eq!(call.record(&mut lab)["refused"], "guard");
+        }
+    }
 }
 
 #[test]
