@@ -251,6 +251,7 @@ fn calls<'a>(
         failures: 0,
         conflicts: 0,
         flaw: Flaw::None,
+        one_by_one: false,
     }
 }
 
@@ -431,7 +432,7 @@ fn under_contention_a_sample_may_be_lost_and_said_so_but_no_transition_and_no_le
     let script: &[Act] = &[Ask(0, 16), Tell(GOOD, 17)];
     let scripts = [script, script];
     let probing = Scenario {
-        conflicts: 40,
+        conflicts: 18,
         ..calls(&policy, open(&policy), &scripts, &|total, states| {
             // Whoever gets no lease in sixteen tries is refused; whoever has one gives it back, sooner or later.
             match states[0] == StateName::HalfOpen && total.went > 0 {

@@ -245,6 +245,8 @@ pub(crate) struct Scenario<'a, E, M> {
     pub(crate) conflicts: u8,
     /// How the store is broken.
     pub(crate) flaw: Flaw,
+    /// Walks every schedule by itself: to see that taking equal states together changes nothing.
+    pub(crate) one_by_one: bool,
     /// Reads what checks need off the store.
     pub(crate) measure: Box<dyn Fn(&Records) -> M + 'a>,
     /// What must hold.
@@ -258,7 +260,7 @@ pub(crate) struct Found {
     pub(crate) schedules: u128,
     /// How many different states they lead through.
     pub(crate) states: usize,
-    /// Store calls of the longest schedule.
+    /// Steps of the longest schedule: store calls, and workers that stop for good.
     pub(crate) longest: usize,
     /// Store calls of the longest operation, if workers mark them.
     pub(crate) operation: usize,
@@ -276,6 +278,7 @@ impl<E, M: Default> Default for Scenario<'_, E, M> {
             failures: 0,
             conflicts: 0,
             flaw: Flaw::None,
+            one_by_one: false,
             measure: Box::new(|_| M::default()),
             check: Box::new(|_, _| Ok(())),
         }
@@ -288,11 +291,11 @@ impl<E, M> Scenario<'_, E, M> {
         assert!(self.workers.len() <= MOST);
         let mut explorer = Explorer::new(self);
         let start = explorer.start();
-        let schedules = explorer.from(start);
+        let ways = explorer.from(start);
         Found {
-            schedules,
+            schedules: ways.schedules,
             states: explorer.counted.len(),
-            longest: explorer.longest,
+            longest: ways.longest,
             operation: explorer.operation,
             violation: explorer.violation,
         }
@@ -371,12 +374,28 @@ struct Explorer<'s, 'a, E, M> {
     signs: HashMap<Sign, u32>,
     next: HashMap<(u32, u32), u32>,
     moves: HashMap<(u32, u32), (u32, u32)>,
-    /// States that were explored, with the number of schedules from there.
-    counted: HashMap<State, u128>,
+    /// States that were explored, with the schedules from there.
+    counted: HashMap<State, Ways>,
     path: Vec<(usize, Option<u32>, u32)>,
-    longest: usize,
     operation: usize,
     violation: Option<String>,
+}
+
+/// The schedules that begin in a state: how many, and the steps of the longest.
+#[derive(Clone, Copy, Default)]
+struct Ways {
+    schedules: u128,
+    longest: usize,
+}
+
+impl Ways {
+    /// Both, of one state.
+    fn or(self, other: Self) -> Self {
+        Self {
+            schedules: self.schedules + other.schedules,
+            longest: self.longest.max(other.longest),
+        }
+    }
 }
 
 impl<'s, 'a, E, M> Explorer<'s, 'a, E, M> {
@@ -393,7 +412,6 @@ impl<'s, 'a, E, M> Explorer<'s, 'a, E, M> {
             moves: HashMap::new(),
             counted: HashMap::new(),
             path: Vec::new(),
-            longest: 0,
             operation: 0,
             violation: None,
         }
@@ -427,7 +445,10 @@ impl<'s, 'a, E, M> Explorer<'s, 'a, E, M> {
             resume_unwind(cause);
         }
         let call = desk.next.take().map(|call| self.calls.number(call));
-        let (said, mark) = (desk.said.take(), desk.mark.take());
+        let (said, mark) = (
+            desk.said.take(),
+            desk.mark.take().filter(|_| !self.scenario.one_by_one),
+        );
         let (known, since) = mark.map_or((None, 0), |(known, since)| (Some(known), since));
         self.operation = self
             .operation
@@ -448,28 +469,29 @@ impl<'s, 'a, E, M> Explorer<'s, 'a, E, M> {
         place
     }
 
-    /// How many schedules begin here.
-    fn from(&mut self, state: State) -> u128 {
+    /// The schedules that begin here.
+    fn from(&mut self, state: State) -> Ways {
         if self.violation.is_some() {
-            return 0;
+            return Ways::default();
         }
-        if let Some(schedules) = self.counted.get(&state) {
-            return *schedules;
+        let known = self.counted.get(&state);
+        if let Some(ways) = known.filter(|_| !self.scenario.one_by_one) {
+            return *ways;
         }
-        self.longest = self.longest.max(self.path.len());
         self.check(&state);
         let runnable: Vec<_> = (0..self.scenario.workers.len())
             .filter_map(|worker| Some((worker, self.call(&state, worker)?)))
             .collect();
-        let schedules = match runnable.is_empty() {
-            true => 1,
-            false => runnable
-                .into_iter()
-                .map(|(worker, call)| self.step(state, worker, call))
-                .sum(),
+        let end = Ways {
+            schedules: u128::from(runnable.is_empty()),
+            longest: 0,
         };
-        self.counted.insert(state, schedules);
-        schedules
+        let steps = runnable.into_iter();
+        let ways = steps.fold(end, |ways, (worker, call)| {
+            ways.or(self.step(state, worker, call))
+        });
+        self.counted.insert(state, ways);
+        ways
     }
 
     fn call(&self, state: &State, worker: usize) -> Option<u32> {
@@ -478,38 +500,41 @@ impl<'s, 'a, E, M> Explorer<'s, 'a, E, M> {
     }
 
     /// The worker's call is answered; or isn't; or the worker never makes it.
-    fn step(&mut self, state: State, worker: usize, call: u32) -> u128 {
+    fn step(&mut self, state: State, worker: usize, call: u32) -> Ways {
         let (records, answer) = self.made(state.records, call);
         let answered = State {
             records,
             ..self.moved(state, worker, answer)
         };
-        let mut schedules = self.along((worker, Some(call), answer), answered);
+        let mut ways = self.along((worker, Some(call), answer), answered);
         if state.failures < self.scenario.failures {
             let answer = self.answers.number(Answer::Unavailable);
             let failures = state.failures + 1;
             let failed = self.moved(State { failures, ..state }, worker, answer);
-            schedules += self.along((worker, Some(call), answer), failed);
+            ways = ways.or(self.along((worker, Some(call), answer), failed));
         }
         let writes = matches!(**self.calls.thing(call), Call::Write(..));
         if writes && state.conflicts < self.scenario.conflicts {
             let answer = self.answers.number(Answer::Conflict);
             let conflicts = state.conflicts + 1;
             let beaten = self.moved(State { conflicts, ..state }, worker, answer);
-            schedules += self.along((worker, Some(call), answer), beaten);
+            ways = ways.or(self.along((worker, Some(call), answer), beaten));
         }
         if state.gone.count_ones() < u32::from(self.scenario.vanish) {
             let gone = state.gone | 1 << worker;
-            schedules += self.along((worker, None, 0), State { gone, ..state });
+            ways = ways.or(self.along((worker, None, 0), State { gone, ..state }));
         }
-        schedules
+        ways
     }
 
-    fn along(&mut self, step: (usize, Option<u32>, u32), to: State) -> u128 {
+    fn along(&mut self, step: (usize, Option<u32>, u32), to: State) -> Ways {
         self.path.push(step);
-        let schedules = self.from(to);
+        let ways = self.from(to);
         self.path.pop();
-        schedules
+        Ways {
+            longest: ways.longest + 1,
+            ..ways
+        }
     }
 
     fn made(&mut self, records: u32, call: u32) -> (u32, u32) {

@@ -121,6 +121,7 @@ fn what_a_vanished_worker_had_under_way_lapses_after_five_seconds() {
         failures: 0,
         conflicts: 0,
         flaw: crate::explorer::Flaw::None,
+        one_by_one: false,
         measure: Box::new(newcomer),
         check: Box::new(|lets: &u32, workers| match (*lets, repeats(workers)) {
             (3, 0..=3) => Ok(()),

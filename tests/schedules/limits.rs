@@ -337,3 +337,23 @@ fn least_of_crowd(ledger: &Ledger, limit: &Limit, records: &Records, free: usize
     let keys = (0..15 - free).map(|other| ledger.key(limit, b"a", &[&other.to_le_bytes()]));
     keys.map(|key| lab(key).charged(records, NOW)[0]).min().unwrap()
 }
+
+/// The explorer itself: taken one by one, schedules are as many, and as good.
+#[test]
+fn schedules_walked_one_by_one_are_as_many_as_those_taken_together() {
+    let lab = Lab::new(vec![limit(100), limit(150)], &["a", "b"]);
+    let [less, more]: [&[Act]; 2] = [&[Ask(&[0], 80), Use(30)], &[Ask(&[0], 80), Use(90)]];
+    let both: &[Act] = &[Ask(&[0, 1], 80)];
+    for scripts in [[less, more, &[]], [both, both, &[]]] {
+        let count = |one_by_one| {
+            let scenario = Scenario {
+                one_by_one,
+                failures: 1,
+                ..still(&lab, &scripts, anyhow)
+            };
+            let found = holds(format!("one by one: {one_by_one}"), &scenario);
+            (found.schedules, found.longest)
+        };
+        assert_eq!(count(true), count(false));
+    }
+}

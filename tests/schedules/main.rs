@@ -40,7 +40,7 @@ fn explored<E, M>(name: impl Display, scenario: &Scenario<'_, E, M>) -> Found {
     // Past the capture of the test harness: the counts belong into the log of a good run too.
     let _ = writeln!(
         std::io::stdout().lock(),
-        "{name}: {} schedules, {} states, at most {} calls (one operation: {}), {:.1} s",
+        "{name}: {} schedules, {} states, at most {} steps (of an operation: {}), {:.1} s",
         found.schedules,
         found.states,
         found.longest,
