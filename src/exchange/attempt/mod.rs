@@ -18,8 +18,8 @@ mod rendering;
 mod request;
 mod response;
 
-pub(super) use order::{begun, order_pass};
 pub use order::{MOST_ATTEMPTS, ORDER, Order, Place, Tried, tried_key};
+pub(super) use order::{begun, order_pass};
 
 pub use rendering::{Gathering, Translating};
 

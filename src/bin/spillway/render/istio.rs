@@ -165,7 +165,10 @@ fn envoy_filter(job: &Job<'_>, policy: &str) -> String {
 /// Each is put right before the router: this one after Spillway.
 fn rate_limits(job: &Job<'_>) -> Option<String> {
     let filter = unlisted(&fleet::filter(job.policy));
-    let places = [("context", job.options.mesh.context().to_owned()), ("filter", filter)];
+    let places = [
+        ("context", job.options.mesh.context().to_owned()),
+        ("filter", filter),
+    ];
     fleet::is_there(job.policy).then(|| fill(include_str!("templates/patch-rate-limits.yaml"), &places))
 }
 

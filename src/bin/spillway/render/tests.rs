@@ -31,7 +31,9 @@ fn command(text: &str) -> Option<&str> {
 
 fn shipped() -> Vec<PathBuf> {
     let within = |folder: &str| std::fs::read_dir(root().join(folder)).unwrap();
-    let files = ["envoy", "envoy/istio", "envoy/fleet"].into_iter().flat_map(within);
+    let files = ["envoy", "envoy/istio", "envoy/fleet"]
+        .into_iter()
+        .flat_map(within);
     let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();

@@ -30,7 +30,7 @@ pub(super) struct Play<'l, 'g> {
     pub(super) body: Vec<u8>,
     buffered: Vec<u8>,
     reply: Option<Reply>,
-    call: Option<Call>,
+    out: Vec<Call>,
     holds: bool,
     answer_headers: Fields,
     answer: Vec<u8>,
@@ -48,7 +48,7 @@ pub(super) fn play(lab: &mut Lab<'_>, script: &Script<'_>) {
         body: Vec::new(),
         buffered: Vec::new(),
         reply: None,
-        call: None,
+        out: Vec::new(),
         holds: false,
         answer_headers: Vec::new(),
         answer: Vec::new(),
@@ -155,7 +155,10 @@ impl Play<'_, '_> {
             let (out, step) = self.part(script, (b"", true), |exchange, turn, body| {
                 exchange.response_trailers(turn, holds.then_some(body))
             });
-            assert!(holds || out.is_empty(), "the host lets nothing be written that it doesn't hold");
+            assert!(
+                holds || out.is_empty(),
+                "the host lets nothing be written that it doesn't hold"
+            );
             self.answer.extend(out);
             edit(&mut self.answer_headers, &step.edits);
             self.flow(step);
@@ -207,7 +210,7 @@ impl Play<'_, '_> {
         };
         let mut step = self.run(script, |exchange, turn, _| run(exchange, turn, &body));
         let out = step.body.take().unwrap_or(bytes);
-        if matches!(step.flow, Flow::Hold | Flow::Call(_)) {
+        if matches!(step.flow, Flow::Hold | Flow::Calls(_)) {
             self.buffered = out;
             return (Vec::new(), step);
         }
@@ -215,10 +218,11 @@ impl Play<'_, '_> {
     }
 
     fn flow(&mut self, step: Step) {
-        self.holds = matches!(step.flow, Flow::Hold | Flow::Call(_));
+        self.holds = matches!(step.flow, Flow::Hold | Flow::Calls(_));
         match step.flow {
             Flow::Reply(reply) => self.reply = Some(reply),
-            Flow::Call(call) => self.call = Some(*call),
+            // What calls before them say is for nobody any more.
+            Flow::Calls(calls) => self.out = calls,
             Flow::Resume(resume) => {
                 assert_eq!(
                     resume.held,
@@ -241,7 +245,7 @@ impl Play<'_, '_> {
     /// Whether nothing more comes; calls are answered before that is known, if at once.
     fn is_over(&mut self, script: &Script<'_>) -> bool {
         if script.eager {
-            while self.call.is_some() && self.patience > 0 {
+            while !self.out.is_empty() && self.patience > 0 {
                 self.answer_call(script);
             }
         }
@@ -251,7 +255,7 @@ impl Play<'_, '_> {
     /// Everything has come: whoever is held now must have something to wait for.
     fn settle_calls(&mut self, script: &Script<'_>, what: &str) {
         while self.holds && self.reply.is_none() && self.patience > 0 {
-            match (self.call.is_some(), self.exchange.due()) {
+            match (!self.out.is_empty(), self.exchange.due()) {
                 (true, _) => self.answer_call(script),
                 (false, Some(_)) => self.wake(script),
                 (false, None) => panic!("{what} is held for ever"),
@@ -260,7 +264,7 @@ impl Play<'_, '_> {
     }
 
     fn answer_call(&mut self, script: &Script<'_>) {
-        let Some(call) = self.call.take() else {
+        let Some(call) = self.out.pop() else {
             return;
         };
         self.calls += 1;
@@ -268,11 +272,11 @@ impl Play<'_, '_> {
         assert!(!call.timeout.is_zero() && !call.cluster.is_empty());
         let answer = script.calls.get(self.calls - 1);
         if answer.is_none() && script.calls.len() % 2 == 1 && self.exchange.due().is_some() {
-            self.call = Some(call);
+            self.out.push(call);
             return self.wake(script);
         }
         let answer = answer.map_or_else(CallAnswer::unsent, Answer::called);
-        let step = self.run(script, |exchange, turn, _| exchange.called(turn, answer));
+        let step = self.run(script, |exchange, turn, _| exchange.called(turn, call.of, answer));
         self.flow(step);
     }
 
@@ -285,7 +289,7 @@ impl Play<'_, '_> {
         self.lab.later(due.since(now));
         let step = self.run(script, |exchange, turn, _| exchange.woken(turn));
         if !matches!(step.flow, Flow::Hold) {
-            self.call = None;
+            self.out.clear();
             self.flow(step);
         }
     }
