@@ -1,9 +1,9 @@
 """What it takes to start: CPU of `envoy --mode validate` and of a start until Envoy is ready, and resident memory with
 one, two and four workers, idle and after each worker has served. `bench.py --startup` runs it.
 
-V8 compiles the module once in a process, whatever the number of workers; each worker, and the main thread, then has a
-machine of its own: the module's data, the policy, the heap. So the first worker stands for the module, and each
-further one for a worker. CPU is measured in every round, memory once: it hardly varies, and takes its time to settle.
+V8 compiles the module once in a process, whatever the number of workers and roles; each worker, and the main thread, then
+has a machine of its own for each role: the module's data, the policy, the heap. So the first worker stands for the
+module, and each further one for a worker. CPU is measured in every round, memory once: it hardly varies, and takes its time to settle.
 """
 
 import resource
@@ -19,10 +19,11 @@ from lab.proxy import Envoy, validate
 
 from proxies import POLICY, configured, version_of
 
-#: Without a filter, with an empty one, the lean module, the full one with the same policy, and with a schema besides.
-VARIANTS = ("plain", "empty", "lean", "unjudged", "spillway")
+#: Without a filter, with an empty one, the lean module, the full one with the same policy, with a schema besides, and with
+#: both roles, so that it fails over in the router.
+VARIANTS = ("plain", "empty", "lean", "unjudged", "spillway", "native")
 SAYS = {"plain": "no filter", "empty": "an empty filter", "lean": "lean", "unjudged": "full, the same policy",
-        "spillway": "full, with a schema"}
+        "spillway": "full, with a schema", "native": "full, both roles"}
 WORKERS = (1, 2, 4)
 #: Envoy's allocator gives back 1.7 MB a second of what compiling left over (`memory_allocator_manager`).
 SETTLING_S = 20
@@ -39,7 +40,8 @@ class Start:
         self.name = name
         self.directory = Path(directory) / f"startup-{name}"
         self.directory.mkdir()
-        self.config = configured(name, render("standalone.yaml", ports, self.directory, POLICY), modules)
+        file = "failover.yaml" if name == "native" else "standalone.yaml"
+        self.config = configured(name, render(file, ports, self.directory, POLICY), modules)
         self.file = self.directory / "envoy.yaml"
         self.validating, self.starting, self.idle, self.served = [], [], {}, {}
         self.version = None
