@@ -13,6 +13,7 @@
 
 mod account;
 mod breakers;
+mod desk;
 mod epochs;
 mod exchanges;
 mod explorer;

@@ -71,7 +71,6 @@ fn proxy(workers: u64, requests: &str) -> Proxy {
 /// Races lost on each operation: of the limits' page, and of the provider's breaker.
 fn report(proxy: &Proxy, operations: u64, began: Instant) -> (f64, f64) {
     let (pages, breakers) = proxy.with_store(|store| (store.races("spillway/p"), store.races("spillway/b")));
-    #[allow(clippy::cast_precision_loss)]
     let each = |lost: u64| lost as f64 / operations as f64;
     let told = (each(pages.lost), each(breakers.lost));
     let _ = writeln!(
