@@ -31,6 +31,7 @@ MODERATION = [
     rule("annotate", ["request", "answer"], on_flagged="annotate"),
     rule("people", ["request"], on_flagged="review"),
     rule("shadow", ["request", "answer"], mode="shadow"),
+    *({**rule("several", ["request", "answer"], timeout="30s"), "name": f"several-{n}"} for n in (1, 2, 3)),
 ]
 POLICY = {
     "moderation": MODERATION,
@@ -201,6 +202,22 @@ def test_clients_that_go_while_a_verdict_is_out_leave_nothing(full):
     assert len(ends) == 20
     assert {record["moderation"][0]["why"] for record in ends} <= {"abandoned", "timeout"}
     assert all(record["reserved"] == 0 for record in ends)
+
+
+def test_several_are_asked_at_once(full):
+    judge = full.mocks["judge"]
+    judge.faults(hold="gate")
+
+    def ask(number):
+        if number:
+            return case(full, "several").chat()
+        out = eventually(lambda: judge.held("gate") == 3)
+        judge.release("gate")
+        return out
+
+    out, answer = at_once(2, ask)
+    assert out and (answer.status, answer.headers["x-spillway-moderation"]) == (200, "clean")
+    assert [note["verdict"] for note in full.envoy.records(1)[0]["spillway"]["moderation"]] == ["clean"] * 6
 
 
 def eventually(holds):

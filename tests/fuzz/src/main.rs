@@ -54,12 +54,14 @@ fn mutated(name: &str, count: &str) -> Result<(), String> {
     let target = TARGETS.iter().find(|target| target.name == name).ok_or(USAGE)?;
     let (seeds, count) = (seeds::seeds(name), count.parse::<u64>().map_err(|_| USAGE)?);
     let mut dice = Dice::new(count);
-    for _ in 0..count {
+    for run in 1..=count {
         let input = dice.mutated(&seeds);
         if std::panic::catch_unwind(|| (target.run)(&input)).is_err() {
             let file = format!("broken-{name}");
             fs::write(&file, &input).map_err(|error| error.to_string())?;
-            return Err(format!("{name}: the input is in ./{file}"));
+            return Err(format!(
+                "{name}: broken after {run} executions; the input is in ./{file}"
+            ));
         }
     }
     println!("{name}: {count} mutated seeds");
