@@ -90,11 +90,12 @@ def targets():
     return {name: re.findall(r'"([^"]+)"', about) for name, about in found}
 
 
-def write_seeds():
-    """Writes the seeds of all targets; answers the directory."""
+def write_seeds(program=None):
+    """Writes the seeds of all targets, by the stable runner; answers the directory."""
     folder = WORK / "seeds"
     shutil.rmtree(folder, ignore_errors=True)
-    step("seeds", ["cargo", "run", "--quiet", "-p", "spillway-fuzz", "--", "seeds", str(folder)], cwd=ROOT)
+    command = [program] if program else ["cargo", "run", "--quiet", "-p", "spillway-fuzz", "--"]
+    step("seeds", [*command, "seeds", str(folder)], cwd=ROOT, env=dict(os.environ, LLVM_PROFILE_FILE="/dev/null"))
     return folder
 
 
@@ -212,7 +213,7 @@ def coverage(names):
     shutil.copy2(TARGET / "debug" / "spillway-fuzz", program)
     for profile in out.glob("build-*.profraw"):
         profile.unlink()
-    seeds = write_seeds()
+    seeds = write_seeds(program)
     print("\n| target | lines reached | of | share |")
     print("|---|---:|---:|---:|")
     for name in names:
