@@ -17,10 +17,6 @@ mod worker;
 
 use proxy_wasm::traits::RootContext;
 
-/// An exchange makes a few hundred small allocations; the C library's allocator takes several times as long for each.
-#[global_allocator]
-static MEMORY: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
-
 proxy_wasm::main! {{
     proxy_wasm::set_root_context(|id| -> Box<dyn RootContext> { Box::new(root::Root::new(id)) });
 }}
