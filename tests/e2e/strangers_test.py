@@ -62,7 +62,8 @@ def test_strangers_cost_no_memory_and_an_honest_caller_keeps_her_limit_and_her_d
               f"{len(told)} times the honest caller")
     print(f"{refused:,} of {ALL:,} refused")
     assert refused > ALL // 2, "they really filled the ledger"
-    assert abs(sizes[ALL] - sizes[FIRST]) < 8 << 20, sizes
+    # It may be less: Envoy's allocator gives back what compiling the module took.
+    assert sizes[ALL] - sizes[FIRST] < 8 << 20, sizes
 
     assert send(f"10,{3 * CAPACITY}", 4_000).status == 200, "her half is still there"
     report, told = flood(lab, too_much, strangers, FIRST, 2)
