@@ -348,16 +348,14 @@ impl StreamReader {
     }
 
     fn read(&mut self, block: &[u8]) -> Fate {
-        let kind = match sse::event(block, &mut self.joined) {
-            Some(event) => {
-                if let Some(calls) = &mut self.calls {
-                    // What can't be read says nothing, to the tally neither.
-                    let _ = calls.event(event.data);
-                }
-                self.tally.event(event.name, event.data)
-            }
-            None => Kind::Plain,
+        let Some(event) = sse::event(block, &mut self.joined) else {
+            return self.unread_fate();
         };
+        if let Some(calls) = &mut self.calls {
+            // What can't be read says nothing, to the tally neither.
+            let _ = calls.event(event.data);
+        }
+        let kind = self.tally.event(event.name, event.data);
         if kind == Kind::Plain && self.calls.is_none() && !self.tally.progress.error {
             self.pattern.keep(block, &self.tally.varying);
         }
