@@ -184,7 +184,7 @@ impl StreamReader {
     #[must_use]
     pub fn keeps_end(&self) -> bool {
         let progress = &self.tally.progress;
-        let over = progress.finished || progress.done || is_done(&self.tail);
+        let over = self.tally.is_over() || progress.done || is_done(&self.tail);
         self.holds() || self.edits() && over && !self.tail.is_empty()
     }
 
@@ -235,6 +235,12 @@ impl StreamReader {
         self.pattern
             .fit(event)
             .is_some_and(|again| again.len == event.len())
+    }
+
+    /// Whether no more words are to be expected.
+    #[cfg(test)]
+    pub(super) fn is_over(&self) -> bool {
+        self.tally.is_over()
     }
 
     /// Reads the next event in full.
