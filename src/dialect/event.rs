@@ -158,6 +158,8 @@ pub(super) struct Tally {
     report: Report,
     /// The event being read has content.
     spoke: bool,
+    /// An answer has ended, and nothing was said after it: of several, each ends for itself.
+    over: bool,
     /// What the next event may have otherwise than the one being read.
     pub(super) varying: Varying,
     /// What is generated is counted. A complete answer says itself what it cost.
@@ -173,6 +175,7 @@ impl Tally {
             notes: Notes::new(gather),
             report: Report::default(),
             spoke: false,
+            over: false,
             varying: Varying::default(),
             counting: true,
         }
@@ -213,6 +216,11 @@ impl Tally {
         if self.spoke {
             self.progress.deltas = self.progress.deltas.saturating_add(1);
         }
+    }
+
+    /// Whether no more words are to be expected.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 
     /// Reads a complete answer.
@@ -265,6 +273,7 @@ impl Tally {
             return;
         }
         self.spoke = true;
+        self.over = false;
         self.varying.words(raw, voice);
         self.progress.begun = true;
         if self.counting {
@@ -282,6 +291,8 @@ impl Tally {
             return false;
         }
         self.progress.finished = true;
+        self.over = true;
+        self.varying.unique();
         self.notes.end(&json::name(reason));
         true
     }

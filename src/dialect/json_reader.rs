@@ -38,10 +38,11 @@ impl JsonFacts {
         facts
     }
 
-    /// Takes over a `usage`; none says nothing, and one that is too long can't be true.
+    /// Takes over a `usage`, in place of any before it; none says nothing, and one that is too long can't be true.
     fn bill(&mut self, endpoint: Endpoint, raw: &[u8]) {
         let raw = raw.trim_ascii_start();
         if is_nothing(raw) {
+            (self.usage, self.usage_fault) = (None, false);
             return;
         }
         let mut report = Report::default();

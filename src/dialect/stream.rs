@@ -184,7 +184,7 @@ impl StreamReader {
     #[must_use]
     pub fn keeps_end(&self) -> bool {
         let progress = &self.tally.progress;
-        let over = progress.finished || progress.done || is_done(&self.tail);
+        let over = self.tally.is_over() || progress.done || is_done(&self.tail);
         self.holds() || self.edits() && over && !self.tail.is_empty()
     }
 
@@ -235,6 +235,12 @@ impl StreamReader {
         self.pattern
             .fit(event)
             .is_some_and(|again| again.len == event.len())
+    }
+
+    /// Whether no more words are to be expected.
+    #[cfg(test)]
+    pub(super) fn is_over(&self) -> bool {
+        self.tally.is_over()
     }
 
     /// Reads the next event in full.
@@ -348,16 +354,14 @@ impl StreamReader {
     }
 
     fn read(&mut self, block: &[u8]) -> Fate {
-        let kind = match sse::event(block, &mut self.joined) {
-            Some(event) => {
-                if let Some(calls) = &mut self.calls {
-                    // What can't be read says nothing, to the tally neither.
-                    let _ = calls.event(event.data);
-                }
-                self.tally.event(event.name, event.data)
-            }
-            None => Kind::Plain,
+        let Some(event) = sse::event(block, &mut self.joined) else {
+            return self.unread_fate();
         };
+        if let Some(calls) = &mut self.calls {
+            // What can't be read says nothing, to the tally neither.
+            let _ = calls.event(event.data);
+        }
+        let kind = self.tally.event(event.name, event.data);
         if kind == Kind::Plain && self.calls.is_none() && !self.tally.progress.error {
             self.pattern.keep(block, &self.tally.varying);
         }

@@ -292,7 +292,7 @@ impl Exchange {
     pub fn reads_answer(&self) -> bool {
         match self {
             Self::Responding(_) | Self::Calling(_) => true,
-            Self::Watched(state) => state.asks() || state.inner().reads_answer(),
+            Self::Watched(state) => state.asks() || state.drops() || state.inner().reads_answer(),
             Self::Start
             | Self::Bypassed
             | Self::Uncounted(_)

@@ -229,6 +229,22 @@ fn the_samples_come_to_the_same_as_read_in_full() {
 }
 
 #[test]
+fn a_comment_is_no_event_to_compare_with() {
+    let event = format!("data: {}\n\n", CHAT[0].replace('W', "Hi"));
+    // Where the event's words stood, if it comes to lie in the same memory.
+    let comment = event.replacen('d', ":", 1);
+    let mut reader = reader(Endpoint::ChatCompletions, options(false, false));
+    for block in [&event, &comment] {
+        let (left, right) = block.as_bytes().split_at(9);
+        reader.push(left);
+        reader.push(right);
+    }
+    assert!(!reader.knows(comment.as_bytes()) && reader.knows(event.as_bytes()));
+    reader.push(comment.as_bytes());
+    assert_eq!((reader.words(), reader.progress().deltas), (Some("Hi"), 1));
+}
+
+#[test]
 fn what_each_provider_repeats_is_compared() {
     for (endpoint, form) in [
         (Endpoint::ChatCompletions, CHAT[0]),

@@ -39,6 +39,8 @@ fn what_an_answer_says_and_costs_is_the_same_read_in_one_go() {
         format!(r#"{{"cho\u0069ces":{choice},"error":null}}"#),
         format!(r#"{{"choices":{choice},"error":{{}},"usage":{{"prompt_tokens":-1}}}}"#),
         format!(r#"{{"choices":{choice},"usage":{{"prompt_tokens":1,"completion_tokens":2}}}} x"#),
+        format!(r#"{{"choices":{choice},"usage":{{"prompt_tokens":1,"completion_tokens":2}},"usage":null}}"#),
+        format!(r#"{{"choices":{choice},"usage":{{"prompt_tokens":-1}},"usage":null}}"#),
         format!(
             r#"{{"choices":{choice},"usage":{{"x":"{}"}}}}"#,
             "y".repeat(9_000)

@@ -16,6 +16,7 @@ pub(super) struct Outcome {
     /// begun, usage fault, error, finished, done, oversize
     flags: [bool; 6],
     model: Option<String>,
+    over: bool,
     answer: Answer,
 }
 
@@ -59,6 +60,7 @@ pub(super) fn outcome(
         tokens: p.generated.tokens(),
         flags: [p.begun, p.usage_fault, p.error, p.finished, p.done, p.oversize],
         model: p.model.clone(),
+        over: reader.is_over(),
         answer: reader.answer(),
     }
 }

@@ -113,7 +113,7 @@ impl Responding {
     }
 
     /// What was held goes on, to its verdict at least; no failure has it sent again from here on.
-    fn heard(&mut self) -> Passed {
+    pub(in super::super) fn heard(&mut self) -> Passed {
         let buffers = self.is_buffering();
         let listening = self.kept.as_mut().and_then(|kept| {
             let listening = kept.listening.take();

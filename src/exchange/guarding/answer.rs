@@ -381,16 +381,15 @@ impl Responding {
         let (out, rest) = (core::mem::take(&mut passing.out), passing.stream.rest());
         let waits = self.is_buffering();
         let message = self.stopped(turn, stop);
+        // Where the host holds the stream, what was read before goes out only now.
+        let heard = self.is_listening().then(|| self.heard());
         if let Some(kept) = &mut self.kept {
             kept.give_out();
         }
-        let mut words = out.clone();
+        let (before, new) = out.split_at_checked(fresh).unwrap_or((&out, b""));
+        let mut words = as_passed(heard.unwrap_or(Passed::Unchanged), before);
         if let Reader::Stream(reader) = &mut self.reader {
-            let passed = reader.push(out.get(fresh..).unwrap_or_default());
-            // Where the host holds the stream, what it read before goes out only now.
-            if let (Passed::Replaced(bytes), 0) = (passed, fresh) {
-                words = bytes;
-            }
+            words.extend(as_passed(reader.push(new), new));
             reader.fail();
             reader.push(&rest);
         }
@@ -454,6 +453,14 @@ impl Responding {
             }
         }
         (exchange, step)
+    }
+}
+
+/// What goes on of bytes that were read.
+fn as_passed(passed: Passed, bytes: &[u8]) -> Vec<u8> {
+    match passed {
+        Passed::Unchanged => bytes.to_vec(),
+        Passed::Replaced(other) => other,
     }
 }
 

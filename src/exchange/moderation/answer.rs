@@ -22,6 +22,8 @@ pub(super) enum Answering {
     Held { passed: usize, headers: bool },
     /// An event stream passes.
     Stream(Box<Streaming>),
+    /// It was refused: nothing more of it goes on.
+    Dropped,
 }
 
 /// An event stream that passes.
@@ -46,7 +48,7 @@ impl Answering {
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Copied(Some(bytes)) => bytes.len(),
-            Self::Off | Self::Copied(None) | Self::Held { .. } | Self::Stream(_) => 0,
+            Self::Off | Self::Copied(None) | Self::Held { .. } | Self::Stream(_) | Self::Dropped => 0,
         }
     }
 }
@@ -188,7 +190,16 @@ impl Watched {
             Answering::Copied(copy) => self.copied(turn, body, copy),
             Answering::Held { passed, headers } => self.held(turn, body, (passed, headers)),
             Answering::Stream(stream) => self.streamed(turn, body, stream),
+            Answering::Dropped => {
+                self.answering = Answering::Dropped;
+                (Exchange::Watched(self), Step::replaced(Vec::new()))
+            }
         }
+    }
+
+    /// Whether what still comes of an answer must be dropped.
+    pub(in super::super) fn drops(&self) -> bool {
+        matches!(self.answering, Answering::Dropped)
     }
 
     /// Nobody waits: a copy is judged when it is whole.
@@ -373,7 +384,7 @@ impl Watched {
             Flow::Hold | Flow::Calls(_) => return (Exchange::Watched(self), step),
         }
         let headers = match core::mem::replace(&mut self.answering, Answering::Off) {
-            Answering::Off => return (Exchange::Watched(self), step),
+            Answering::Off | Answering::Dropped => return (Exchange::Watched(self), step),
             Answering::Held { headers, .. } => headers,
             Answering::Copied(_) | Answering::Stream(_) => false,
         };

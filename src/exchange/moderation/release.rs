@@ -8,6 +8,7 @@ use crate::report::metric::{Metric, Refused};
 use crate::store::Store;
 
 use super::super::{Edit, Ending, Exchange, Flow, Reply, Resume, Step, Turn, Way};
+use super::answer::Answering;
 use super::{VERDICT, Watched};
 
 /// What is held of an answer.
@@ -86,11 +87,15 @@ impl Watched {
                 held,
                 headers: false,
                 stream,
-            } => Step {
-                edits: Vec::new(),
-                body: Some(self.instead(stream, code, &message)),
-                flow: resume(held),
-            },
+            } => {
+                // One that is too long to be judged hasn't ended yet.
+                self.answering = Answering::Dropped;
+                Step {
+                    edits: Vec::new(),
+                    body: Some(self.instead(stream, code, &message)),
+                    flow: resume(held),
+                }
+            }
             Release::Host { .. } | Release::Reply(_) => {
                 let body = error_body(self.endpoint.dialect(), ErrorKind::BadAnswer, &message, code);
                 Step::reply(bad_gateway(body, word))

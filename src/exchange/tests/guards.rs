@@ -854,6 +854,27 @@ fn a_stream_that_is_listened_to_can_be_stopped_at_once() {
 }
 
 #[test]
+fn what_a_client_didn_t_ask_for_goes_out_at_no_stop_either() {
+    let schema = json!({"type": "object", "required": ["id"]});
+    let judged = json!({"validate": [{"name": "held", "schema": schema, "on_invalid": ["reject"]}]});
+    let begun = [delta("{\"id\":", None), delta("", Some("stop"))].concat();
+    let mail = delta(&format!("{MAIL} "), None);
+    let cases = [
+        // Held while it is listened to.
+        (calling(guard("block")), usage(9, 1), mail.clone()),
+        // Held with the end that is kept back.
+        (Lab::new(with(guard("block"), judged)), begun, usage(9, 1) + &mail),
+    ];
+    for (mut lab, first, second) in cases {
+        let mut call = lab.send(&requests("hi", true)[0]);
+        call.stream(&mut lab, &[&first, &second]);
+        let got = call.answer_text();
+        assert!(got.contains("\"error\"") && !got.contains("ann"), "{got}");
+        assert!(!got.contains("usage") && !got.contains("stop\""), "{got}");
+    }
+}
+
+#[test]
 fn the_hosts_router_is_given_the_masked_body() {
     let document = json!({"failover": {"via": "native"}});
     let mut lab = Lab::new(with(document, guard("mask")));

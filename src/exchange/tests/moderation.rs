@@ -514,6 +514,28 @@ fn an_answer_that_cannot_be_read_or_is_too_long_is_no_way_around() {
 }
 
 #[test]
+fn nothing_of_an_answer_that_is_too_long_follows_its_refusal() {
+    let mut changes = asked(json!({"on": ["answer"]}));
+    changes["bounds"] = json!({"response_body": 1024});
+    changes["host"] = json!({"body_pause": false, "model_header": "x-model"});
+    let mut lab = Lab::new(changes);
+    let body = answered(&"x".repeat(3_000), 10, 5);
+    for trails in [false, true] {
+        let mut call = lab.send(&chat(json!({})).with("x-model", "gpt-4o"));
+        call.respond(&mut lab, 200, &[("content-type", "application/json")], false);
+        call.chunk(&mut lab, &body[..2_000], false);
+        assert!(call.exchange.reads_answer(), "the host shows what still comes");
+        call.chunk(&mut lab, &body[2_000..], !trails);
+        if trails {
+            call.trailers(&mut lab);
+        }
+        let told: Value = serde_json::from_slice(&call.answer).expect("the refusal alone");
+        assert_eq!(told["error"]["code"], "moderation_unavailable");
+        assert_eq!(call.refused(), None);
+    }
+}
+
+#[test]
 fn answers_cut_short_and_several_answers_are_judged_too() {
     let mut lab = Lab::new(asked(json!({"on": ["answer"]})));
     let choice = |index: u32, text: &str| json!({"index": index, "message": {"content": text}, "finish_reason": "length"});

@@ -198,6 +198,33 @@ fn what_can_t_be_written_at_trailers_is_never_left_out_in_silence() {
 }
 
 #[test]
+fn a_stream_that_goes_on_after_an_answer_in_it_ended_isn_t_held_back() {
+    let words = "w".repeat(1_000);
+    let other = delta(&words, None).replace("\"index\":0", "\"index\":1");
+    assert_ne!(other, delta(&words, None));
+    let stream = [
+        delta("one", None),
+        delta("", Some("stop")),
+        other.repeat(400),
+        DONE.to_owned(),
+    ]
+    .concat();
+    let mut lab = Lab::new(json!({"limits": []}));
+    let mut call = lab.send(&chat(json!({"stream": true, "n": 2})));
+    call.respond(&mut lab, 200, &[("content-type", "text/event-stream")], false);
+    // No chunk ends where an event does.
+    let (mut came, mut most) = (0, 0);
+    for chunk in stream.as_bytes().chunks(4_096) {
+        call.chunk(&mut lab, core::str::from_utf8(chunk).unwrap(), false);
+        came += chunk.len();
+        most = most.max(came - call.answer.len());
+    }
+    call.chunk(&mut lab, "", true);
+    assert_eq!(call.answer_text(), stream);
+    assert!(most < 4_096, "{most} bytes were held");
+}
+
+#[test]
 fn a_stream_in_overtime_loses_nothing_of_what_waits_for_its_end() {
     let timeouts = json!({"first_token": {"base": "1s", "per_1k_prompt": "0s"},
         "whole": {"base": "4s", "per_1k_prompt": "0s", "per_1k_output": "0s"}});
