@@ -540,3 +540,13 @@ fn a_rule_in_shadow_moves_no_stream() {
         assert_eq!(status.as_deref(), Some("200"), "{rule}");
     }
 }
+
+#[test]
+fn a_callers_limit_per_provider_is_called_by_its_name() {
+    let mut lab =
+        Lab::new(json!({"limits": [{"name": "each", "per": ["caller", "provider"], "requests": "1/min"}]}));
+    let _ = lab.send(&chat(json!({})));
+    let refused = lab.send(&chat(json!({})));
+    let message = refused.reply_json()["error"]["message"].clone();
+    assert!(message.as_str().unwrap().contains("\"each\""), "{message}");
+}
