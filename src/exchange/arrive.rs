@@ -35,6 +35,10 @@ impl Admitted {
         }
         self.take_note(turn, &found);
         let status = found.status;
+        if let Some(spent) = &mut self.spent {
+            // The router's own words are nobody's answer.
+            spent.idle = found.answering().is_none() && head.details() != b"via_upstream";
+        }
         edits.extend(status.map(|status| Edit::set(":status", status.to_string())));
         Came { status, edits }
     }

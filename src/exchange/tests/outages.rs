@@ -542,6 +542,32 @@ fn a_rule_in_shadow_moves_no_stream() {
 }
 
 #[test]
+fn attempts_that_nobody_answered_cost_their_prompts_and_count_once_each() {
+    for (charge, times) in [("all", 3), ("final", 1)] {
+        let mut lab = native(json!({"limits": each_provider_by_itself(), "failover": {"charge": charge}}));
+        let lost = |provider| (provider, Does::Falls(RESET));
+        let does = [lost("openai"), lost("backup"), lost("anthropic")];
+        let (call, sent) = routed(&mut lab, &chat(json!({})), &does);
+        assert_eq!((call.refused(), sent.len()), (Some(503), 3));
+        let record = call.record(&mut lab);
+        let prompt = record["estimate"].as_u64().unwrap();
+        assert_eq!(at_each(&lab), [(prompt, 1); 2], "{charge}");
+        assert_eq!(of_caller(&lab), times * prompt, "{charge}: {record}");
+    }
+}
+
+/// Tokens of the caller's third limit.
+fn of_caller(lab: &Lab) -> u64 {
+    let (limit, id) = (&lab.gateway.policy.limits[2], b"header:acme");
+    let key = lab.gateway.ledger.key(limit, id, &[id]);
+    let level = lab
+        .gateway
+        .ledger
+        .level(&lab.store, limit, key, lab.now.monotonic);
+    level.capacity - level.remaining
+}
+
+#[test]
 fn a_callers_limit_per_provider_is_called_by_its_name() {
     let mut lab =
         Lab::new(json!({"limits": [{"name": "each", "per": ["caller", "provider"], "requests": "1/min"}]}));
