@@ -240,7 +240,7 @@ impl Calling {
     }
 
     fn unanswered<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
-        let total = super::super::settle::Cost::default().and(self.kept.before());
+        let total = self.charged_so_far(turn);
         if let Some(own) = self.kept.take_own() {
             settle_own(turn, own, total, Lesson::default());
         }

@@ -568,6 +568,28 @@ fn of_caller(lab: &Lab) -> u64 {
 }
 
 #[test]
+fn the_last_attempt_is_charged_whoever_speaks_in_the_end() {
+    for words in [
+        json!({}),
+        json!({"exhausted": {"status": 202, "body": {"later": true}}}),
+    ] {
+        let mut failover = json!({"via": "callout", "charge": "final", "attempts": 2});
+        super::merge(&mut failover, words.clone());
+        let mut lab = Lab::new(json!({"failover": failover}));
+        let mut call = lab.send(&chat(json!({})));
+        call.answer(&mut lab, 503, "{}");
+        call.called(&mut lab, super::callouts::reset());
+        assert!(call.reply.is_some());
+        let record = call.record(&mut lab);
+        let last = record["attempts"][1]["tokens"].as_u64();
+        assert!(
+            last > Some(0) && last == Some(lab.used("acme")),
+            "{words}: {record}"
+        );
+    }
+}
+
+#[test]
 fn a_callers_limit_per_provider_is_called_by_its_name() {
     let mut lab =
         Lab::new(json!({"limits": [{"name": "each", "per": ["caller", "provider"], "requests": "1/min"}]}));
