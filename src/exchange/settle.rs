@@ -224,11 +224,14 @@ impl Responding {
         }
     }
 
-    /// An error is free; a provider that was cut off before its answer may have read the prompt. Where the host's router
-    /// tried, its attempts are charged each for itself.
+    /// An error is free; a provider that was cut off before its answer, or whose answer nobody can read, may have read the
+    /// prompt. Where the host's router tried, its attempts are charged each for itself.
     fn cost_unanswered(&self) -> Cost {
-        let cut_off = matches!(self.unanswered, Some(GaveUp::Reset | GaveUp::Timeout));
-        let read = cut_off && self.spent.is_none();
+        let lost = matches!(
+            self.unanswered,
+            Some(GaveUp::Reset | GaveUp::Timeout | GaveUp::Malformed)
+        );
+        let read = lost && self.spent.is_none();
         Cost::estimated(if read { self.estimate } else { 0 }, 0)
     }
 

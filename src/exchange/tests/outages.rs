@@ -590,6 +590,25 @@ fn the_last_attempt_is_charged_whoever_speaks_in_the_end() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_said_in_the_client_s_protocol_costs_what_any_other_such_does() {
+    let mut lab = Lab::new(json!({
+        "failover": {"via": "callout", "attempts": 1},
+        "providers": {"anthropic": {"breaker": {"consecutive": 1}}},
+        "models": {"gpt-4o": {"chain": ["anthropic/claude"]}}}));
+    let mut call = lab.send(&chat(json!({})));
+    call.called(&mut lab, json_answer(200, "{}"));
+    assert_eq!(call.refused(), Some(502));
+    let record = call.record(&mut lab);
+    assert_eq!(tried(&record), [("anthropic".to_owned(), "malformed".to_owned())]);
+    assert_eq!(record["estimate"].as_u64(), Some(lab.used("acme")), "{record}");
+    assert_eq!(
+        lab.send(&chat(json!({}))).refused(),
+        Some(503),
+        "its breaker has heard of it"
+    );
+}
+
+#[test]
 fn a_callers_limit_per_provider_is_called_by_its_name() {
     let mut lab =
         Lab::new(json!({"limits": [{"name": "each", "per": ["caller", "provider"], "requests": "1/min"}]}));
