@@ -207,6 +207,7 @@ impl Calling {
             dropped: Vec::new(),
             strip_usage: called.written.strip_usage,
             relay: None,
+            unsent: false,
             spent: None,
             payer: None,
             asked: self.kept.asked.clone(),

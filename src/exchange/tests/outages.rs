@@ -609,6 +609,46 @@ fn an_answer_that_cannot_be_said_in_the_client_s_protocol_costs_what_any_other_s
 }
 
 #[test]
+fn a_client_that_goes_before_anybody_was_asked_pays_nothing_and_keeps_no_probe() {
+    for via in ["none", "native"] {
+        let mut lab = Lab::new(json!({
+            "limits": [{"name": "tokens", "per": ["caller"], "tokens": "10000/min", "scope": "fleet"}],
+            "failover": {"via": via},
+            "models": {"gpt-4o": {"chain": ["openai/gpt-4o"]}},
+            "providers": {"openai": {"breaker": {"consecutive": 1, "open": "1s", "half_open_permits": 1}}}}));
+        let mut failing = lab.send(&chat(json!({"model": "gpt-4o-mini"})));
+        set(
+            &mut lab,
+            &[(
+                "response.code_details",
+                "upstream_reset_before_response_started{connection_failure}",
+            )],
+        );
+        failing.respond(&mut lab, 503, &[], false);
+        drop(failing.record(&mut lab));
+        lab.later(Duration::from_secs(3));
+        lab.effects.properties.clear();
+        let mut call = lab.send(&chat(json!({})));
+        assert_eq!((call.refused(), lab.used("acme") > 0), (None, true), "{via}");
+        share(&mut lab);
+        let never = String::from_utf8(0_u64.to_le_bytes().to_vec()).unwrap();
+        set(&mut lab, &[("upstream.request_attempt_count", &never)]);
+        let properties = lab.properties.clone();
+        let property = |path: &[&str]| properties.get(&path.join(".")).map(|value| value.clone().into());
+        lab.turn(|turn| call.exchange.recall(turn, &property));
+        let record = call.end(&mut lab, Ending::ClientAbort);
+        assert_eq!(record["end"], "client_abort");
+        assert_eq!(lab.used("acme"), 0, "{via}: {record}");
+        assert!(lab.effects.properties.is_empty(), "{via}: nothing is billed");
+        assert_eq!(
+            lab.send(&chat(json!({}))).refused(),
+            None,
+            "{via}: the probe is back"
+        );
+    }
+}
+
+#[test]
 fn a_callers_limit_per_provider_is_called_by_its_name() {
     let mut lab =
         Lab::new(json!({"limits": [{"name": "each", "per": ["caller", "provider"], "requests": "1/min"}]}));
