@@ -49,6 +49,8 @@ pub struct Admitted {
     pub(super) strip_usage: bool,
     /// It goes by the host's router, which may try several candidates.
     pub(super) relay: Option<Relay>,
+    /// It ended before anything was sent.
+    pub(super) unsent: bool,
     /// What attempts cost that were given up, once that is known.
     pub(super) spent: Option<Box<Spent>>,
     /// Who pays for these, at each provider.
@@ -364,6 +366,7 @@ impl Identified {
             dropped: Vec::new(),
             strip_usage: false,
             relay: None,
+            unsent: false,
             spent: None,
             payer: None,
             kept: None,

@@ -6,6 +6,7 @@ use crate::policy::{Exhausted, Policy};
 use crate::store::Store;
 
 use super::admit::Admitted;
+use super::attempt::{begun, order_pass};
 use super::foreign::Pair;
 use super::relay::{Arrived, Relay, UnderWay};
 use super::respond::ResponseHead;
@@ -34,6 +35,10 @@ impl Admitted {
             edits.extend(dropped(&names));
         }
         self.take_note(turn, &found);
+        if let Some(spent) = &mut self.spent {
+            // The router's own words are nobody's answer.
+            spent.idle = found.answering().is_none() && head.details() != b"via_upstream";
+        }
         let status = found.status;
         edits.extend(status.map(|status| Edit::set(":status", status.to_string())));
         Came { status, edits }
@@ -45,6 +50,12 @@ impl Admitted {
         turn: &mut Turn<'_, S>,
         property: &dyn Fn(&[&str]) -> Option<Vec<u8>>,
     ) {
+        if begun(property) == Some(0) {
+            // The client went while another filter of the host's held the request: to be asked of the fleet, say.
+            self.take_back(property);
+            self.unsent = true;
+            return;
+        }
         let Some(relay) = self.relay else {
             return;
         };
@@ -68,6 +79,13 @@ impl Admitted {
                 }
             }
             UnderWay::At(..) | UnderWay::Unknown => {}
+        }
+    }
+
+    /// Takes back the leave of a breaker that no attempt took up.
+    pub(super) fn take_back(&mut self, property: &dyn Fn(&[&str]) -> Option<Vec<u8>>) {
+        if self.relay.is_some() {
+            self.pass = order_pass(property);
         }
     }
 

@@ -7,18 +7,15 @@
 
 use core::time::Duration;
 
-use crate::breaker::Outcome;
 use crate::ledger::Ledger;
 use crate::policy::{Limit, Mode, Per, Policy, Unit};
-use crate::report::metric::{Booking, LimitRef, Metric};
+use crate::report::metric::LimitRef;
 use crate::store::Store;
 
 use super::admit::Admitted;
-use super::attempt::order_pass;
 use super::gateway::Gateway;
 use super::identify::{Identified, Who, caller_hash};
 use super::refuse::{Refusal, refuse};
-use super::settle::observe;
 use super::{Exchange, ResponseHead, Step, Turn};
 
 /// The descriptor's entry that says which limit it is of.
@@ -200,27 +197,15 @@ fn usual_wait(policy: &Policy) -> Duration {
 impl Admitted {
     /// The fleet said no: nothing went out, so nothing is charged.
     pub(super) fn turned_away<S: Store>(
-        self,
+        mut self,
         turn: &mut Turn<'_, S>,
         (word, head): (Word, &ResponseHead<'_>),
     ) -> (Exchange, Step) {
-        let pass = match self.relay {
-            None => self.pass,
-            // No attempt was made that could have taken it.
-            Some(_) => order_pass(head.property),
-        };
-        if let Some(pass) = pass {
-            observe(turn, self.hop, pass, Outcome::Neutral);
-        }
-        let undone = self
-            .ticket
-            .cancel(&turn.gateway.ledger, turn.store, turn.now.monotonic);
-        if undone.refunded > 0 {
-            turn.add(Metric::Tokens(Booking::Refunded), undone.refunded);
-        }
-        turn.effects.bookings.extend(undone.pending);
+        self.take_back(head.property);
+        let endpoint = self.endpoint;
+        let record = self.undone(turn);
         let refusal = word.refusal(&turn.gateway.policy, head);
-        refuse(turn, self.endpoint, self.record, refusal)
+        refuse(turn, endpoint, record, refusal)
     }
 }
 

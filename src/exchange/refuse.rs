@@ -12,7 +12,7 @@ use crate::report::ratelimit::{Quota, quota_headers, retry_headers};
 use crate::store::Store;
 use crate::time::{Instant, Now};
 
-use super::gateway::{CALLERS, Claims};
+use super::gateway::{Claims, PROVIDERS};
 use super::step::{Flow, Reply};
 use super::{Exchange, Step, Turn};
 
@@ -177,7 +177,7 @@ impl Refusal {
         let levels = sourced(claims, &refusal.levels);
         let tightest = claims.sources.get(refusal.claim).copied();
         // What a provider grants us is nobody's business, its limits' names included.
-        let own = claims.claims.get(refusal.claim).filter(|c| c.group == CALLERS);
+        let own = claims.claims.get(refusal.claim).filter(|c| c.group != PROVIDERS);
         let name = own.map_or_else(|| "a limit".into(), |c| format!("limit {:?}", c.limit.name));
         let message = format!(
             "{name} is used up for now; it has room again in {} s",

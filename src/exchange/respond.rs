@@ -91,7 +91,7 @@ pub struct Responding {
     /// What is needed to send it again, while that can be.
     pub(super) kept: Option<Box<Kept>>,
     pub(super) ticket: Ticket,
-    /// Why there is no answer of the provider's, where the host answered in its place.
+    /// Why there is no answer of the provider's, where the host answered in its place or nobody can read it.
     pub(super) unanswered: Option<GaveUp>,
     /// What attempts before it cost.
     pub(super) spent: Option<Box<Spent>>,

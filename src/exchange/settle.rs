@@ -7,7 +7,7 @@ use crate::dialect::{JsonFacts, Progress, Usage};
 use crate::ledger::Lesson;
 use crate::policy::Hop;
 use crate::report::Record;
-use crate::report::metric::{Aborted, GaveUp, Metric, TokenType};
+use crate::report::metric::{Aborted, Booking, GaveUp, Metric, TokenType};
 use crate::report::record::{self, milliseconds, outside_name};
 use crate::store::Store;
 use crate::tokens::Estimate;
@@ -73,8 +73,28 @@ impl Cost {
 }
 
 impl Admitted {
-    /// The stream ended before any answer: the provider may well have read the prompt.
+    /// Nothing was sent: nothing is charged, here or to the fleet. Answers what there is to record.
+    pub(super) fn undone<S: Store>(self, turn: &mut Turn<'_, S>) -> Box<Record> {
+        if let Some(pass) = self.pass {
+            observe(turn, self.hop, pass, Outcome::Neutral);
+        }
+        let undone = self
+            .ticket
+            .cancel(&turn.gateway.ledger, turn.store, turn.now.monotonic);
+        if undone.refunded > 0 {
+            turn.add(Metric::Tokens(Booking::Refunded), undone.refunded);
+        }
+        turn.effects.bookings.extend(undone.pending);
+        self.record
+    }
+
+    /// The stream ended before any answer: the provider may well have read the prompt, if it was asked.
     pub(super) fn unanswered<S: Store>(self, turn: &mut Turn<'_, S>, ending: Ending) -> Box<Record> {
+        if self.unsent {
+            let mut record = self.undone(turn);
+            record.close(ending.as_str(), turn.now.monotonic);
+            return record;
+        }
         let outcome = match ending {
             Ending::UpstreamReset => Outcome::Failure(Failure::Reset),
             Ending::Timeout => Outcome::Failure(Failure::Timeout),
@@ -224,11 +244,14 @@ impl Responding {
         }
     }
 
-    /// An error is free; a provider that was cut off before its answer may have read the prompt. Where the host's router
-    /// tried, its attempts are charged each for itself.
+    /// An error is free; a provider that was cut off before its answer, or whose answer nobody can read, may have read the
+    /// prompt. Where the host's router tried, its attempts are charged each for itself.
     fn cost_unanswered(&self) -> Cost {
-        let cut_off = matches!(self.unanswered, Some(GaveUp::Reset | GaveUp::Timeout));
-        let read = cut_off && self.spent.is_none();
+        let lost = matches!(
+            self.unanswered,
+            Some(GaveUp::Reset | GaveUp::Timeout | GaveUp::Malformed)
+        );
+        let read = lost && self.spent.is_none();
         Cost::estimated(if read { self.estimate } else { 0 }, 0)
     }
 

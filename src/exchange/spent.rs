@@ -13,7 +13,7 @@ pub(super) struct Spent {
     /// The attempts that were given up: at whom, and how many tokens it is thought to have read.
     lost: Vec<(usize, u64)>,
     charge: Charge,
-    /// None of them was the exchange's last: the client went between two attempts.
+    /// Nobody was asked after them: the last of them was the exchange's last.
     pub(super) idle: bool,
     /// Who pays, where a limit of callers counts each provider by itself.
     pub(super) payer: Option<Box<Payer>>,
@@ -40,13 +40,14 @@ impl Spent {
         })
     }
 
-    /// What the caller pays for beside the answer.
+    /// What the caller pays for beside the answer; where there was none, for the last attempt in any case.
     pub(super) fn charged(&self) -> u64 {
         match self.charge {
             Charge::All => self
                 .lost
                 .iter()
                 .fold(0, |sum, (_, more)| sum.saturating_add(*more)),
+            Charge::Final if self.idle => self.lost.last().map_or(0, |(_, tokens)| *tokens),
             Charge::Final => 0,
         }
     }

@@ -83,7 +83,7 @@ pub(super) fn policy(root: &Field<'_>, r: &mut Reading<'_>) -> Policy {
         .get("limits")
         .map(|f| limit::limits(&f, &attributes, r))
         .unwrap_or_default();
-    let fleet = fleet::fleet(&s, (&limits, &routes), r);
+    let fleet = fleet::fleet(&s, (&limits, &routes, &validate), r);
     Policy {
         failover: common,
         mode,

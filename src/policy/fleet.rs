@@ -9,7 +9,7 @@ use core::time::Duration;
 use super::error::member;
 use super::field::{Field, Reading, Section};
 use super::names;
-use super::types::{Fleet, Limit, ModelRoute, OnRlsFailure, Scope, Via};
+use super::types::{Fleet, Limit, ModelRoute, OnRlsFailure, Per, Scope, Validation, Via};
 
 impl Default for Fleet {
     /// The service's usual name, and time enough for a store in the same region.
@@ -100,7 +100,7 @@ fn shared(amount: u64, share: f64) -> u64 {
 /// The section of the policy, and what all of its fleet limits together must keep to.
 pub(super) fn fleet(
     section: &Section<'_>,
-    (limits, routes): (&[Limit], &[&ModelRoute]),
+    (limits, routes, validate): (&[Limit], &[&ModelRoute], &[Validation]),
     r: &mut Reading<'_>,
 ) -> Fleet {
     let found = section.get("fleet").map(|field| (read(&field, r), field));
@@ -118,6 +118,15 @@ pub(super) fn fleet(
     }
     for route in routes.iter().filter(|_| count > 0) {
         fits_route(section, route, r);
+    }
+    let parts = |limit: &Limit| limit.is_fleets() && limit.per.contains(&Per::Provider);
+    let native = routes.iter().any(|route| route.failover.via == Via::Native);
+    if limits.iter().any(parts) && (native || validate.iter().any(|rule| rule.on_invalid.asks())) {
+        r.refuse(
+            &path,
+            "has one of the fleet per provider: who asks several leaves one bill",
+            "per without provider with scope: fleet, where failover.via is native or an answer is asked for again",
+        );
     }
     found.map(|(fleet, _)| fleet).unwrap_or_default()
 }

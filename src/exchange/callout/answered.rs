@@ -3,12 +3,13 @@
 
 use std::borrow::Cow;
 
+use crate::breaker::{Failure, Outcome};
 use crate::dialect::{ErrorKind, error_body};
 use crate::failover::Fault;
 use crate::headers::Headers;
 use crate::ledger::Lesson;
 use crate::report::Record;
-use crate::report::metric::Refused;
+use crate::report::metric::{GaveUp, Refused};
 use crate::report::ratelimit::retry_headers;
 use crate::store::Store;
 use crate::time::Instant;
@@ -19,6 +20,7 @@ use super::super::blame::Ending;
 use super::super::booking::settle_own;
 use super::super::refuse::wait_until;
 use super::super::respond::Responding;
+use super::super::settle::observe;
 use super::super::{Body, Edit, Exchange, Flow, Reply, ResponseHead, Step, Turn};
 use super::calling::{Calling, MOST_OF_A_FAILURE, Phase};
 use super::request::Written;
@@ -154,6 +156,10 @@ impl Responding {
 
     /// Nobody else is left, and nothing of the answer can be said in the client's protocol.
     fn untranslatable<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
+        if let Some(pass) = self.pass.take() {
+            observe(turn, self.hop, pass, Outcome::Failure(Failure::Malformed));
+        }
+        self.unanswered = Some(GaveUp::Malformed);
         let body = error_body(
             self.endpoint.dialect(),
             ErrorKind::BadAnswer,
@@ -201,6 +207,7 @@ impl Calling {
             dropped: Vec::new(),
             strip_usage: called.written.strip_usage,
             relay: None,
+            unsent: false,
             spent: None,
             payer: None,
             asked: self.kept.asked.clone(),
@@ -240,7 +247,7 @@ impl Calling {
     }
 
     fn unanswered<S: Store>(mut self: Box<Self>, turn: &mut Turn<'_, S>) -> (Exchange, Step) {
-        let total = super::super::settle::Cost::default().and(self.kept.before());
+        let total = self.charged_so_far(turn);
         if let Some(own) = self.kept.take_own() {
             settle_own(turn, own, total, Lesson::default());
         }

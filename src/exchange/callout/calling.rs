@@ -3,7 +3,7 @@
 use crate::breaker::{Outcome, Pass};
 use crate::dialect::Endpoint;
 use crate::ledger::{Lesson, Ticket};
-use crate::policy::Hop;
+use crate::policy::{Charge, Hop};
 use crate::report::Record;
 use crate::report::metric::Metric;
 use crate::report::record::Tried;
@@ -162,6 +162,18 @@ impl Calling {
         (Exchange::Calling(self), step)
     }
 
+    /// What the caller pays where nobody is asked any more: of the attempts the last, whatever the others are.
+    pub(super) fn charged_so_far<S: Store>(&self, turn: &Turn<'_, S>) -> Cost {
+        let route = turn.gateway.route(&self.record.model);
+        let counted = route.is_none_or(|route| route.failover.charge == Charge::All);
+        let last = if counted {
+            Cost::default()
+        } else {
+            self.kept.lately
+        };
+        last.and(self.kept.before())
+    }
+
     /// The client went away, or the host ended the stream.
     pub(in super::super) fn abandoned<S: Store>(
         self: Box<Self>,
@@ -169,13 +181,16 @@ impl Calling {
         ending: Ending,
     ) -> Box<Record> {
         let now = turn.now.monotonic;
+        let so_far = self.charged_so_far(turn);
         let (mut record, mut kept) = (self.record, self.kept);
         let mut own_cost = Cost::estimated(0, 0);
+        let mut total = so_far;
         if let Phase::Called(called) = self.phase {
             observe(turn, called.hop, called.pass, Outcome::Neutral);
             let cost = Cost::estimated(self.estimate, 0);
             settle_there(turn, called.ticket, cost);
             own_cost = cost;
+            total = cost.and(kept.before());
             let line = Line {
                 hop: called.hop,
                 status: None,
@@ -187,7 +202,6 @@ impl Calling {
                 ..line.tried(turn)
             });
         }
-        let total = own_cost.and(kept.before());
         if let Some(own) = kept.take_own() {
             settle_own(turn, own, total, Lesson::default());
         }

@@ -51,6 +51,7 @@ impl Ended {
             let cost = charged(&route.failover, self.cost.both());
             kept.before.add(cost.0, cost.1);
         }
+        kept.lately = self.cost;
         kept.due = None;
         kept.listening = None;
         kept.watching = self.watching;

@@ -16,6 +16,7 @@ use super::super::guarding::Watching;
 use super::super::identify::Who;
 use super::super::judge::{Asked, Position};
 use super::super::plan::Plan;
+use super::super::settle::Cost;
 use super::super::{Edit, Turn};
 use super::dismissed::Dismissed;
 use super::listen::Listening;
@@ -65,6 +66,8 @@ pub(crate) struct Kept {
     pub(super) own: Option<Own>,
     /// Charged to the caller for the attempts before.
     pub(super) before: Before,
+    /// What the last attempt that is over cost.
+    pub(super) lately: Cost,
     /// Until when the present attempt may show a first token, or any answer.
     pub(super) due: Option<(Instant, super::next::Overdue)>,
     /// Until when the first attempt's answer may go on.
@@ -175,6 +178,7 @@ impl Kept {
             repeats: false,
             own: None,
             before: Before::default(),
+            lately: Cost::default(),
             due: None,
             whole: None,
             listening: None,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Call, Ending, Lab, answered, chat, delta, message};
+use super::callouts::{json_answer, reset};
+use super::router::{Does, RESET, failing, native, routed};
+use super::{Call, CallAnswer, Ending, Lab, answered, chat, delta, message};
 use crate::exchange::attempt::{ORDER, Tried, tried_key};
 
 /// Two limits of the fleet over two keys, and one of this proxy alone.
@@ -276,4 +278,143 @@ fn where_headers_go_first_the_fleet_is_asked_by_what_they_tell() {
         left.contains_key("ask.tokens") == left.contains_key("by.model"),
         "{left:?}"
     );
+}
+
+/// A policy whose first limit is the fleet's, with a ladder for answers that aren't objects.
+fn asking(ladder: Value, more: Value) -> Value {
+    let mut document = json!({
+        "limits": [{"name": "tokens", "per": ["caller"], "tokens": "10000/min", "scope": "fleet"}],
+        "validate": [{"name": "order", "schema": {"type": "object"}, "on_invalid": ladder}]});
+    super::merge(&mut document, more);
+    document
+}
+
+/// Sums of what was billed, one for each bill.
+fn bills(lab: &Lab) -> Vec<String> {
+    let here = lab.effects.properties.iter();
+    let here = here.map(|(key, value)| (key.clone(), String::from_utf8(value.clone()).unwrap()));
+    let before = lab
+        .properties
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()));
+    let all = here.chain(before);
+    all.filter(|(key, _)| key.ends_with("fleet.spent.tokens"))
+        .map(|(_, value)| value)
+        .collect()
+}
+
+#[test]
+fn however_it_ends_there_is_one_bill_and_it_is_what_this_proxy_charges() {
+    let bad = || answered("no", 10, 20);
+    let good = || answered("{}", 3, 4);
+    let calls: [(&str, Vec<CallAnswer>, u64); 7] = [
+        ("answered", vec![json_answer(200, &good())], 37),
+        ("bad again", vec![json_answer(200, &bad())], 60),
+        ("broken", vec![reset()], 0),
+        ("unsent", vec![CallAnswer::unsent()], 30),
+        ("refused", vec![json_answer(400, "{}")], 30),
+        ("late", vec![], 0),
+        (
+            "twice",
+            vec![json_answer(200, &bad()), json_answer(200, &good())],
+            67,
+        ),
+    ];
+    for (via, charge) in [
+        ("none", "all"),
+        ("native", "all"),
+        ("none", "final"),
+        ("native", "final"),
+    ] {
+        for (what, answers, expected) in &calls {
+            let rungs = if *what == "twice" {
+                json!([{"retry": 2}, "reject"])
+            } else {
+                json!([{"retry": 1}, "reject"])
+            };
+            let document = asking(
+                rungs,
+                json!({"failover": {"via": via, "charge": charge, "attempts": 3}}),
+            );
+            let (mut lab, mut call) = if via == "native" {
+                let mut lab = native(document);
+                let does = [("openai", Does::Says(200, &[], bad()))];
+                let (call, _) = routed(&mut lab, &chat(json!({})), &does);
+                (lab, call)
+            } else {
+                let mut lab = Lab::new(document);
+                let mut call = lab.send(&chat(json!({})));
+                call.answer(&mut lab, 200, &bad());
+                (lab, call)
+            };
+            for answer in answers {
+                assert!(call.call.take().is_some(), "{via} {what}");
+                let answer = CallAnswer {
+                    headers: answer.headers.clone(),
+                    body: answer.body.clone(),
+                    ..*answer
+                };
+                call.called(&mut lab, answer);
+            }
+            let record = call.end(&mut lab, Ending::ClientAbort);
+            let used = lab.used("acme");
+            assert_eq!(bills(&lab), [used.to_string()], "{via} {charge} {what}: {record}");
+            if charge == "all" && *expected > 0 {
+                assert_eq!(used, *expected, "{via} {what}: {record}");
+            }
+        }
+    }
+}
+
+#[test]
+fn drills_guards_and_lost_attempts_leave_one_bill_too() {
+    let guard =
+        json!({"guards": [{"name": "mail", "kinds": ["email"], "action": "block", "on": ["answer"]}]});
+    let mail = || answered("{\"to\": \"a@example.com\"}", 10, 20);
+    let cases: [(Value, Vec<(&str, Does<'_>)>); 5] = [
+        (
+            json!({}),
+            vec![
+                ("openai", Does::Falls(RESET)),
+                ("backup", Does::Says(200, &[], answered("{}", 1, 2))),
+            ],
+        ),
+        (
+            json!({}),
+            vec![
+                ("openai", Does::Falls(RESET)),
+                ("backup", Does::Falls(RESET)),
+                ("anthropic", failing(500)),
+            ],
+        ),
+        (
+            json!({}),
+            vec![
+                ("openai", Does::Falls(RESET)),
+                ("backup", Does::Falls(RESET)),
+                ("anthropic", Does::Falls(RESET)),
+            ],
+        ),
+        (
+            json!({"failover": {"drill": "100 %"}}),
+            vec![
+                ("backup", Does::Falls(RESET)),
+                ("openai", Does::Says(200, &[], answered("{}", 1, 2))),
+            ],
+        ),
+        (guard, vec![("openai", Does::Says(200, &[], mail()))]),
+    ];
+    for (at, (more, does)) in cases.into_iter().enumerate() {
+        let mut document = asking(json!(["reject"]), more);
+        super::merge(&mut document, json!({"failover": {"via": "native"}}));
+        let mut lab = native(document);
+        let (call, _) = routed(&mut lab, &chat(json!({})), &does);
+        let record = call.end(&mut lab, Ending::ClientAbort);
+        let used = lab.used("acme");
+        assert!(used > 0, "{at}: {record}");
+        assert_eq!(bills(&lab), [used.to_string()], "{at}: {record}");
+        let lines = record["attempts"].as_array().unwrap();
+        let sum: u64 = lines.iter().map(|line| line["tokens"].as_u64().unwrap()).sum();
+        assert_eq!(sum, used, "{at}: each charge is its record's: {record}");
+    }
 }

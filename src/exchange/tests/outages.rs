@@ -540,3 +540,120 @@ fn a_rule_in_shadow_moves_no_stream() {
         assert_eq!(status.as_deref(), Some("200"), "{rule}");
     }
 }
+
+#[test]
+fn attempts_that_nobody_answered_cost_their_prompts_and_count_once_each() {
+    for (charge, times) in [("all", 3), ("final", 1)] {
+        let mut lab = native(json!({"limits": each_provider_by_itself(), "failover": {"charge": charge}}));
+        let lost = |provider| (provider, Does::Falls(RESET));
+        let does = [lost("openai"), lost("backup"), lost("anthropic")];
+        let (call, sent) = routed(&mut lab, &chat(json!({})), &does);
+        assert_eq!((call.refused(), sent.len()), (Some(503), 3));
+        let record = call.record(&mut lab);
+        let prompt = record["estimate"].as_u64().unwrap();
+        assert_eq!(at_each(&lab), [(prompt, 1); 2], "{charge}");
+        assert_eq!(of_caller(&lab), times * prompt, "{charge}: {record}");
+    }
+}
+
+/// Tokens of the caller's third limit.
+fn of_caller(lab: &Lab) -> u64 {
+    let (limit, id) = (&lab.gateway.policy.limits[2], b"header:acme");
+    let key = lab.gateway.ledger.key(limit, id, &[id]);
+    let level = lab
+        .gateway
+        .ledger
+        .level(&lab.store, limit, key, lab.now.monotonic);
+    level.capacity - level.remaining
+}
+
+#[test]
+fn the_last_attempt_is_charged_whoever_speaks_in_the_end() {
+    for words in [
+        json!({}),
+        json!({"exhausted": {"status": 202, "body": {"later": true}}}),
+    ] {
+        let mut failover = json!({"via": "callout", "charge": "final", "attempts": 2});
+        super::merge(&mut failover, words.clone());
+        let mut lab = Lab::new(json!({"failover": failover}));
+        let mut call = lab.send(&chat(json!({})));
+        call.answer(&mut lab, 503, "{}");
+        call.called(&mut lab, super::callouts::reset());
+        assert!(call.reply.is_some());
+        let record = call.record(&mut lab);
+        let last = record["attempts"][1]["tokens"].as_u64();
+        assert!(
+            last > Some(0) && last == Some(lab.used("acme")),
+            "{words}: {record}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_said_in_the_client_s_protocol_costs_what_any_other_such_does() {
+    let mut lab = Lab::new(json!({
+        "failover": {"via": "callout", "attempts": 1},
+        "providers": {"anthropic": {"breaker": {"consecutive": 1}}},
+        "models": {"gpt-4o": {"chain": ["anthropic/claude"]}}}));
+    let mut call = lab.send(&chat(json!({})));
+    call.called(&mut lab, json_answer(200, "{}"));
+    assert_eq!(call.refused(), Some(502));
+    let record = call.record(&mut lab);
+    assert_eq!(tried(&record), [("anthropic".to_owned(), "malformed".to_owned())]);
+    assert_eq!(record["estimate"].as_u64(), Some(lab.used("acme")), "{record}");
+    assert_eq!(
+        lab.send(&chat(json!({}))).refused(),
+        Some(503),
+        "its breaker has heard of it"
+    );
+}
+
+#[test]
+fn a_client_that_goes_before_anybody_was_asked_pays_nothing_and_keeps_no_probe() {
+    for via in ["none", "native"] {
+        let mut lab = Lab::new(json!({
+            "limits": [{"name": "tokens", "per": ["caller"], "tokens": "10000/min", "scope": "fleet"}],
+            "failover": {"via": via},
+            "models": {"gpt-4o": {"chain": ["openai/gpt-4o"]}},
+            "providers": {"openai": {"breaker": {"consecutive": 1, "open": "1s", "half_open_permits": 1}}}}));
+        let mut failing = lab.send(&chat(json!({"model": "gpt-4o-mini"})));
+        set(
+            &mut lab,
+            &[(
+                "response.code_details",
+                "upstream_reset_before_response_started{connection_failure}",
+            )],
+        );
+        failing.respond(&mut lab, 503, &[], false);
+        drop(failing.record(&mut lab));
+        lab.later(Duration::from_secs(3));
+        lab.effects.properties.clear();
+        let mut call = lab.send(&chat(json!({})));
+        assert_eq!((call.refused(), lab.used("acme") > 0), (None, true), "{via}");
+        share(&mut lab);
+        let never = String::from_utf8(0_u64.to_le_bytes().to_vec()).unwrap();
+        set(&mut lab, &[("upstream.request_attempt_count", &never)]);
+        let properties = lab.properties.clone();
+        let property = |path: &[&str]| properties.get(&path.join(".")).map(|value| value.clone().into());
+        lab.turn(|turn| call.exchange.recall(turn, &property));
+        let record = call.end(&mut lab, Ending::ClientAbort);
+        assert_eq!(record["end"], "client_abort");
+        assert_eq!(lab.used("acme"), 0, "{via}: {record}");
+        assert!(lab.effects.properties.is_empty(), "{via}: nothing is billed");
+        assert_eq!(
+            lab.send(&chat(json!({}))).refused(),
+            None,
+            "{via}: the probe is back"
+        );
+    }
+}
+
+#[test]
+fn a_callers_limit_per_provider_is_called_by_its_name() {
+    let mut lab =
+        Lab::new(json!({"limits": [{"name": "each", "per": ["caller", "provider"], "requests": "1/min"}]}));
+    let _ = lab.send(&chat(json!({})));
+    let refused = lab.send(&chat(json!({})));
+    let message = refused.reply_json()["error"]["message"].clone();
+    assert!(message.as_str().unwrap().contains("\"each\""), "{message}");
+}

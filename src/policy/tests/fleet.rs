@@ -70,6 +70,19 @@ fn what_no_service_could_count_is_refused() {
 }
 
 #[test]
+fn one_bill_cannot_tell_several_providers_apart() {
+    let limits = json!([limit(json!({"per": ["caller", "provider"]}))]);
+    let host = json!({"body_pause": true});
+    let with = |name, value| told(&[("limits", limits.clone()), ("host", host.clone()), (name, value)]);
+    assert_eq!(with("failover", json!({"via": "none"})), "accepted");
+    let refused = "limits: has one of the fleet per provider: who asks several leaves one bill (allowed: per without \
+        provider with scope: fleet, where failover.via is native or an answer is asked for again)";
+    assert_eq!(with("failover", json!({"via": "native"})), refused);
+    let rule = json!([{"name": "v", "schema": {"type": "object"}, "on_invalid": ["fallback", "reject"]}]);
+    assert!(with("validate", rule).contains(refused));
+}
+
+#[test]
 fn callouts_go_past_the_host_s_filter_and_so_past_the_fleet() {
     let limits = json!([limit(json!({}))]);
     assert_eq!(
