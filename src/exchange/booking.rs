@@ -28,8 +28,7 @@ pub(super) fn settle_last<S: Store>(
 
 /// Gives everything back: nothing was sent.
 pub(super) fn give_back<S: Store>(turn: &mut Turn<'_, S>, ticket: Ticket) {
-    let undone = ticket.cancel(&turn.gateway.ledger, turn.store, turn.now.monotonic);
-    turn.effects.bookings.extend(undone.pending);
+    write(turn, ticket, Actual::NOTHING);
 }
 
 /// Settles what was set aside with one provider: its tokens are counted where its caller is charged.

@@ -7,7 +7,7 @@ use crate::dialect::{JsonFacts, Progress, Usage};
 use crate::ledger::Lesson;
 use crate::policy::Hop;
 use crate::report::Record;
-use crate::report::metric::{Aborted, Booking, GaveUp, Metric, TokenType};
+use crate::report::metric::{Aborted, GaveUp, Metric, TokenType};
 use crate::report::record::{self, milliseconds, outside_name};
 use crate::store::Store;
 use crate::tokens::Estimate;
@@ -15,7 +15,7 @@ use crate::tokens::Estimate;
 use super::Turn;
 use super::admit::Admitted;
 use super::blame::Ending;
-use super::booking::{Bill, settle_last};
+use super::booking::{Bill, give_back, settle_last};
 use super::callout::Before;
 use super::gateway::Change;
 use super::overtime::Overtime;
@@ -78,13 +78,7 @@ impl Admitted {
         if let Some(pass) = self.pass {
             observe(turn, self.hop, pass, Outcome::Neutral);
         }
-        let undone = self
-            .ticket
-            .cancel(&turn.gateway.ledger, turn.store, turn.now.monotonic);
-        if undone.refunded > 0 {
-            turn.add(Metric::Tokens(Booking::Refunded), undone.refunded);
-        }
-        turn.effects.bookings.extend(undone.pending);
+        give_back(turn, self.ticket);
         self.record
     }
 

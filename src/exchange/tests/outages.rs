@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::callouts::json_answer;
 use super::router::{Does, RESET, attempt, failing, good, native, routed, set, share, tried};
-use super::{Call, Ending, Lab, answered, chat, delta, find};
+use super::{Ending, Lab, answered, chat, delta, find};
 
 #[test]
 fn a_header_that_names_the_caller_never_reaches_a_provider_though_it_looks_like_its_protocols() {
@@ -304,15 +304,9 @@ fn a_held_stream_whose_time_is_up_is_judged_unchecked_and_nothing_of_it_comes_ba
         call.stream(&mut lab, &[&delta("{\"id\":", None)]);
         lab.later(Duration::from_secs(60));
         call.chunk(&mut lab, &delta("1", None), false);
-        println!(
-            "{ladder}: reply {:?} answer {:?}",
-            call.reply.as_ref().map(|r| r.status),
-            call.answer_text()
-        );
         call.chunk(&mut lab, &delta("}", None), false);
         let record = call.end(&mut lab, Ending::ClientAbort);
         assert_eq!(record["end"], "timeout");
-        println!("{ladder}: {record}");
         assert_eq!(record["validation"], "unchecked", "{ladder}");
     }
 }
@@ -343,9 +337,7 @@ fn a_lost_attempt_after_reset_is_fallback() {
         &chat(json!({})),
         &[("openai", Does::Falls(&[])), ("backup", good())],
     );
-    let record: Value = call.record(&mut lab);
-    println!("{record}");
-    let _ = (RESET, Call::record);
+    let _: Value = call.record(&mut lab);
     assert_eq!(
         lab.metric("spillway.fallback.tokens.provider=backup"),
         50,

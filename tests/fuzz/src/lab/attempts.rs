@@ -5,9 +5,9 @@ use spillway::exchange::{Body, Flow, RequestHead, ResponseHead, Step, Turn};
 use spillway::headers::Headers;
 use spillway::store::MemoryStore;
 
-use super::Lab;
 use super::play::{Play, edit};
 use super::script::{Answer, Fields, Script};
+use super::{Lab, found};
 
 /// What the router is told of: how often it may try again.
 const RETRIES: &str = "x-envoy-max-retries";
@@ -170,13 +170,7 @@ fn turned(
 ) -> Step {
     lab.later(script.step);
     let properties = lab.properties.clone();
-    let property = |path: &[&str]| {
-        let name = path.join(".");
-        properties
-            .iter()
-            .find(|(other, _)| *other == name)
-            .map(|(_, value)| value.clone())
-    };
+    let property = |path: &[&str]| found(&properties, path);
     let now = core::mem::take(one);
     let (next, step) = lab.turn(|turn| run(now, turn, &property));
     *one = next;
@@ -186,13 +180,7 @@ fn turned(
 
 fn end(lab: &mut Lab<'_>, one: Attempt) {
     let properties = lab.properties.clone();
-    let property = |path: &[&str]| {
-        let name = path.join(".");
-        properties
-            .iter()
-            .find(|(other, _)| *other == name)
-            .map(|(_, value)| value.clone())
-    };
+    let property = |path: &[&str]| found(&properties, path);
     lab.turn(|turn| one.end(turn, &property));
     lab.share();
 }

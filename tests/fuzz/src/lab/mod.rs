@@ -39,6 +39,13 @@ pub(crate) struct Lab<'g> {
     properties: Vec<(String, Vec<u8>)>,
 }
 
+/// A property by its path; each is there once.
+fn found(properties: &[(String, Vec<u8>)], path: &[&str]) -> Option<Vec<u8>> {
+    let name = path.join(".");
+    let found = properties.iter().find(|(other, _)| *other == name);
+    found.map(|(_, value)| value.clone())
+}
+
 impl<'g> Lab<'g> {
     /// An empty store, in November 2026.
     pub(crate) fn new(gateway: &'g Gateway) -> Self {

@@ -8,7 +8,7 @@ use spillway::headers::Headers;
 use spillway::store::MemoryStore;
 
 use super::script::{Answer, Fields, Script};
-use super::{KEY, Lab, attempts};
+use super::{KEY, Lab, attempts, found};
 use crate::truth;
 
 /// Calls that an exchange may make; far more than any policy of ours allows.
@@ -181,11 +181,7 @@ impl Play<'_, '_> {
         self.lab.later(script.step);
         let exchange = core::mem::take(&mut self.exchange);
         let properties = core::mem::take(&mut self.lab.properties);
-        let property = |path: &[&str]| {
-            let name = path.join(".");
-            let found = properties.iter().rev().find(|(other, _)| *other == name);
-            found.map(|(_, value)| value.clone())
-        };
+        let property = |path: &[&str]| found(&properties, path);
         let (exchange, step) = self.lab.turn(|turn| run(exchange, turn, &property));
         self.lab.properties = properties;
         self.exchange = exchange;
@@ -314,13 +310,7 @@ impl Play<'_, '_> {
     fn end(mut self, script: &Script<'_>, ending: Ending) {
         let exchange = core::mem::take(&mut self.exchange);
         let properties = core::mem::take(&mut self.lab.properties);
-        let property = |path: &[&str]| {
-            let name = path.join(".");
-            properties
-                .iter()
-                .find(|(other, _)| *other == name)
-                .map(|(_, value)| value.clone())
-        };
+        let property = |path: &[&str]| found(&properties, path);
         let record = self.lab.turn(|turn| {
             let mut exchange = exchange;
             exchange.recall(turn, &property);
