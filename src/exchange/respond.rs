@@ -44,13 +44,12 @@ pub struct ResponseHead<'a> {
 }
 
 impl ResponseHead<'_> {
-    /// The HTTP status; `None` when there is none to read.
+    /// The HTTP status: three digits, from 100 on (RFC 9110, section 15); `None` when there is none to read.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        core::str::from_utf8(self.headers.first(":status")?)
-            .ok()?
-            .parse()
-            .ok()
+        let digits = self.headers.first(":status")?;
+        let status = core::str::from_utf8(digits).ok()?.parse().ok()?;
+        (digits.len() == 3 && status >= 100).then_some(status)
     }
 
     /// The host's own word for how the response came to be.

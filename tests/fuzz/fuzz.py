@@ -5,6 +5,7 @@ corpora in tests/fuzz/corpus changes but by `--keep`.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -12,7 +13,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -120,27 +123,18 @@ class Run:
         there = [str(other) for other in others if other.is_dir()]
         self.command = [str(programs / name), *flags, str(first), *there]
 
-    def go(self):
+    def go(self, board):
         """Runs it to its end; whether nothing was found."""
-        began, shown = time.time(), 0
-        with self.log.open("w") as log:
-            child = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                     errors="replace", cwd=WORK)
-            try:
-                for line in child.stderr:
-                    log.write(line)
-                    self.read(line)
-                    self.seconds = time.time() - began
-                    if TTY and self.seconds > shown + 0.5:
-                        shown = self.seconds
-                        print(f"\r\x1b[K{self.line()}", end="", flush=True)
-            except KeyboardInterrupt:
-                child.send_signal(signal.SIGINT)
-                child.wait()
-                raise
+        began = time.time()
+        with self.log.open("w") as log, board.child(self, self.command) as child:
+            for line in child.stderr:
+                log.write(line)
+                self.read(line)
+                self.seconds = time.time() - began
+                board.show()
             code = child.wait()
         self.seconds = time.time() - began
-        print(("\r\x1b[K" if TTY else "") + self.line() + ("" if code == 0 else "  ✗"), flush=True)
+        board.tell(self.line() + ("" if code == 0 else "  ✗"))
         return code == 0
 
     def read(self, line):
@@ -159,16 +153,59 @@ class Run:
                 f"  corpus {self.corpus:>5}  {self.seconds:>6.0f} s")
 
 
-def fuzz(names, limits):
-    """Runs the targets one after another; tells the sum of it. Answers the exit code."""
+class Board:
+    """What is shown of the targets that run side by side, and the end of them all when the user ends it."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.running, self.shown, self.ended = {}, 0, False
+
+    @contextlib.contextmanager
+    def child(self, run, command):
+        with self.lock:
+            if self.ended:
+                raise KeyboardInterrupt
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                     errors="replace", cwd=WORK)
+            self.running[run] = child
+        try:
+            yield child
+        finally:
+            with self.lock:
+                self.running.pop(run)
+
+    def show(self):
+        """One line that changes in place, on a terminal."""
+        with self.lock:
+            if TTY and time.time() > self.shown + 0.5:
+                self.shown = time.time()
+                line = "  ·  ".join(f"{run.name} {run.executions:,} in {run.seconds:.0f} s" for run in self.running)
+                print(f"\r\x1b[K{line[:shutil.get_terminal_size().columns - 1]}", end="", flush=True)
+
+    def tell(self, line):
+        with self.lock:
+            print(("\r\x1b[K" if TTY else "") + line, flush=True)
+
+    def end(self):
+        with self.lock:
+            self.ended = True
+            for child in self.running.values():
+                child.send_signal(signal.SIGINT)
+
+
+def fuzz(names, limits, jobs):
+    """Runs the targets, so many at a time; tells the sum of it. Answers the exit code."""
     need_tools()
     programs, seeds = build(names), write_seeds()
-    runs, failed = [], []
-    for name in names:
-        run = Run(name, programs, [WORK / "corpus" / name, HERE / "corpus" / name, seeds / name], limits)
-        runs.append(run)
-        if not run.go():
-            failed.append(run)
+    runs = [Run(name, programs, [WORK / "corpus" / name, HERE / "corpus" / name, seeds / name], limits) for name in names]
+    board = Board()
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            passed = list(pool.map(lambda run: run.go(board), runs))
+        except KeyboardInterrupt:
+            board.end()
+            raise
+    failed = [run for run, fine in zip(runs, passed) if not fine]
     table(runs, failed)
     return 1 if failed else 0
 
@@ -339,6 +376,8 @@ def main():
     parser.add_argument("--coverage", action="store_true", help="lines of the core that each target's corpora reach")
     parser.add_argument("--seeded", action="store_true", help="bugs put in on purpose: after how many mutated seeds each is found")
     parser.add_argument("--keep", action="store_true", help="takes the best of what was found into tests/fuzz/corpus")
+    parser.add_argument("--jobs", type=int, metavar="N", default=os.cpu_count(),
+                        help="how many targets run at a time; the machine's cores unless told")
     arguments = parser.parse_args()
     seconds = sum(int(word) for word in arguments.words if word.isdigit())
     known = targets()
@@ -352,9 +391,9 @@ def main():
     if arguments.keep:
         return keep(names)
     if arguments.runs:
-        return fuzz(names, [f"-runs={arguments.runs}"])
+        return fuzz(names, [f"-runs={arguments.runs}"], arguments.jobs)
     if seconds:
-        return fuzz(names, [f"-max_total_time={seconds}"])
+        return fuzz(names, [f"-max_total_time={seconds}"], arguments.jobs)
     parser.print_help()
     return 2
 

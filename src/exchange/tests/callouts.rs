@@ -102,6 +102,23 @@ fn a_503_is_asked_again_at_the_next_and_the_client_gets_that_answer() {
 }
 
 #[test]
+fn what_is_no_status_never_becomes_the_clients() {
+    for word in ["01", "99", "+20", "2000", "ok", ""] {
+        let mut lab = lab(json!({}));
+        let mut call = failed(&mut lab, &chat(json!({})), 503);
+        call.called(
+            &mut lab,
+            CallAnswer {
+                headers: [(":status", word)].into_iter().collect(),
+                ..good()
+            },
+        );
+        assert_eq!(call.refused(), Some(502), "{word:?}");
+        assert_eq!(call.record(&mut lab)["attempts"][1]["status"], 502, "{word:?}");
+    }
+}
+
+#[test]
 fn each_attempt_feeds_its_own_providers_breaker() {
     let mut lab = lab(json!({"providers": {"backup": {"breaker": {"consecutive": 2}}}}));
     for _ in 0..2 {
