@@ -29,16 +29,17 @@ usage: ./build.sh [COMMAND]
   check            all that CI asks: formatting, clippy, every test, the module, Envoy 1.40.0 and 1.37.0
   render           envoy/*.yaml, envoy/istio/*.yaml and envoy/fleet/*.yaml anew, each by the command in its head, from
                    envoy/policies/*.yaml
-  oci              dist/oci, the module as an OCI layout: as an image and as an artifact, the forms that Istio takes
+  oci              dist/oci, both modules as an OCI layout: as images and as artifacts, the forms that Istio takes
   push REF [FLAGS] to a registry with skopeo: the image as REF, the artifact as REF-artifact, the image for
-                   Kubernetes' volumes as REF-volume
+                   Kubernetes' volumes as REF-volume; the lean module's as REF-lean, REF-lean-artifact, REF-lean-volume
   bench            what Spillway costs: CPU per request and requests per second through Envoy (--failover, --answers; --others:
                    beside Envoy's Lua filter, its local rate limit and LiteLLM; --startup: starting, and memory per worker)
   soak MINUTES [--rate N]
                    mixed traffic with faults through Envoy; fails on any drift: target/soak/ has figures and a picture
   fuzz SECONDS [TARGET]
-                   hostile input for the native core, each target so long, on nightly Rust; --runs N: so many
-                   executions instead; --coverage: lines reached; --seeded: bugs put in on purpose, and when each is found
+                   hostile input for the native core, each target so long, on nightly Rust, as many side by side as
+                   there are cores; --runs N: so many executions instead; --coverage: lines reached; --seeded: bugs put
+                   in on purpose, and when each is found
   ladder           more and more clients against providers of bounded capacity, with Spillway and without: where success
                    or p99 turns; target/ladder/ladder.svg
   help             this text
@@ -337,12 +338,13 @@ render() {
   for file in envoy/*.yaml envoy/istio/*.yaml envoy/fleet/*.yaml; do step "render-${file//\//-}" "$file" render_one "$file"; done
 }
 
-# Twice the same bytes of the same module, see envoy/oci.py.
+# Twice the same bytes of the same modules, see envoy/oci.py.
 oci() {
   command -v python3 >/dev/null || die "python3 isn't there; the layout is written by it."
   build_module release
+  build_lean
   rm -rf "$OCI"
-  python3 envoy/oci.py "$MODULE" "$OCI" "$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)"
+  python3 envoy/oci.py --lean "$LEAN" "$MODULE" "$OCI" "$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)"
   echo "  ${OCI#"$ROOT"/}: an OCI layout with these tags"
 }
 
@@ -353,9 +355,10 @@ push() {
   need_registry
   command -v skopeo >/dev/null || die "skopeo isn't there; it does the pushing."
   oci
-  skopeo copy --all --preserve-digests "$@" "oci:$OCI:image" "docker://$reference"
   local tag
-  for tag in artifact volume; do skopeo copy --all --preserve-digests "$@" "oci:$OCI:$tag" "docker://$reference-$tag"; done
+  for tag in artifact volume lean-image lean-artifact lean-volume image; do
+    skopeo copy --all --preserve-digests "$@" "oci:$OCI:$tag" "docker://$reference$(sed 's/^/-/; s/-image$//' <<<"$tag")"
+  done
 }
 
 # LiteLLM, for --others alone: it takes some 750 MB.

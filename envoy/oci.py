@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes the module as an OCI layout, in both forms that Istio's agent takes, the same bytes every time.
 
-    oci.py MODULE LAYOUT [VERSION]
+    oci.py [--lean MODULE] MODULE LAYOUT [VERSION]
 
-The layout's tags:
+The layout's tags; those of the module without the schema engine begin with `lean-`:
 
   image      an image whose one layer holds `plugin.wasm`
   artifact   Istio's other form: two layers, one of them the module as it is
@@ -15,6 +15,7 @@ Istio isn't an index, whose digest would never agree. No time, no name of a mach
 differ is how another zlib packs.
 """
 
+import argparse
 import gzip
 import hashlib
 import io
@@ -26,6 +27,7 @@ from pathlib import Path
 OCI = "application/vnd.oci.image."
 WASM = "application/vnd.module.wasm."
 ARCHITECTURES = ("amd64", "arm64")
+TITLES = {"": "Spillway", "lean-": "Spillway, lean"}
 
 
 def encoded(document):
@@ -89,26 +91,38 @@ def artifact(layout, module, notes):
     return layout.manifest(layout.blob(WASM + "config.v1+json", b"{}"), layers, notes)
 
 
-def write(module, directory, version):
-    """Writes the layout of a module's bytes; answers the digests by tag."""
-    notes = {"org.opencontainers.image.title": "Spillway", "org.opencontainers.image.version": version,
-             "org.opencontainers.image.licenses": "Apache-2.0"}
-    layout = Layout(directory)
-    image, volume = images(layout, module, notes)
-    tags = {"image": image, "artifact": artifact(layout, module, notes), "volume": volume}
+def write(modules, directory, version):
+    """Writes the layout of modules, bytes by what their tags begin with; answers the digests by tag."""
+    layout, tags = Layout(directory), {}
+    for name, module in modules.items():
+        notes = {"org.opencontainers.image.title": TITLES[name], "org.opencontainers.image.version": version,
+                 "org.opencontainers.image.licenses": "Apache-2.0"}
+        image, volume = images(layout, module, notes)
+        tags |= {f"{name}image": image, f"{name}artifact": artifact(layout, module, notes), f"{name}volume": volume}
     layout.finish(tags)
     return {tag: descriptor["digest"] for tag, descriptor in tags.items()}
 
 
-def main(arguments):
-    if len(arguments) not in (2, 3):
-        sys.exit(__doc__)
-    module = Path(arguments[0]).read_bytes()
+def read(file):
+    module = Path(file).read_bytes()
     if module[:4] != b"\0asm":
-        sys.exit(f"{arguments[0]} isn't a WebAssembly module")
-    for tag, digest in write(module, arguments[1], *(arguments[2:] or ["0"])).items():
-        print(f"{tag:9} {digest}")
+        sys.exit(f"{file} isn't a WebAssembly module")
+    return module
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lean", metavar="MODULE", help="the module without the schema engine, beside the other")
+    parser.add_argument("module")
+    parser.add_argument("layout", help="a directory")
+    parser.add_argument("version", nargs="?", default="0")
+    arguments = parser.parse_args()
+    modules = {"": read(arguments.module)}
+    if arguments.lean:
+        modules["lean-"] = read(arguments.lean)
+    for tag, digest in write(modules, arguments.layout, arguments.version).items():
+        print(f"{tag:13} {digest}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -15,20 +15,21 @@ from pathlib import Path
 
 import pytest
 
-from lab.config import ROOT, module
+from lab.config import ROOT, lean_module, module
 from lab.process import Process
 
 _SPEC = importlib.util.spec_from_file_location("oci", ROOT / "envoy/oci.py")
 oci = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(oci)
 
-MODULE = Path(module()).read_bytes()
+MODULES = {"": Path(module()).read_bytes(), "lean-": Path(lean_module()).read_bytes()}
 
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory):
     directory = tmp_path_factory.mktemp("oci") / "layout"
-    subprocess.run(["python3", ROOT / "envoy/oci.py", module(), directory, "1.2.3"], check=True, stdout=subprocess.PIPE)
+    subprocess.run(["python3", ROOT / "envoy/oci.py", "--lean", lean_module(), module(), directory, "1.2.3"], check=True,
+                   stdout=subprocess.PIPE)
     return directory
 
 
@@ -68,13 +69,15 @@ class Found:
 
 def fits(directory):
     found = Found(directory)
-    images, (artifact,) = found.manifests("image") + found.manifests("volume"), found.manifests("artifact")
-    assert [found.by_the_image_s_rule(one) == MODULE for one in images] == [True] * 3
-    assert found.by_the_artifact_s_rule(artifact) == MODULE
-    for one in images:
-        config = json.loads(found.blob(one["config"]))
-        unpacked = gzip.decompress(found.blob(one["layers"][0]))
-        assert config["rootfs"]["diff_ids"] == ["sha256:" + hashlib.sha256(unpacked).hexdigest()]
+    for name, wasm in MODULES.items():
+        images = found.manifests(f"{name}image") + found.manifests(f"{name}volume")
+        (artifact,) = found.manifests(f"{name}artifact")
+        assert [found.by_the_image_s_rule(one) == wasm for one in images] == [True] * 3
+        assert found.by_the_artifact_s_rule(artifact) == wasm
+        for one in images:
+            config = json.loads(found.blob(one["config"]))
+            unpacked = gzip.decompress(found.blob(one["layers"][0]))
+            assert config["rootfs"]["diff_ids"] == ["sha256:" + hashlib.sha256(unpacked).hexdigest()]
 
 
 def test_a_digest_that_istio_checks_is_that_of_a_manifest(layout):
@@ -87,7 +90,7 @@ def test_both_forms_are_what_istio_s_agent_takes(layout):
 
 
 def test_the_same_module_makes_the_same_bytes(layout, tmp_path):
-    digests = oci.write(MODULE, tmp_path / "again", "1.2.3")
+    digests = oci.write(MODULES, tmp_path / "again", "1.2.3")
     again = {path.relative_to(tmp_path / "again"): path.read_bytes() for path in (tmp_path / "again").rglob("*") if path.is_file()}
     first = {path.relative_to(layout): path.read_bytes() for path in layout.rglob("*") if path.is_file()}
     assert first == again
@@ -100,7 +103,7 @@ def test_out_of_a_registry_comes_what_went_in(layout, tmp_path):
         if not shutil.which(tool):
             pytest.skip(f"{tool} isn't there, and Debian's package of it couldn't be had")
     with registry(tmp_path) as address:
-        for tag in ("image", "artifact", "volume"):
+        for tag in Found(layout).tags:
             there, back = f"docker://{address}/spillway:{tag}", f"oci:{tmp_path / 'back'}:{tag}"
             skopeo("--dest-tls-verify=false", f"oci:{layout}:{tag}", there)
             skopeo("--src-tls-verify=false", there, back)

@@ -7,7 +7,7 @@ use spillway::exchange::Gateway;
 use spillway::ledger::{HashKey, Ledger};
 use spillway::policy::load;
 
-use super::KEY;
+use super::{KEY, REFILL};
 
 thread_local! {
     static GATEWAYS: Vec<Gateway> = changes().iter().map(gateway).collect();
@@ -94,7 +94,7 @@ fn document(changes: &Value) -> Value {
         },
         "limits": [
             {"name": "tokens", "per": ["caller", "model"], "tokens": "1M/min"},
-            {"name": "all", "per": [], "tokens": "100M/min"},
+            {"name": "all", "per": [], "tokens": format!("{}/min", REFILL * 60), "burst": 100_000_000},
         ],
     });
     merge(&mut document, changes);
