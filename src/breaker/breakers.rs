@@ -84,6 +84,27 @@ struct Pair {
     model: Section,
 }
 
+impl Pair {
+    fn credit(&self) -> u32 {
+        let both = [self.provider.credit(), self.model.credit()];
+        both.into_iter().flatten().min().unwrap_or(u32::MAX)
+    }
+
+    fn lent(self) -> Option<Self> {
+        Some(Self {
+            provider: self.provider.lent()?,
+            model: self.model.lent()?,
+        })
+    }
+
+    fn credited(self, more: u32) -> Self {
+        Self {
+            provider: self.provider.credited(more),
+            model: self.model.credited(more),
+        }
+    }
+}
+
 /// Why an observation wasn't written, and whether it would have changed a state.
 struct Unwritten {
     changes: bool,
@@ -150,9 +171,42 @@ impl<'p> Breakers<'p> {
         Pass::uncounted(self.record, model)
     }
 
+    /// How many more calls may go on credit, by the section that has less; without a bound if both are closed. None go
+    /// where an operator forbids it or the provider itself named a time, or where the store is away.
+    #[must_use]
+    pub fn credit(&self, store: &impl Store, model: usize) -> u32 {
+        match (self.rules.force, self.find(store)) {
+            (Some(_), _) | (None, Err(_)) => 0,
+            (None, Ok(found)) => found.pair(model).credit(),
+        }
+    }
+
+    /// Leave for a call that goes on credit although a breaker says no; `None` when there is no credit left. What comes
+    /// of it is to be observed like any other call's.
+    pub fn borrow(&self, store: &impl Store, model: usize) -> Option<Pass> {
+        for _ in 0..TRIES {
+            let found = self.find(store).ok().filter(|_| self.rules.force.is_none())?;
+            let pair = found.pair(model).lent()?;
+            match self.write(store, &found, model, &pair) {
+                Ok(()) => {
+                    return Some(Pass {
+                        on_credit: true,
+                        ..Pass::uncounted(self.record, model)
+                    });
+                }
+                Err(StoreError::Conflict) => {}
+                Err(StoreError::Unavailable) => return None,
+            }
+        }
+        None
+    }
+
     /// Tells how a call ended.
     pub fn observe(&self, store: &impl Store, pass: Pass, outcome: Outcome, at: Observation) -> Observed {
         let verdict = Verdict::of(outcome, self.rules);
+        if pass.on_credit {
+            return self.give_back(store, &pass, verdict.credit());
+        }
         self.settle(store, PendingTransition { pass, verdict }, at)
     }
 
@@ -225,6 +279,24 @@ impl<'p> Breakers<'p> {
         Observed {
             dropped: !binding,
             pending: binding.then_some(pending),
+            ..Observed::default()
+        }
+    }
+
+    /// Gives credit back; contended for too long, it is lost, as a plain sample is.
+    fn give_back(&self, store: &impl Store, pass: &Pass, credit: u32) -> Observed {
+        let ours = pass.record == self.record && self.rules.force.is_none() && credit > 0;
+        for _ in 0..if ours { TRIES } else { 0 } {
+            let Ok(found) = self.find(store) else { break };
+            let pair = found.pair(pass.model).credited(credit);
+            match self.write(store, &found, pass.model, &pair) {
+                Ok(()) => return Observed::default(),
+                Err(StoreError::Conflict) => {}
+                Err(StoreError::Unavailable) => break,
+            }
+        }
+        Observed {
+            dropped: ours,
             ..Observed::default()
         }
     }
@@ -322,6 +394,7 @@ impl<'p> Breakers<'p> {
             record: self.record,
             model,
             stakes: Some(stakes),
+            on_credit: false,
             changes,
         }
     }

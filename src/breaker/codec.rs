@@ -4,7 +4,7 @@
 //! Its invariant: a record that this version didn't write, or that was cut, reads as empty and never traps.
 
 /// The layout's version, part of a record's name too; a record with another one reads as empty.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// Writes numbers.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use core::cell::{Cell, RefCell};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 
 use super::testing::{
-    BAD, Interleaved, Unwritable, ask, at, call, go, opened, provider, rules, seconds, store_bytes,
+    BAD, GOOD, Interleaved, Unwritable, ask, at, call, go, opened, provider, rules, seconds, store_bytes,
 };
 use super::*;
 use crate::policy::Breaker as Rules;
@@ -35,6 +35,42 @@ fn fifty_interleaved_asks_get_exactly_the_permits() {
         }
         assert_eq!(granted.get(), permits);
     }
+}
+
+#[test]
+fn interleaved_borrowers_get_exactly_the_credit() {
+    for credit in [1, 4, 9] {
+        let (provider, store) = (provider(rules()), MemoryStore::default());
+        let breakers = Breakers::of(&provider);
+        let under_way: Vec<_> = (0..credit).map(|_| go(&breakers, &store, 0)).collect();
+        opened(&breakers, &store);
+        for pass in under_way {
+            let _ = breakers.observe(&store, pass, GOOD, at(0));
+        }
+        let lent = Cell::new(0);
+        let count = |pass: Option<Pass>| lent.set(lent.get() + u32::from(pass.is_some()));
+        for _ in 0..9 {
+            let other = || count(breakers.borrow(&store, 0));
+            let store = Interleaved::new(&store, [Box::new(other) as Box<dyn FnOnce() + '_>]);
+            count(breakers.borrow(&store, 0));
+        }
+        assert_eq!(lent.get(), credit);
+    }
+}
+
+#[test]
+fn a_store_that_is_away_lends_nothing_and_a_return_that_is_not_written_is_told() {
+    let (provider, store) = (provider(rules()), MemoryStore::default());
+    let breakers = Breakers::of(&provider);
+    let before = go(&breakers, &store, 0);
+    opened(&breakers, &store);
+    let _ = breakers.observe(&store, before, GOOD, at(0));
+    for error in [StoreError::Conflict, StoreError::Unavailable] {
+        assert_eq!(breakers.borrow(&Unwritable(&store, error), 0), None);
+    }
+    let pass = breakers.borrow(&store, 0).unwrap();
+    let observed = breakers.observe(&Unwritable(&store, StoreError::Conflict), pass, GOOD, at(0));
+    assert!(observed.dropped && observed.pending.is_none());
 }
 
 /// A store that real threads share.

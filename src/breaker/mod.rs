@@ -14,6 +14,10 @@
 //! A call that was let go before the breaker opened says nothing of the provider now. Every state has a
 //! generation, every [`Pass`] remembers its own, and an outcome of another one changes nothing.
 //!
+//! # Why credit
+//! Where every breaker of a chain is open, somebody has to decide between turning everybody away and asking a provider
+//! that may be down. Each section keeps a credit for that, see `section`: [`Breakers::borrow`] takes of it.
+//!
 //! Its invariant: a plain sample may be lost under contention (and is reported as such), a transition or a
 //! lease never.
 
@@ -29,6 +33,8 @@ mod window;
 
 #[cfg(test)]
 mod interleaving;
+#[cfg(test)]
+mod lending;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -154,6 +160,8 @@ pub struct Pass {
     model: usize,
     /// In the provider's section and in the model's; none for a call that isn't counted.
     stakes: Option<(Stake, Stake)>,
+    /// Whether it went on credit, which its outcome gives back or doesn't.
+    on_credit: bool,
     changes: [Option<Transition>; 2],
 }
 
@@ -163,6 +171,7 @@ impl Pass {
             record,
             model,
             stakes: None,
+            on_credit: false,
             changes: [None; 2],
         }
     }
@@ -173,6 +182,12 @@ impl Pass {
         self.stakes
             .as_ref()
             .is_some_and(|(provider, model)| provider.lease.or(model.lease).is_some())
+    }
+
+    /// Whether the call went on credit, against the breakers' word.
+    #[must_use]
+    pub fn is_on_credit(&self) -> bool {
+        self.on_credit
     }
 
     /// What changed by asking: an open breaker whose time was up is half-open now.

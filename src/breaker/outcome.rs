@@ -166,6 +166,16 @@ impl Verdict {
     pub(super) fn says_nothing(&self) -> bool {
         self.provider == Event::Nothing && self.model == Event::Nothing
     }
+
+    /// What the outcome of a call that went on credit gives back: the credit and one more for an answer, the credit
+    /// for what says nothing.
+    pub(super) fn credit(&self) -> u32 {
+        match (self.provider, self.model) {
+            (Event::Ended(Sample::Good), _) => 2,
+            (Event::Nothing, Event::Nothing) => 1,
+            _ => 0,
+        }
+    }
 }
 
 fn failed(failure: Failure) -> (Event, Event) {

@@ -1,7 +1,13 @@
 //! One section of a provider's record: a state, its generation, and what headroom was last seen.
 //!
-//! Its invariant: an outcome counts only in the generation that let its call go, so that stragglers change
-//! nothing.
+//! # Why credit
+//! Where nobody else can be asked, a breaker that opened for overload would turn away what the provider could well
+//! answer, and one that doesn't hold would send everything to a provider that is down. Credit is how many calls may go
+//! while it isn't closed. It is earned: one for each call from before that is answered well all the same, and two for
+//! each that went on credit, which took one. So twice as many go as are answered, and none where nothing is (the fixed
+//! point of the SRE book's adaptive throttling, "Handling Overload", with K = 2).
+//!
+//! Its invariant: an outcome counts only in the generation that let its call go, so that stragglers change no state.
 
 use core::time::Duration;
 
@@ -13,9 +19,13 @@ use super::StateName;
 use super::codec::{Reader, Writer};
 use super::outcome::{Cause, Event};
 use super::state::{Entry, Observation, State};
+use super::window::Sample;
 
 /// Headroom without a reset is remembered for as long as most providers' shortest period.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// Most credit: how many calls at most go to a provider that is suddenly down. It takes one byte of the record.
+const MOST_CREDIT: u32 = 100;
 
 /// A call's part in one section: which generation let it go, and its probe's number if it is one.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,25 +53,17 @@ pub(super) struct News {
 pub(super) struct Section {
     generation: u32,
     state: State,
+    /// How many calls may go although the state says no; none while it is closed.
+    credit: u32,
     headroom: Option<(Headroom, Instant)>,
 }
 
 impl Section {
     /// The section after a call asked to go, what it was told, and what changed.
     pub(super) fn enter(self, rules: &Rules, now: Instant) -> (Self, Entry, Option<Change>) {
-        let Self {
-            generation,
-            state,
-            headroom,
-        } = self;
-        let from = state.name();
-        let (state, entry) = state.enter(rules, now);
-        let (section, change) = Self {
-            generation,
-            state,
-            headroom,
-        }
-        .turned(from, Cause::Elapsed);
+        let from = self.state.name();
+        let (state, entry) = self.state.enter(rules, now);
+        let (section, change) = Self { state, ..self }.turned(from, Cause::Elapsed);
         (section, entry, change)
     }
 
@@ -74,25 +76,47 @@ impl Section {
         at: Observation,
     ) -> (Self, Option<Change>) {
         if stake.generation != self.generation {
-            return (self, None);
+            let answered = matches!(news.event, Event::Ended(Sample::Good | Sample::Slow));
+            return (self.credited(u32::from(answered && stake.lease.is_none())), None);
         }
-        let Self {
-            generation,
-            state,
-            headroom,
-        } = self;
-        let from = state.name();
-        let (mut state, mut cause) = state.observe(news.event, stake.lease, rules, at);
+        let from = self.state.name();
+        let (mut state, mut cause) = self.state.observe(news.event, stake.lease, rules, at);
         if let (Some(reset), None) = (spent(news.headroom), cause) {
             (state, cause) = state.spare(reset, rules, at.now);
         }
-        let headroom = news.headroom.map(|seen| remembered(seen, at.now)).or(headroom);
+        let headroom = news.headroom.map(|seen| remembered(seen, at.now));
         Self {
-            generation,
             state,
-            headroom,
+            headroom: headroom.or(self.headroom),
+            ..self
         }
         .turned(from, cause.unwrap_or(Cause::Elapsed))
+    }
+
+    /// How many calls may go now although the state says no; `None` where it says yes. None go where the provider
+    /// itself named a time.
+    pub(super) fn credit(&self) -> Option<u32> {
+        match self.state {
+            State::Closed(_) => None,
+            State::Open { .. } | State::HalfOpen(_) => Some(self.credit),
+            State::RateLimited(_) => Some(0),
+        }
+    }
+
+    /// With one credit less, if it needs one to go; `None` when it has none.
+    pub(super) fn lent(mut self) -> Option<Self> {
+        if let Some(credit) = self.credit() {
+            self.credit = credit.checked_sub(1)?;
+        }
+        Some(self)
+    }
+
+    /// With so much more credit, unless it is closed.
+    pub(super) fn credited(mut self, more: u32) -> Self {
+        if !matches!(self.state, State::Closed(_)) {
+            self.credit = self.credit.saturating_add(more).min(MOST_CREDIT);
+        }
+        self
     }
 
     /// Begins a new generation if the state isn't what it was. A 429 interrupts a generation but doesn't end
@@ -108,6 +132,9 @@ impl Section {
         }
         if !same_life {
             self.generation = self.generation.wrapping_add(1);
+        }
+        if to == StateName::Closed {
+            self.credit = 0;
         }
         (self, Some(Change { from, to, cause }))
     }
@@ -142,6 +169,7 @@ impl Section {
         let mut to = Writer::new();
         to.uint(u64::from(self.generation));
         self.state.write(&mut to);
+        to.uint(u64::from(self.credit));
         if let Some((headroom, until)) = &self.headroom {
             to.uint(until.0);
             to.uint(u64::from(headroom.share));
@@ -172,6 +200,7 @@ impl Section {
         Some(Self {
             generation: from.u32()?,
             state: State::read(from)?,
+            credit: from.u32()?.min(MOST_CREDIT),
             headroom: read_headroom(from),
         })
     }

@@ -242,7 +242,7 @@ fn both_breakers_may_turn_by_one_call() {
 }
 
 #[test]
-fn stragglers_of_an_earlier_generation_change_nothing() {
+fn stragglers_of_an_earlier_generation_change_no_state() {
     for outcome in [
         GOOD,
         BAD,
@@ -266,7 +266,10 @@ fn stragglers_of_an_earlier_generation_change_nothing() {
                 Observed::default()
             );
         }
-        assert_eq!(*store.writes.borrow(), before, "{outcome:?}");
+        let answered = matches!(outcome, Outcome::Success { .. });
+        let (writes, credit) = if answered { (20, 20) } else { (0, 0) };
+        assert_eq!(*store.writes.borrow(), before + writes, "{outcome:?}");
+        assert_eq!(breakers.credit(&store, 0), credit, "{outcome:?}");
         let _ = breakers.observe(&store, probe, GOOD, at(15));
         assert!(call(&breakers, &store, 15, GOOD).unwrap().transition.is_some());
     }

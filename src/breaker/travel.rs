@@ -11,6 +11,9 @@ impl Pass {
     #[must_use]
     pub fn pack(self) -> String {
         let mut text = format!("{:x} {:x}", self.record, self.model);
+        if self.on_credit {
+            text.push_str(CREDIT);
+        }
         if let Some((provider, model)) = self.stakes {
             for stake in [provider, model] {
                 let lease = stake
@@ -27,7 +30,12 @@ impl Pass {
         let mut parts = text.split(' ');
         let record = number(parts.next()?)?;
         let model = usize::try_from(number(parts.next()?)?).ok()?;
-        let stakes = match parts.next() {
+        let mut first = parts.next();
+        let on_credit = first == CREDIT.get(1..);
+        if on_credit {
+            first = parts.next();
+        }
+        let stakes = match first {
             None => None,
             Some(first) => Some((stake(first, parts.next()?)?, stake(parts.next()?, parts.next()?)?)),
         };
@@ -35,10 +43,14 @@ impl Pass {
             record,
             model,
             stakes,
+            on_credit,
             changes: [None; 2],
         })
     }
 }
+
+/// What a pass on credit has where the others have their stakes.
+const CREDIT: &str = " credit";
 
 fn stake(generation: &str, lease: &str) -> Option<Stake> {
     let lease = match lease {
@@ -65,8 +77,18 @@ mod tests {
             record: u64::MAX,
             model: 3,
             stakes,
+            on_credit: false,
             changes: [None; 2],
         }
+    }
+
+    #[test]
+    fn a_pass_on_credit_is_one_after_its_way() {
+        let lent = Pass {
+            on_credit: true,
+            ..pass(None)
+        };
+        assert_eq!(Pass::unpack(&lent.pack()).map(|pass| pass.on_credit), Some(true));
     }
 
     #[test]

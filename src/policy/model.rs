@@ -25,7 +25,8 @@ pub(super) fn models(
     (named, any.pop())
 }
 
-const ALL_OPEN: [(&str, WhenAllOpen); 2] = [
+const ALL_OPEN: [(&str, WhenAllOpen); 3] = [
+    ("throttle", WhenAllOpen::Throttle),
     ("reject", WhenAllOpen::Reject),
     ("least_bad", WhenAllOpen::LeastBad),
 ];

@@ -330,8 +330,11 @@ pub struct Hop {
 /// What to do when every breaker of a chain is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenAllOpen {
-    /// 503 with the earliest probe as `Retry-After`.
+    /// The one with the most credit (see [`crate::breaker`]): about twice as many calls as are answered, none where
+    /// nothing is. The others, and every call to a provider that named a time, as if it were [`WhenAllOpen::Reject`].
     #[default]
+    Throttle,
+    /// 503 with the earliest probe as `Retry-After`.
     Reject,
     /// The one that opens soonest; a forced-open one never.
     LeastBad,

@@ -35,6 +35,9 @@ pub struct Found {
     pub state: &'static str,
 }
 
+/// The state, for the record, of a breaker that said no to a call that went all the same.
+const PASSED_BY: &str = "passed_by";
+
 /// A walk along a chain.
 #[derive(Debug)]
 pub struct Search<'p> {
@@ -47,7 +50,8 @@ pub struct Search<'p> {
     pub passed: Vec<(Hop, PassedOver)>,
     /// The earliest that one of those may be asked again.
     pub earliest: Option<Instant>,
-    least_bad: Option<(usize, Hop, Instant)>,
+    /// Candidates that a breaker refuses, by their place in the chain, and until when; none that an operator refuses.
+    refused: Vec<(usize, Hop, Instant)>,
     without: Vec<Hop>,
     /// Nobody goes whose breaker says no, whatever the route says.
     strict: bool,
@@ -70,7 +74,7 @@ impl<'p> Search<'p> {
             place: 0,
             passed: Vec::new(),
             earliest: None,
-            least_bad: None,
+            refused: Vec::new(),
             without: Vec::new(),
             strict: false,
         }
@@ -136,7 +140,7 @@ impl<'p> Search<'p> {
                 }
             }
         }
-        self.least_bad()
+        self.last_resort(store)
     }
 
     /// The candidates after `hop` that might go now. Nothing is noted and no lease is taken: they may never be asked.
@@ -184,18 +188,32 @@ impl<'p> Search<'p> {
         }
         let at = refused.retry_at;
         self.earliest = Some(self.earliest.map_or(at, |e| e.min(at)));
-        if self.least_bad.is_none_or(|(_, _, best)| at < best) {
-            self.least_bad = Some((place, hop, at));
-        }
+        self.refused.push((place, hop, at));
     }
 
-    fn least_bad(&mut self) -> Option<Found> {
-        if self.strict || self.route.when_all_open == WhenAllOpen::Reject {
-            return None;
+    /// Whom to ask where every breaker says no; each search asks at most one of them.
+    fn last_resort<S: Store>(&mut self, store: &S) -> Option<Found> {
+        let refused = core::mem::take(&mut self.refused);
+        match self.route.when_all_open {
+            _ if self.strict => None,
+            WhenAllOpen::Reject => None,
+            WhenAllOpen::LeastBad => {
+                let (place, hop, _) = refused.into_iter().min_by_key(|(_, _, at)| *at)?;
+                let breakers = self.breakers(hop)?;
+                Some(self.unasked(hop, place, &breakers))
+            }
+            WhenAllOpen::Throttle => {
+                let credit = |hop: Hop| Some(self.breakers(hop)?.credit(store, hop.model));
+                // The last of equals is what `max_by_key` takes, and the chain's order is the operator's.
+                let best = refused.iter().rev().max_by_key(|(_, hop, _)| credit(*hop));
+                let (place, hop, _) = *best?;
+                let pass = self.breakers(hop)?.borrow(store, hop.model)?;
+                Some(Found {
+                    state: PASSED_BY,
+                    ..self.found(hop, place, pass)
+                })
+            }
         }
-        let (place, hop, _) = self.least_bad.take()?;
-        let breakers = self.breakers(hop)?;
-        Some(self.unasked(hop, place, &breakers))
     }
 
     fn breakers(&self, hop: Hop) -> Option<Breakers<'p>> {
@@ -221,7 +239,7 @@ impl<'p> Search<'p> {
 
     fn unasked(&self, hop: Hop, place: usize, breakers: &Breakers<'_>) -> Found {
         Found {
-            state: "passed_by",
+            state: PASSED_BY,
             ..self.found(hop, place, breakers.force_pass(hop.model))
         }
     }

@@ -13,7 +13,7 @@ use spillway::time::Instant;
 use crate::explorer::{Desk, Flaw, Program, Records, Scenario, Seen, Shelf};
 use crate::{holds, is_full};
 
-use Act::{Ask, Drop, Old, Tell};
+use Act::{Ask, Drop, Lend, Old, Tell};
 
 const GOOD: Outcome = Outcome::Success {
     latency: Latency::Unknown,
@@ -40,6 +40,8 @@ pub(crate) enum Act {
     Drop,
     /// Has a call under way since before anything happened.
     Old,
+    /// Wants to go on credit.
+    Lend,
 }
 
 /// What a worker saw.
@@ -52,6 +54,9 @@ pub(crate) struct Word {
     probes: usize,
     changes: Vec<Transition>,
     dropped: usize,
+    /// Calls that went on credit, and credit that came back or was earned.
+    lent: u32,
+    earned: u32,
 }
 
 /// The policy under test: one provider of two models.
@@ -85,6 +90,11 @@ impl Caller<'_, '_> {
                 Tell(outcome, second) => {
                     last = *second;
                     self.tell(*outcome, last);
+                }
+                Lend => {
+                    let pass = self.breakers.borrow(self.desk, 0);
+                    self.word.lent += u32::from(pass.is_some());
+                    self.passes.extend(pass);
                 }
                 Drop if self.passes.is_empty() => {}
                 Drop => drop(self.passes.remove(0)),
@@ -122,6 +132,11 @@ impl Caller<'_, '_> {
         }
         let pass = self.passes.remove(0);
         self.word.probes -= usize::from(pass.is_probe());
+        self.word.earned += match outcome {
+            Outcome::Success { .. } => 1 + u32::from(pass.is_on_credit()),
+            Outcome::Neutral => u32::from(pass.is_on_credit()),
+            _ => 0,
+        };
         self.desk.say_next(self.word.clone());
         let observed = self
             .breakers
@@ -186,6 +201,8 @@ fn total(workers: &[Seen<'_, Word>]) -> Word {
         total.probes += word.probes;
         total.changes.extend(&word.changes);
         total.dropped += word.dropped;
+        total.lent += word.lent;
+        total.earned += word.earned;
     }
     total
 }
@@ -357,6 +374,11 @@ fn stragglers_of_an_earlier_life_change_nothing() {
 }
 
 #[test]
+fn as_many_go_on_credit_as_was_earned() {
+    holds("credit", &lent_under(Flaw::None));
+}
+
+#[test]
 fn a_rate_limited_model_is_entered_once_and_left_once() {
     let policy = policy(|rules| rules.consecutive = 2);
     let scripts: [&[Act]; 3] = [
@@ -483,5 +505,37 @@ pub(crate) fn probed_under(flaw: Flaw) -> Scenario<'static, Word, States> {
     Scenario {
         flaw,
         ..calls(policy, open(policy), &SCRIPTS, &anyhow)
+    }
+}
+
+/// Three borrow of a breaker that opened with a credit of two, of a broken store: no more go than there is credit, and
+/// in the end none is lost.
+pub(crate) fn lent_under(flaw: Flaw) -> Scenario<'static, Word, u32> {
+    static OPEN: &[Act] = &[Ask(0, 0), Tell(BAD, 0), Old, Tell(GOOD, 0), Old, Tell(GOOD, 0)];
+    static SCRIPTS: [&[Act]; 3] = [
+        &[Lend, Tell(GOOD, 1), Lend],
+        &[Lend, Tell(BAD, 1), Lend, Tell(Outcome::Neutral, 1)],
+        &[Old, Tell(GOOD, 1), Lend],
+    ];
+    let policy: &'static Policy = Box::leak(Box::new(policy(|rules| rules.consecutive = 1)));
+    let credit = |records: &Records| Breakers::of(&policy.providers[0]).credit(&Shelf::of(records), 0);
+    let check = |left: &u32, workers: &[Seen<'_, Word>]| {
+        let total = total(workers);
+        let (all, over) = (2 + total.earned, workers.iter().all(|worker| worker.done));
+        match total.lent > all || total.dropped > 0 || (over && left + total.lent != all) {
+            true => Err(format!("{left} left of {all}: {total:?}")),
+            false => Ok(()),
+        }
+    };
+    Scenario {
+        before: after(policy, OPEN),
+        workers: SCRIPTS.iter().map(|script| worker(policy, script)).collect(),
+        measure: Box::new(credit),
+        check: Box::new(check),
+        vanish: 0,
+        failures: 0,
+        conflicts: 0,
+        flaw,
+        one_by_one: false,
     }
 }

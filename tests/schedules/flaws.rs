@@ -67,6 +67,8 @@ fn without_the_compare_breakers_are_found_wrong() {
     for flaw in FLAWS {
         let found = breakers::probed_under(flaw).explore();
         assert!(found.violation.is_some(), "{flaw:?}");
+        let lent = breakers::lent_under(flaw).explore();
+        assert!(lent.violation.is_some(), "{flaw:?}");
     }
 }
 

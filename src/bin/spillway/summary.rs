@@ -152,6 +152,7 @@ fn dialect(dialect: ProviderDialect) -> &'static str {
 fn model(route: &ModelRoute, policy: &Policy) -> String {
     let chain: Vec<String> = route.chain.iter().map(|hop| place(*hop, policy)).collect();
     let all_open = match route.when_all_open {
+        WhenAllOpen::Throttle => "the one that answers most, as far as it does, else 503",
         WhenAllOpen::Reject => "503",
         WhenAllOpen::LeastBad => "the one that opens soonest",
     };

@@ -97,6 +97,100 @@ fn when_all_are_open_it_is_503_with_when_and_nothing_is_charged() {
 }
 
 #[test]
+fn when_all_are_open_as_many_go_as_were_answered_since() {
+    let mini = chat(json!({"model": "gpt-4o-mini"}));
+    let mut lab = Lab::new(json!({}));
+    let under_way: Vec<_> = (0..2).map(|_| lab.send(&mini)).collect();
+    for _ in 0..2 {
+        lab.exchange(&mini, 500, "{}");
+    }
+    assert_eq!(lab.send(&mini).refused(), Some(503), "nothing was answered since");
+    for mut call in under_way {
+        call.answer(&mut lab, 200, &answered("", 1, 1));
+        call.record(&mut lab);
+    }
+    let mut on_credit: Vec<_> = (0..3).map(|_| lab.send(&mini)).collect();
+    assert_eq!(
+        on_credit.pop().unwrap().refused(),
+        Some(503),
+        "two went before it"
+    );
+    let mut call = on_credit.pop().unwrap();
+    call.answer(&mut lab, 200, &answered("", 1, 1));
+    assert_eq!(call.record(&mut lab)["breaker"], "passed_by");
+    let mut call = on_credit.pop().unwrap();
+    call.answer(&mut lab, 500, "{}");
+    call.record(&mut lab);
+    let went = (0..3).filter(|_| lab.send(&mini).refused().is_none()).count();
+    assert_eq!(went, 2, "two for the one that was answered");
+}
+
+#[test]
+fn when_all_are_open_the_one_that_answers_more_is_asked() {
+    let mut lab = Lab::new(json!({
+        "providers": {"backup": {"breaker": {"consecutive": 2}}},
+        "models": {"gpt-4o-mini": {"when_all_open": "reject"}},
+    }));
+    let both = chat(json!({}));
+    let under_way = lab.send(&both);
+    for _ in 0..2 {
+        lab.exchange(&both, 500, "{}");
+    }
+    let mut later: Vec<_> = (0..2).map(|_| lab.send(&both)).collect();
+    for _ in 0..2 {
+        lab.exchange(&both, 500, "{}");
+    }
+    later.push(under_way);
+    for mut call in later {
+        call.answer(&mut lab, 200, &answered("", 1, 1));
+        call.record(&mut lab);
+    }
+    let asked: Vec<_> = (0..4)
+        .map(|_| lab.send(&both).header("x-spillway-cluster"))
+        .collect();
+    let of = |name: &str| asked.iter().flatten().filter(|cluster| *cluster == name).count();
+    assert_eq!(
+        asked[0].as_deref(),
+        Some("backup"),
+        "two were answered there, and one at the first"
+    );
+    assert_eq!((of("openai"), of("backup")), (1, 2), "{asked:?}");
+    let mini = lab.send(&chat(json!({"model": "gpt-4o-mini"})));
+    assert_eq!(mini.refused(), Some(503), "whoever asks for `reject` gets it");
+}
+
+#[test]
+fn a_call_on_credit_that_a_limit_refuses_gives_it_back() {
+    let mini = chat(json!({"model": "gpt-4o-mini"}));
+    let mut lab = Lab::new(json!({"providers": {"openai": {"limits": [{"requests": "4/min"}]}}}));
+    let mut under_way = lab.send(&mini);
+    for _ in 0..2 {
+        lab.exchange(&mini, 500, "{}");
+    }
+    under_way.answer(&mut lab, 200, &answered("", 1, 1));
+    under_way.record(&mut lab);
+    let mut call = lab.send(&mini);
+    assert_eq!(call.refused(), None);
+    call.answer(&mut lab, 200, &answered("", 1, 1));
+    call.record(&mut lab);
+    for _ in 0..3 {
+        assert_eq!(
+            lab.send(&mini).refused(),
+            Some(503),
+            "the provider's limit is used up"
+        );
+    }
+    let at = lab
+        .gateway
+        .policy
+        .providers
+        .iter()
+        .position(|p| p.name == "openai");
+    let breakers = lab.gateway.breakers(at.unwrap()).unwrap();
+    assert_eq!(breakers.credit(&lab.store, 1), 2, "nothing was asked");
+}
+
+#[test]
 fn the_least_bad_goes_though_its_breaker_is_open_but_never_a_forced_one() {
     let least_bad = json!({"models": {"gpt-4o-mini": {"when_all_open": "least_bad"}}});
     let mut lab = opened(least_bad.clone());

@@ -67,7 +67,7 @@ fn the_least_policy_has_the_documented_defaults() {
             model: 0
         }]
     );
-    assert_eq!(policy.models[0].when_all_open, WhenAllOpen::Reject);
+    assert_eq!(policy.models[0].when_all_open, WhenAllOpen::Throttle);
     assert!(policy.any_model.is_none());
 }
 

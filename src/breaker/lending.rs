@@ -1,0 +1,100 @@
+//! Credit: calls that go although the breakers say no.
+
+use super::testing::{BAD, GOOD, LATE, SLOW, at, call, go, limited, opened, provider, rules, seconds};
+use super::*;
+use crate::policy::Forced;
+use crate::store::MemoryStore;
+
+/// Offers 200 calls of which the provider can answer so many; how many went.
+fn round(breakers: &Breakers<'_>, store: &MemoryStore, capacity: usize) -> usize {
+    let passes: Vec<_> = (0..200).map_while(|_| breakers.borrow(store, 0)).collect();
+    let went = passes.len();
+    for (number, pass) in passes.into_iter().enumerate() {
+        let outcome = if number < capacity { GOOD } else { BAD };
+        let observed = breakers.observe(store, Pass::unpack(&pass.pack()).unwrap(), outcome, at(1));
+        assert_eq!(observed, Observed::default());
+    }
+    went
+}
+
+#[test]
+fn on_credit_go_twice_as_many_as_are_answered_and_none_where_nothing_is() {
+    let (provider, store) = (provider(rules()), MemoryStore::default());
+    let breakers = Breakers::of(&provider);
+    let under_way = [0; 10].map(|second| go(&breakers, &store, second));
+    opened(&breakers, &store);
+    assert_eq!(breakers.credit(&store, 0), 0, "nothing was answered since");
+    assert_eq!(round(&breakers, &store, 40), 0);
+    for pass in under_way {
+        let _ = breakers.observe(&store, pass, GOOD, at(1));
+    }
+    let went: Vec<_> = (0..5).map(|_| round(&breakers, &store, 40)).collect();
+    assert_eq!(went, [10, 20, 40, 80, 80]);
+    let went: Vec<_> = (0..3).map(|_| round(&breakers, &store, 0)).collect();
+    assert_eq!(went, [80, 0, 0], "it is down");
+    assert_eq!(breakers.view(&store, 0, seconds(1)).state, StateName::Open);
+}
+
+#[test]
+fn what_says_nothing_costs_no_credit_and_a_429_does() {
+    for (outcome, left) in [
+        (GOOD, 2),
+        (SLOW, 2),
+        (Outcome::Neutral, 1),
+        (limited(None), 0),
+        (BAD, 0),
+        (LATE, 0),
+    ] {
+        let (provider, store) = (provider(rules()), MemoryStore::default());
+        let breakers = Breakers::of(&provider);
+        let before = go(&breakers, &store, 0);
+        opened(&breakers, &store);
+        let _ = breakers.observe(&store, before, GOOD, at(0));
+        let pass = breakers.borrow(&store, 0).unwrap();
+        assert_eq!(breakers.borrow(&store, 0), None, "it had one");
+        let _ = breakers.observe(&store, pass, outcome, at(0));
+        assert_eq!(breakers.credit(&store, 0), left, "{outcome:?}");
+    }
+}
+
+#[test]
+fn credit_is_bounded_and_gone_when_it_closes() {
+    let (provider, store) = (provider(rules()), MemoryStore::default());
+    let breakers = Breakers::of(&provider);
+    let under_way = [0; 300].map(|second| go(&breakers, &store, second));
+    opened(&breakers, &store);
+    for pass in under_way {
+        let _ = breakers.observe(&store, pass, GOOD, at(0));
+    }
+    assert_eq!(breakers.credit(&store, 0), 100);
+    let _ = (
+        call(&breakers, &store, 15, GOOD),
+        call(&breakers, &store, 15, GOOD),
+    );
+    assert_eq!(breakers.view(&store, 0, seconds(15)).state, StateName::Closed);
+    for _ in 0..5 {
+        let _ = call(&breakers, &store, 15, BAD);
+    }
+    assert_eq!(breakers.credit(&store, 0), 0);
+}
+
+#[test]
+fn nobody_borrows_where_a_time_was_named_or_an_operator_forbids_it() {
+    let (mut provider, store) = (provider(rules()), MemoryStore::default());
+    {
+        let breakers = Breakers::of(&provider);
+        let under_way = [0; 9].map(|second| go(&breakers, &store, second));
+        let _ = call(&breakers, &store, 0, limited(Some(60)));
+        for pass in under_way {
+            let _ = breakers.observe(&store, pass, GOOD, at(0));
+        }
+        assert_eq!(breakers.credit(&store, 0), 0);
+        assert_eq!(breakers.borrow(&store, 0), None, "it said: in 60 s");
+    }
+    provider.breaker.force = Some(Forced::Open);
+    let breakers = Breakers::of(&provider);
+    assert_eq!(
+        (breakers.credit(&store, 0), breakers.borrow(&store, 0)),
+        (0, None)
+    );
+}
