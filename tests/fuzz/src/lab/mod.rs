@@ -149,8 +149,8 @@ impl<'g> Lab<'g> {
         let booked = booked.map(|(_, tokens)| *tokens).fold(0, u64::saturating_add);
         let used = level.capacity - level.remaining;
         let most = booked.min(LARGEST_CHARGE);
-        let refilled = self.now.monotonic.since(BEGAN).as_secs_f64() * REFILL as f64;
-        let least = most.saturating_sub(refilled as u64 + 1);
+        let millis = u64::try_from(self.now.monotonic.since(BEGAN).as_millis()).unwrap_or(u64::MAX);
+        let least = most.saturating_sub(millis.saturating_mul(REFILL) / 1_000 + 1);
         assert!((least..=most).contains(&used), "{used} used, {booked} booked");
     }
 
