@@ -148,10 +148,12 @@ impl StreamGuard {
         let latest = self.safe.min(end.saturating_sub(plan.reach()));
         let limit = latest.max(end.saturating_sub(HOLD)).max(self.judged);
         let continues = |place: &usize| Text(&self.text).at(*place) & 0xc0 == 0x80;
+        // A character has four bytes; of what has more, which is none, nothing is waited for.
         (self.judged..=limit)
             .rev()
+            .take(4)
             .find(|place| !continues(place))
-            .unwrap_or(self.judged)
+            .unwrap_or(limit)
     }
 
     /// What begins before the limit and isn't judged yet.

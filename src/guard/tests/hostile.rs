@@ -100,6 +100,20 @@ fn a_stream_keeps_no_more_in_sight_than_its_window() {
 }
 
 #[test]
+fn a_character_that_never_ends_is_not_waited_for() {
+    let plan = all("mask", Side::Answer);
+    for piece in [&[0x80; 64][..], &[0xf0, 0x90], b"\xe2\x80\x80\x80\x80"] {
+        let (mut guard, mut watch, mut out) = (StreamGuard::new(), Watch::default(), 0);
+        for _ in 0..1_000 {
+            out += guard.push(&plan, &mut watch, piece).len();
+            assert!(guard.held() <= 256, "{} bytes kept back", guard.held());
+            assert!(guard.in_sight() <= 1_024 + piece.len());
+        }
+        assert_eq!(out + guard.finish(&plan, &mut watch).len(), 1_000 * piece.len());
+    }
+}
+
+#[test]
 fn bytes_that_are_no_text_harm_nobody() {
     let plan = all("mask", Side::Request);
     for first in 0..=255u8 {
