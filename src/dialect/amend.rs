@@ -5,6 +5,7 @@
 //! invariant: either all that was to be put in is in, or there is no answer.
 
 use super::Endpoint;
+use super::answer::words;
 use super::calls::Calls;
 use super::wanted::{content, each_item, each_member};
 use crate::body::sse::{self, Blocks};
@@ -24,7 +25,11 @@ pub struct Amendment {
 pub fn amended(endpoint: Endpoint, body: &[u8], amendment: &Amendment) -> Option<Vec<u8>> {
     let mut amender = Amender::new(endpoint, amendment);
     let edited = amender.edited(body, Data::Body).ok()?;
-    amender.is_done().then_some(edited)
+    // Where a member comes twice, the one that was written may not be the one that is read.
+    let is_heard =
+        |text: &String| words(endpoint, &edited).is_some_and(|words| words.contains(text.as_str()));
+    let heard = amendment.text.as_ref().is_none_or(is_heard);
+    (amender.is_done() && heard).then_some(edited)
 }
 
 /// Puts other words into a complete stream of events; none where there is no place for them.

@@ -110,19 +110,25 @@ impl StreamGuard {
 
     fn advance(&mut self, plan: &Plan, watch: &mut Watch, more: More) -> Vec<u8> {
         if watch.blocked().is_some() {
-            return Vec::new();
+            return self.stop();
         }
         self.swallow();
         let limit = self.limit(plan, more);
         let mut found = self.search(plan, limit);
         let changes = watch.judge(plan, &self.text, &mut found, &mut self.floors);
         if watch.blocked().is_some() {
-            return Vec::new();
+            return self.stop();
         }
         let out = self.send(changes, limit);
         self.judged = limit;
         self.forget();
         out
+    }
+
+    /// Nothing more goes on, and nothing is kept.
+    fn stop(&mut self) -> Vec<u8> {
+        *self = Self::default();
+        Vec::new()
     }
 
     /// Drops what still belongs to a match that was replaced.

@@ -89,6 +89,15 @@ fn arguments_are_put_in_by_the_calls_order() {
 }
 
 #[test]
+fn what_a_reader_would_not_hear_is_not_put_in() {
+    // Of a name that comes twice the last counts, here an answer that says nothing.
+    let twice =
+        r#"{"choices":[{"index":0,"message":{"content":"Hi"}}],"choices":[{"index":0,"message":{}}]}"#;
+    let put = amended(Endpoint::ChatCompletions, twice.as_bytes(), &words("other"));
+    assert_eq!(put, None);
+}
+
+#[test]
 fn what_has_no_place_is_not_put_in() {
     let table = [
         (Endpoint::ChatCompletions, "{}"),

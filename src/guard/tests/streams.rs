@@ -156,6 +156,17 @@ fn placeholders_come_back_wherever_they_are_cut() {
 }
 
 #[test]
+fn nothing_is_kept_once_a_stream_is_blocked() {
+    let plan = super::plan(json!([{"kinds": ["email"], "action": "block"}]), Side::Answer);
+    let (mut guard, mut watch) = (StreamGuard::new(), Watch::default());
+    for _ in 0..1_000 {
+        assert_eq!(guard.push(&plan, &mut watch, b"ann@example.org and so on "), b"");
+        assert!(watch.blocked().is_some() && guard.held() == 0);
+    }
+    assert_eq!(guard.finish(&plan, &mut watch), b"");
+}
+
+#[test]
 fn nothing_goes_on_once_a_stream_is_blocked() {
     let plan = all("block", Side::Answer);
     for cut in 0..="my number is 4242 4242 4242 4242.".len() {
