@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use siphasher::sip::SipHasher13;
 
 use super::codec;
-use super::outcome::{Outcome, Verdict};
+use super::outcome::{Event, Outcome, Verdict, Worth};
 use super::section::{Change, News, Section, Stake};
 use super::state::{Entry, Observation, jittered};
 use super::{Observed, Pass, PendingTransition, Permit, Scope, StateName, Transition, View};
@@ -85,16 +85,27 @@ struct Pair {
 }
 
 impl Pair {
-    fn credit(&self) -> u32 {
-        let both = [self.provider.credit(), self.model.credit()];
+    fn credit(&self, rules: &Rules, now: Instant) -> u32 {
+        let both = [self.provider.credit(rules, now), self.model.credit(rules, now)];
         both.into_iter().flatten().min().unwrap_or(u32::MAX)
     }
 
-    fn lent(self) -> Option<Self> {
+    fn lent(self, rules: &Rules, now: Instant) -> Option<Self> {
         Some(Self {
-            provider: self.provider.lent()?,
-            model: self.model.lent()?,
+            provider: self.provider.lent(rules, now)?,
+            model: self.model.lent(rules, now)?,
         })
+    }
+
+    /// After a 429 to a call on credit: the model's section waits, as it does after any other's.
+    fn rate_limited(self, wait: Option<Duration>, rules: &Rules, at: Observation) -> (Self, Option<Change>) {
+        let news = News {
+            event: Event::RateLimited(wait),
+            headroom: None,
+        };
+        let stake = self.model.stake(None);
+        let (model, change) = self.model.ruined().observe(&stake, news, rules, at);
+        (Self { model, ..self }, change)
     }
 
     fn credited(self, more: u32) -> Self {
@@ -174,19 +185,19 @@ impl<'p> Breakers<'p> {
     /// How many more calls may go on credit, by the section that has less; without a bound if both are closed. None go
     /// where an operator forbids it or the provider itself named a time, or where the store is away.
     #[must_use]
-    pub fn credit(&self, store: &impl Store, model: usize) -> u32 {
+    pub fn credit(&self, store: &impl Store, model: usize, now: Instant) -> u32 {
         match (self.rules.force, self.find(store)) {
             (Some(_), _) | (None, Err(_)) => 0,
-            (None, Ok(found)) => found.pair(model).credit(),
+            (None, Ok(found)) => found.pair(model).credit(self.rules, now),
         }
     }
 
     /// Leave for a call that goes on credit although a breaker says no; `None` when there is no credit left. What comes
     /// of it is to be observed like any other call's.
-    pub fn borrow(&self, store: &impl Store, model: usize) -> Option<Pass> {
+    pub fn borrow(&self, store: &impl Store, model: usize, now: Instant) -> Option<Pass> {
         for _ in 0..TRIES {
             let found = self.find(store).ok().filter(|_| self.rules.force.is_none())?;
-            let pair = found.pair(model).lent()?;
+            let pair = found.pair(model).lent(self.rules, now)?;
             match self.write(store, &found, model, &pair) {
                 Ok(()) => {
                     return Some(Pass {
@@ -203,10 +214,10 @@ impl<'p> Breakers<'p> {
 
     /// Tells how a call ended.
     pub fn observe(&self, store: &impl Store, pass: Pass, outcome: Outcome, at: Observation) -> Observed {
-        let verdict = Verdict::of(outcome, self.rules);
         if pass.on_credit {
-            return self.give_back(store, &pass, verdict.credit());
+            return self.give_back(store, &pass, Worth::of(outcome, self.rules), at);
         }
+        let verdict = Verdict::of(outcome, self.rules);
         self.settle(store, PendingTransition { pass, verdict }, at)
     }
 
@@ -284,13 +295,22 @@ impl<'p> Breakers<'p> {
     }
 
     /// Gives credit back; contended for too long, it is lost, as a plain sample is.
-    fn give_back(&self, store: &impl Store, pass: &Pass, credit: u32) -> Observed {
-        let ours = pass.record == self.record && self.rules.force.is_none() && credit > 0;
+    fn give_back(&self, store: &impl Store, pass: &Pass, worth: Worth, at: Observation) -> Observed {
+        let ours = pass.record == self.record && self.rules.force.is_none() && worth != Worth::Credit(0);
         for _ in 0..if ours { TRIES } else { 0 } {
             let Ok(found) = self.find(store) else { break };
-            let pair = found.pair(pass.model).credited(credit);
+            let (pair, change) = match worth {
+                Worth::Credit(credit) => (found.pair(pass.model).credited(credit), None),
+                Worth::RateLimited(wait) => found.pair(pass.model).rate_limited(wait, self.rules, at),
+            };
             match self.write(store, &found, pass.model, &pair) {
-                Ok(()) => return Observed::default(),
+                Ok(()) => {
+                    let [_, transition] = transitions(None, change);
+                    return Observed {
+                        transition,
+                        ..Observed::default()
+                    };
+                }
                 Err(StoreError::Conflict) => {}
                 Err(StoreError::Unavailable) => break,
             }
@@ -416,11 +436,12 @@ impl<'p> Breakers<'p> {
     }
 }
 
-/// What tells a provider's record from others. What the record's layout depends on is part of it (the models' order, the
+/// What tells a provider's record from others. What the record's layout depends on is part of it (its version, the models' order, the
 /// window's buckets), so that a new policy and an old one that still drains don't garble each other's
 /// records.
 fn record(provider: &Provider) -> u64 {
     let mut hasher = SipHasher13::new();
+    hasher.write_u8(codec::VERSION);
     hasher.write(provider.name.as_bytes());
     for model in &provider.models {
         hasher.write_u8(0xff);

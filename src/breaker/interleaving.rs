@@ -50,9 +50,9 @@ fn interleaved_borrowers_get_exactly_the_credit() {
         let lent = Cell::new(0);
         let count = |pass: Option<Pass>| lent.set(lent.get() + u32::from(pass.is_some()));
         for _ in 0..9 {
-            let other = || count(breakers.borrow(&store, 0));
+            let other = || count(breakers.borrow(&store, 0, seconds(1)));
             let store = Interleaved::new(&store, [Box::new(other) as Box<dyn FnOnce() + '_>]);
-            count(breakers.borrow(&store, 0));
+            count(breakers.borrow(&store, 0, seconds(1)));
         }
         assert_eq!(lent.get(), credit);
     }
@@ -66,9 +66,9 @@ fn a_store_that_is_away_lends_nothing_and_a_return_that_is_not_written_is_told()
     opened(&breakers, &store);
     let _ = breakers.observe(&store, before, GOOD, at(0));
     for error in [StoreError::Conflict, StoreError::Unavailable] {
-        assert_eq!(breakers.borrow(&Unwritable(&store, error), 0), None);
+        assert_eq!(breakers.borrow(&Unwritable(&store, error), 0, seconds(1)), None);
     }
-    let pass = breakers.borrow(&store, 0).unwrap();
+    let pass = breakers.borrow(&store, 0, seconds(1)).unwrap();
     let observed = breakers.observe(&Unwritable(&store, StoreError::Conflict), pass, GOOD, at(0));
     assert!(observed.dropped && observed.pending.is_none());
 }

@@ -27,8 +27,13 @@ pub enum Outcome {
         /// How long to stay away, if the provider said so.
         wait: Option<Duration>,
     },
-    /// Says nothing of the provider: the client went away, or asked for what can't be (other 4xx).
+    /// Says nothing of the provider, which answered: the client asked for what can't be (other 4xx), or went away amid
+    /// the answer.
     Neutral,
+    /// Nobody knows what would have come: the client went away before anything did.
+    Unanswered,
+    /// The call wasn't made after all.
+    Unsent,
 }
 
 /// In which way a provider failed.
@@ -119,6 +124,30 @@ impl Cause {
     }
 }
 
+/// What the outcome of a call that went on credit is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// So many credits.
+    Credit(u32),
+    /// None, and the model's is over: 429, with how long to stay away.
+    RateLimited(Option<Duration>),
+}
+
+impl Worth {
+    /// The credit and one more for a good answer, the credit for any other; none where nothing came. A client that gave
+    /// up waiting is no answer: a provider that hangs must not be asked for ever.
+    pub(super) fn of(outcome: Outcome, rules: &Rules) -> Self {
+        match outcome {
+            Outcome::Success { latency, .. } if latency.is_slow(rules) => Self::Credit(1),
+            Outcome::Success { .. } => Self::Credit(2),
+            Outcome::Neutral | Outcome::Unsent => Self::Credit(1),
+            Outcome::RateLimited { wait } => Self::RateLimited(wait),
+            Outcome::Failure(Failure::Status(429)) => Self::RateLimited(None),
+            Outcome::Failure(_) | Outcome::Unanswered => Self::Credit(0),
+        }
+    }
+}
+
 /// What an outcome says to one section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
@@ -154,7 +183,9 @@ impl Verdict {
                 (provider, model, None)
             }
             Outcome::RateLimited { wait } => (Event::Nothing, Event::RateLimited(wait), None),
-            Outcome::Neutral => (Event::Nothing, Event::Nothing, None),
+            Outcome::Neutral | Outcome::Unanswered | Outcome::Unsent => {
+                (Event::Nothing, Event::Nothing, None)
+            }
         };
         Self {
             provider,
@@ -165,16 +196,6 @@ impl Verdict {
 
     pub(super) fn says_nothing(&self) -> bool {
         self.provider == Event::Nothing && self.model == Event::Nothing
-    }
-
-    /// What the outcome of a call that went on credit gives back: the credit and one more for an answer, the credit
-    /// for what says nothing.
-    pub(super) fn credit(&self) -> u32 {
-        match (self.provider, self.model) {
-            (Event::Ended(Sample::Good), _) => 2,
-            (Event::Nothing, Event::Nothing) => 1,
-            _ => 0,
-        }
     }
 }
 

@@ -4,8 +4,9 @@
 //! Where nobody else can be asked, a breaker that opened for overload would turn away what the provider could well
 //! answer, and one that doesn't hold would send everything to a provider that is down. Credit is how many calls may go
 //! while it isn't closed. It is earned: one for each call from before that is answered well all the same, and two for
-//! each that went on credit, which took one. So twice as many go as are answered, and none where nothing is (the fixed
-//! point of the SRE book's adaptive throttling, "Handling Overload", with K = 2).
+//! each that went on credit, which took one. So it grows where more than half are answered and runs out where fewer
+//! are; of a provider that answers so many a second, whatever it is sent, twice as many are asked (the fixed point of
+//! the SRE book's adaptive throttling, "Handling Overload", with K = 2).
 //!
 //! Its invariant: an outcome counts only in the generation that let its call go, so that stragglers change no state.
 
@@ -76,7 +77,7 @@ impl Section {
         at: Observation,
     ) -> (Self, Option<Change>) {
         if stake.generation != self.generation {
-            let answered = matches!(news.event, Event::Ended(Sample::Good | Sample::Slow));
+            let answered = news.event == Event::Ended(Sample::Good);
             return (self.credited(u32::from(answered && stake.lease.is_none())), None);
         }
         let from = self.state.name();
@@ -93,22 +94,28 @@ impl Section {
         .turned(from, cause.unwrap_or(Cause::Elapsed))
     }
 
-    /// How many calls may go now although the state says no; `None` where it says yes. None go where the provider
-    /// itself named a time.
-    pub(super) fn credit(&self) -> Option<u32> {
-        match self.state {
-            State::Closed(_) => None,
-            State::Open { .. } | State::HalfOpen(_) => Some(self.credit),
-            State::RateLimited(_) => Some(0),
+    /// How many calls may go now although the state says no; `None` where it says yes. None go until the time that the
+    /// provider itself named.
+    pub(super) fn credit(&self, rules: &Rules, now: Instant) -> Option<u32> {
+        let state = self.state.clone().settled(rules, now);
+        match (&state, state.retry_at(rules, now)) {
+            (State::Closed(_), _) => None,
+            (State::RateLimited(_), Some(_)) => Some(0),
+            (State::RateLimited(_) | State::Open { .. } | State::HalfOpen(_), _) => Some(self.credit),
         }
     }
 
     /// With one credit less, if it needs one to go; `None` when it has none.
-    pub(super) fn lent(mut self) -> Option<Self> {
-        if let Some(credit) = self.credit() {
+    pub(super) fn lent(mut self, rules: &Rules, now: Instant) -> Option<Self> {
+        if let Some(credit) = self.credit(rules, now) {
             self.credit = credit.checked_sub(1)?;
         }
         Some(self)
+    }
+
+    /// Without any credit.
+    pub(super) fn ruined(self) -> Self {
+        Self { credit: 0, ..self }
     }
 
     /// With so much more credit, unless it is closed.

@@ -269,7 +269,7 @@ fn stragglers_of_an_earlier_generation_change_no_state() {
         let answered = matches!(outcome, Outcome::Success { .. });
         let (writes, credit) = if answered { (20, 20) } else { (0, 0) };
         assert_eq!(*store.writes.borrow(), before + writes, "{outcome:?}");
-        assert_eq!(breakers.credit(&store, 0), credit, "{outcome:?}");
+        assert_eq!(breakers.credit(&store, 0, seconds(1)), credit, "{outcome:?}");
         let _ = breakers.observe(&store, probe, GOOD, at(15));
         assert!(call(&breakers, &store, 15, GOOD).unwrap().transition.is_some());
     }

@@ -9,7 +9,7 @@ use crate::policy::{Hop, ModelRoute};
 use crate::report::Record;
 use crate::report::metric::{Booking, Decision, LimitRef, Metric, PassedOver};
 use crate::report::record::outside_name;
-use crate::route::{Found, Search};
+use crate::route::{Found, PASSED_BY, Search};
 use crate::store::Store;
 use crate::time::Instant;
 use crate::tokens::Estimate;
@@ -186,7 +186,7 @@ impl Identified {
         while let Some(found) = search.next(turn.store, turn.now.monotonic, turn.entropy) {
             note_turned(turn, &found);
             if plan.unfit(&turn.gateway.policy, self.endpoint, found.hop) {
-                observe(turn, found.hop, found.pass, Outcome::Neutral);
+                observe(turn, found.hop, found.pass, Outcome::Unsent);
                 search.skip(found.hop, PassedOver::Dialect, None);
                 continue;
             }
@@ -203,7 +203,7 @@ impl Identified {
                     drilled: None,
                 });
             }
-            observe(turn, found.hop, found.pass, Outcome::Neutral);
+            observe(turn, found.hop, found.pass, Outcome::Unsent);
             match booked {
                 Booked::Refused(refusal) => return Err(refusal),
                 Booked::ProviderFull(at) => search.skip(found.hop, PassedOver::Limit, Some(at)),
@@ -431,7 +431,7 @@ pub(super) fn note_turned<S: Store>(turn: &mut Turn<'_, S>, found: &Found) {
 }
 
 pub(super) fn note_chosen<S: Store>(
-    turn: &Turn<'_, S>,
+    turn: &mut Turn<'_, S>,
     (hop, state): (Hop, &'static str),
     record: &mut Record,
 ) {
@@ -439,6 +439,9 @@ pub(super) fn note_chosen<S: Store>(
         record.provider.clone_from(&provider.name);
     }
     record.breaker = state;
+    if state == PASSED_BY {
+        turn.count(Metric::PassedBy(hop.provider));
+    }
 }
 
 pub(super) fn note_passed<S: Store>(turn: &mut Turn<'_, S>, search: &Search<'_>, record: &mut Record) {

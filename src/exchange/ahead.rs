@@ -60,7 +60,12 @@ impl Routed {
 
     /// Not used after all: the breaker gets its probe back.
     pub(super) fn give_back<S: Store>(self, turn: &mut Turn<'_, S>) {
-        observe(turn, self.hop, self.pass, Outcome::Neutral);
+        observe(turn, self.hop, self.pass, Outcome::Unsent);
+    }
+
+    /// Goes, and nobody will know what came of it: the breaker gets a probe back, but no credit.
+    fn goes_uncounted<S: Store>(self, turn: &mut Turn<'_, S>) {
+        observe(turn, self.hop, self.pass, Outcome::Unanswered);
     }
 }
 
@@ -139,7 +144,7 @@ impl Identified {
         match routed {
             Err(refusal) => refuse(turn, self.endpoint, self.record, refusal),
             Ok((routed, edits)) => {
-                routed.give_back(turn);
+                routed.goes_uncounted(turn);
                 turn.count(Metric::Uncounted);
                 if turn.in_shadow() {
                     turn.count(Metric::ShadowRefused(refusal.reason));

@@ -74,8 +74,8 @@ pub(super) fn of_status(status: u16, details: &[u8], wait: Option<Duration>) -> 
 fn of_proxy(status: u16, details: &str) -> Outcome {
     let any = |words: &[&str]| words.iter().any(|word| details.contains(word));
     if any(&["{overflow"]) {
-        // The cluster's own thresholds: nothing was sent.
-        Outcome::Neutral
+        // The cluster's own thresholds.
+        Outcome::Unsent
     } else if any(&[
         "connection_failure",
         "connection failure",
@@ -93,6 +93,6 @@ fn of_proxy(status: u16, details: &str) -> Outcome {
         // Somebody rehearses the provider's failing.
         of_status(status, b"", None).unwrap_or(Outcome::Neutral)
     } else {
-        Outcome::Neutral
+        Outcome::Unanswered
     }
 }

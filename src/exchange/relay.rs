@@ -109,7 +109,8 @@ fn set_out<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: Start<'_>) 
     let rules = &plan.route.failover;
     let hops = candidates(turn, plan, &start);
     let policy = &turn.gateway.policy;
-    let attempts = attempts(rules, plan, hops.len());
+    let on_credit = start.pass.as_ref().is_some_and(Pass::is_on_credit);
+    let attempts = attempts(rules, (plan, on_credit), hops.len());
     let patience = Patience::of(plan, &start, attempts);
     let places: Vec<Place> = hops.iter().filter_map(|hop| Place::of(policy, *hop)).collect();
     let places_left = places.len() > 1;
@@ -197,10 +198,11 @@ pub(super) fn is_full<S: Store>(turn: &Turn<'_, S>, who: Option<(&Who, &str)>, h
     !claims.claims.is_empty() && ledger.peek(turn.store, &request, turn.now.monotonic).is_some()
 }
 
-/// Each candidate once; a single one is asked again, unless what it made the first time would be there twice.
-fn attempts(rules: &Failover, plan: &Plan<'_>, candidates: usize) -> u32 {
+/// Each candidate once; a single one is asked again, unless what it made the first time would be there twice, or one
+/// call was all that there was credit for.
+fn attempts(rules: &Failover, (plan, on_credit): (&Plan<'_>, bool), candidates: usize) -> u32 {
     match candidates {
-        0 | 1 if plan.facts.pinned => 1,
+        0 | 1 if plan.facts.pinned || on_credit => 1,
         0 | 1 => rules.attempts,
         several => u32::try_from(several).unwrap_or(MOST_ATTEMPTS),
     }

@@ -76,7 +76,7 @@ impl Admitted {
     /// Nothing was sent: nothing is charged, here or to the fleet. Answers what there is to record.
     pub(super) fn undone<S: Store>(self, turn: &mut Turn<'_, S>) -> Box<Record> {
         if let Some(pass) = self.pass {
-            observe(turn, self.hop, pass, Outcome::Neutral);
+            observe(turn, self.hop, pass, Outcome::Unsent);
         }
         give_back(turn, self.ticket);
         self.record
@@ -92,7 +92,7 @@ impl Admitted {
         let outcome = match ending {
             Ending::UpstreamReset => Outcome::Failure(Failure::Reset),
             Ending::Timeout => Outcome::Failure(Failure::Timeout),
-            Ending::Complete | Ending::ClientAbort | Ending::Aborted => Outcome::Neutral,
+            Ending::Complete | Ending::ClientAbort | Ending::Aborted => Outcome::Unanswered,
         };
         if let Some(pass) = self.pass {
             observe(turn, self.hop, pass, outcome);
@@ -272,7 +272,10 @@ impl Responding {
     /// What the breaker is told of an answer that began well.
     fn outcome<S: Store>(&self, turn: &mut Turn<'_, S>, json: Option<&JsonFacts>, ending: Ending) -> Outcome {
         match ending {
-            Ending::ClientAbort | Ending::Aborted => Outcome::Neutral,
+            Ending::ClientAbort | Ending::Aborted if self.progress().is_some_and(|p| p.begun) => {
+                Outcome::Neutral
+            }
+            Ending::ClientAbort | Ending::Aborted => Outcome::Unanswered,
             Ending::UpstreamReset => Outcome::Failure(Failure::Reset),
             Ending::Timeout => self.stalled(turn),
             Ending::Complete if self.progress().is_some_and(|p| p.error) => {

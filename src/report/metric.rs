@@ -304,6 +304,7 @@ pub enum Metric {
     BreakerTransition(usize, &'static str),
     BreakerState(usize),
     BreakerDropped(usize),
+    PassedBy(usize),
     Headroom(usize),
     UsageMissing(usize),
     UsageFault(usize),
@@ -439,6 +440,7 @@ impl Metric {
             }
             Self::BreakerState(p) => one("spillway.breaker.state", p),
             Self::BreakerDropped(p) => one("spillway.breaker.dropped", p),
+            Self::PassedBy(p) => one("spillway.breaker.passed_by", p),
             Self::Headroom(p) => one("spillway.provider.headroom", p),
             Self::UsageMissing(p) => one("spillway.usage.missing", p),
             Self::UsageFault(p) => one("spillway.usage.fault", p),

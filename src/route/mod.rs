@@ -36,7 +36,7 @@ pub struct Found {
 }
 
 /// The state, for the record, of a breaker that said no to a call that went all the same.
-const PASSED_BY: &str = "passed_by";
+pub const PASSED_BY: &str = "passed_by";
 
 /// A walk along a chain.
 #[derive(Debug)]
@@ -135,12 +135,15 @@ impl<'p> Search<'p> {
                         },
                     );
                     if self.policy.mode == Mode::Shadow {
-                        return Some(self.unasked(hop, place, &breakers));
+                        return Some(Found {
+                            state: PASSED_BY,
+                            ..self.found(hop, place, breakers.force_pass(hop.model))
+                        });
                     }
                 }
             }
         }
-        self.last_resort(store)
+        self.last_resort(store, now)
     }
 
     /// The candidates after `hop` that might go now. Nothing is noted and no lease is taken: they may never be asked.
@@ -191,29 +194,38 @@ impl<'p> Search<'p> {
         self.refused.push((place, hop, at));
     }
 
-    /// Whom to ask where every breaker says no; each search asks at most one of them.
-    fn last_resort<S: Store>(&mut self, store: &S) -> Option<Found> {
-        let refused = core::mem::take(&mut self.refused);
+    /// Whom to ask where every breaker says no; nobody is asked twice.
+    fn last_resort<S: Store>(&mut self, store: &S, now: Instant) -> Option<Found> {
         match self.route.when_all_open {
             _ if self.strict => None,
             WhenAllOpen::Reject => None,
             WhenAllOpen::LeastBad => {
+                let refused = core::mem::take(&mut self.refused);
                 let (place, hop, _) = refused.into_iter().min_by_key(|(_, _, at)| *at)?;
                 let breakers = self.breakers(hop)?;
-                Some(self.unasked(hop, place, &breakers))
+                Some(self.passed_by(hop, place, breakers.force_pass(hop.model)))
             }
-            WhenAllOpen::Throttle => {
-                let credit = |hop: Hop| Some(self.breakers(hop)?.credit(store, hop.model));
-                // The last of equals is what `max_by_key` takes, and the chain's order is the operator's.
-                let best = refused.iter().rev().max_by_key(|(_, hop, _)| credit(*hop));
-                let (place, hop, _) = *best?;
-                let pass = self.breakers(hop)?.borrow(store, hop.model)?;
-                Some(Found {
-                    state: PASSED_BY,
-                    ..self.found(hop, place, pass)
-                })
+            WhenAllOpen::Throttle => self.on_credit(store, now),
+        }
+    }
+
+    /// The one with most credit; of equals, the chain's order is the operator's.
+    fn on_credit<S: Store>(&mut self, store: &S, now: Instant) -> Option<Found> {
+        let credit = |hop: Hop| self.breakers(hop).map_or(0, |b| b.credit(store, hop.model, now));
+        let mut best: Vec<_> = self
+            .refused
+            .iter()
+            .map(|(place, hop, _)| (credit(*hop), *place, *hop))
+            .collect();
+        best.retain(|(credit, ..)| *credit > 0);
+        best.sort_by_key(|(credit, ..)| core::cmp::Reverse(*credit));
+        for (_, place, hop) in best {
+            self.refused.retain(|(_, refused, _)| *refused != hop);
+            if let Some(pass) = self.breakers(hop)?.borrow(store, hop.model, now) {
+                return Some(self.passed_by(hop, place, pass));
             }
         }
+        None
     }
 
     fn breakers(&self, hop: Hop) -> Option<Breakers<'p>> {
@@ -227,8 +239,9 @@ impl<'p> Search<'p> {
         } else {
             StateName::Closed
         };
-        let mut before = self.passed.iter();
-        let fallback = place > 0 && before.any(|(_, why)| *why != PassedOver::Dialect);
+        let before = self.route.chain.get(..place).unwrap_or_default();
+        let mut passed = self.passed.iter().filter(|(hop, _)| before.contains(hop));
+        let fallback = passed.any(|(_, why)| *why != PassedOver::Dialect);
         Found {
             hop,
             fallback,
@@ -237,10 +250,12 @@ impl<'p> Search<'p> {
         }
     }
 
-    fn unasked(&self, hop: Hop, place: usize, breakers: &Breakers<'_>) -> Found {
+    /// A candidate that goes although its breaker says no: it wasn't passed over.
+    fn passed_by(&mut self, hop: Hop, place: usize, pass: Pass) -> Found {
+        self.passed.retain(|(passed, _)| *passed != hop);
         Found {
             state: PASSED_BY,
-            ..self.found(hop, place, breakers.force_pass(hop.model))
+            ..self.found(hop, place, pass)
         }
     }
 }

@@ -92,7 +92,7 @@ impl Caller<'_, '_> {
                     self.tell(*outcome, last);
                 }
                 Lend => {
-                    let pass = self.breakers.borrow(self.desk, 0);
+                    let pass = self.breakers.borrow(self.desk, 0, seconds(1));
                     self.word.lent += u32::from(pass.is_some());
                     self.passes.extend(pass);
                 }
@@ -518,7 +518,8 @@ pub(crate) fn lent_under(flaw: Flaw) -> Scenario<'static, Word, u32> {
         &[Old, Tell(GOOD, 1), Lend],
     ];
     let policy: &'static Policy = Box::leak(Box::new(policy(|rules| rules.consecutive = 1)));
-    let credit = |records: &Records| Breakers::of(&policy.providers[0]).credit(&Shelf::of(records), 0);
+    let credit =
+        |records: &Records| Breakers::of(&policy.providers[0]).credit(&Shelf::of(records), 0, seconds(1));
     let check = |left: &u32, workers: &[Seen<'_, Word>]| {
         let total = total(workers);
         let (all, over) = (2 + total.earned, workers.iter().all(|worker| worker.done));

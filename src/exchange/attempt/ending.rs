@@ -73,7 +73,7 @@ impl Unanswered {
                 | GaveUp::Malformed
                 | GaveUp::Invalid,
             ) => Outcome::Failure(Failure::Reset),
-            Self::Nobodys => Outcome::Neutral,
+            Self::Nobodys => Outcome::Unanswered,
         }
     }
 }

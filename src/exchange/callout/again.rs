@@ -203,7 +203,7 @@ impl Kept {
             Err(()) => {
                 turn.count(Metric::Unmoved(Unmoved::Limit));
                 (asking.record.provider, asking.record.breaker) = named;
-                observe(turn, chosen.hop, chosen.pass, Outcome::Neutral);
+                observe(turn, chosen.hop, chosen.pass, Outcome::Unsent);
                 if chosen.repeats {
                     self.unrepeat(turn);
                 }

@@ -69,7 +69,7 @@ impl Calling {
         let asked = (self.endpoint, chosen.hop);
         let written = self.kept.outgoing(turn.gateway, asked, (&self.record.model, now));
         let Some(outgoing) = written.and_then(|outgoing| self.kept.guarded(outgoing)) else {
-            observe(turn, chosen.hop, chosen.pass, Outcome::Neutral);
+            observe(turn, chosen.hop, chosen.pass, Outcome::Unsent);
             give_back(turn, chosen.ticket);
             if self.kept.corrected.is_none() {
                 // The same body will do no better: a ladder goes on by this, or it would ask for ever.
@@ -186,7 +186,7 @@ impl Calling {
         let mut own_cost = Cost::estimated(0, 0);
         let mut total = so_far;
         if let Phase::Called(called) = self.phase {
-            observe(turn, called.hop, called.pass, Outcome::Neutral);
+            observe(turn, called.hop, called.pass, Outcome::Unanswered);
             let cost = Cost::estimated(self.estimate, 0);
             settle_there(turn, called.ticket, cost);
             own_cost = cost;

@@ -204,7 +204,6 @@ pub(in super::super) fn unanswered(status: u16, details: &[u8]) -> Option<GaveUp
 
 /// What went wrong, by the status and the host's word for how it came to be.
 fn fault_of(status: u16, details: &[u8], wait: Option<Duration>) -> Option<Fault> {
-    let overflow = details.windows(9).any(|part| part == b"{overflow");
     match blame::of_status(status, details, wait)? {
         Outcome::Failure(Failure::Connect) => Some(Fault::Connect),
         Outcome::Failure(Failure::Reset) => Some(Fault::Reset),
@@ -213,9 +212,9 @@ fn fault_of(status: u16, details: &[u8], wait: Option<Duration>) -> Option<Fault
         Outcome::Neutral if details.is_empty() || details == b"via_upstream" => {
             Some(Fault::Status(status, wait))
         }
-        // The proxy's own thresholds: it was never sent.
-        Outcome::Neutral if overflow => Some(Fault::Connect),
-        Outcome::Neutral | Outcome::Success { .. } => None,
+        // The proxy's own thresholds.
+        Outcome::Unsent => Some(Fault::Connect),
+        Outcome::Neutral | Outcome::Unanswered | Outcome::Success { .. } => None,
     }
 }
 

@@ -226,13 +226,13 @@ impl Kept {
         while let Some(found) = search.next(turn.store, turn.now.monotonic, turn.entropy) {
             note_turned(turn, &found);
             if plan.unfit(&turn.gateway.policy, asking.endpoint, found.hop) {
-                observe(turn, found.hop, found.pass, Outcome::Neutral);
+                observe(turn, found.hop, found.pass, Outcome::Unsent);
                 search.skip(found.hop, PassedOver::Dialect, None);
                 continue;
             }
             let repeats = self.tried.iter().any(|hop| hop.provider == found.hop.provider);
             if repeats && !self.may_repeat(turn, &plan.route.failover) {
-                observe(turn, found.hop, found.pass, Outcome::Neutral);
+                observe(turn, found.hop, found.pass, Outcome::Unsent);
                 continue;
             }
             match self.book(turn, plan, (asking.endpoint, found.hop)) {
@@ -249,7 +249,7 @@ impl Kept {
                     if repeats {
                         self.unrepeat(turn);
                     }
-                    observe(turn, found.hop, found.pass, Outcome::Neutral);
+                    observe(turn, found.hop, found.pass, Outcome::Unsent);
                     search.skip(found.hop, why, at);
                 }
             }

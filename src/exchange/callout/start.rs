@@ -46,7 +46,7 @@ impl Identified {
             // Can't be: it was judged translatable by the same rules.
             let refusal = Refusal::unavailable(wait_until(None, turn.now));
             if let Some(pass) = granted.pass {
-                observe(turn, granted.hop, pass, Outcome::Neutral);
+                observe(turn, granted.hop, pass, Outcome::Unsent);
             }
             give_back(turn, granted.ticket);
             return refuse(turn, self.endpoint, self.record, refusal);

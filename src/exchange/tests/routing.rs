@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use serde_json::json;
 
-use super::{Lab, answered, chat, message};
+use crate::breaker::{Failure, Latency, Observation, Outcome, Permit};
+
+use super::{Ending, Lab, answered, chat, message};
 
 /// Fails the first provider until its breaker opens.
 fn opened(changes: serde_json::Value) -> Lab {
@@ -159,6 +161,120 @@ fn when_all_are_open_the_one_that_answers_more_is_asked() {
     assert_eq!(mini.refused(), Some(503), "whoever asks for `reject` gets it");
 }
 
+/// The first provider's breaker is open, and this many calls may go all the same.
+fn with_credit(changes: serde_json::Value, credit: usize) -> Lab {
+    let mini = chat(json!({"model": "gpt-4o-mini"}));
+    let mut lab = Lab::new(changes);
+    let under_way: Vec<_> = (0..credit).map(|_| lab.send(&mini)).collect();
+    for _ in 0..2 {
+        lab.exchange(&mini, 500, "{}");
+    }
+    for mut call in under_way {
+        call.answer(&mut lab, 200, &answered("", 1, 1));
+        call.record(&mut lab);
+    }
+    lab
+}
+
+#[test]
+fn a_client_that_gives_up_waiting_spends_the_credit() {
+    let mut lab = with_credit(json!({}), 2);
+    let mini = chat(json!({"model": "gpt-4o-mini"}));
+    for _ in 0..2 {
+        let call = lab.send(&mini);
+        assert_eq!(call.refused(), None);
+        call.end(&mut lab, Ending::ClientAbort);
+    }
+    assert_eq!(lab.send(&mini).refused(), Some(503), "nothing was answered");
+}
+
+#[test]
+fn what_passes_uncounted_spends_the_credit() {
+    let mut lab = with_credit(
+        json!({"on_encoded": "pass", "models": {"*": {"chain": ["openai/gpt-4o-mini"]}}}),
+        1,
+    );
+    let encoded = chat(json!({"model": "gpt-4o-mini"})).with("content-encoding", "gzip");
+    assert_eq!(lab.send(&encoded).refused(), None);
+    assert_eq!(lab.send(&encoded).refused(), Some(503));
+}
+
+#[test]
+fn one_credit_is_one_request_natively_too() {
+    let mut lab = Lab::new(json!({"host": {"body_pause": true}, "failover": {"via": "native"}}));
+    let at = lab
+        .gateway
+        .policy
+        .providers
+        .iter()
+        .position(|p| p.name == "openai");
+    let good = Outcome::Success {
+        latency: Latency::Unknown,
+        headroom: None,
+    };
+    let bad = Outcome::Failure(Failure::Reset);
+    let breakers = lab.gateway.breakers(at.unwrap()).unwrap();
+    let passes = [bad, bad, good].map(
+        |outcome| match breakers.ask(&lab.store, 1, lab.now.monotonic, 0) {
+            Permit::Go(pass) => (pass, outcome),
+            Permit::NotNow { .. } => panic!("it is closed"),
+        },
+    );
+    let now = Observation {
+        now: lab.now.monotonic,
+        entropy: 0,
+    };
+    for (pass, outcome) in passes {
+        let _ = breakers.observe(&lab.store, pass, outcome, now);
+    }
+    let call = lab.send(&chat(json!({"model": "gpt-4o-mini"})));
+    assert_eq!(call.refused(), None);
+    assert_eq!(call.header("x-envoy-max-retries").as_deref(), Some("0"));
+}
+
+#[test]
+fn on_credit_the_next_best_is_asked_where_a_limit_is_used_up() {
+    let mut lab = Lab::new(json!({"providers": {
+        "openai": {"limits": [{"requests": "6/day"}]}, "backup": {"breaker": {"consecutive": 2}},
+    }}));
+    let both = chat(json!({}));
+    let mut under_way: Vec<_> = (0..3).map(|_| lab.send(&both)).collect();
+    for _ in 0..2 {
+        lab.exchange(&both, 500, "{}");
+    }
+    under_way.push(lab.send(&both));
+    for _ in 0..2 {
+        lab.exchange(&both, 500, "{}");
+    }
+    for mut call in under_way {
+        call.answer(&mut lab, 200, &answered("", 1, 1));
+        call.record(&mut lab);
+    }
+    let mut asked = || lab.send(&both).header("x-spillway-cluster");
+    assert_eq!(
+        asked().as_deref(),
+        Some("openai"),
+        "its credit is 3, and its sixth request"
+    );
+    assert_eq!(asked().as_deref(), Some("backup"));
+    assert_eq!(asked(), None);
+}
+
+#[test]
+fn who_goes_on_credit_was_not_passed_over() {
+    let mut lab = with_credit(json!({}), 1);
+    let mut call = lab.send(&chat(json!({"model": "gpt-4o-mini"})));
+    call.answer(&mut lab, 200, &answered("", 10, 20));
+    let record = call.record(&mut lab);
+    assert_eq!(
+        (&record["breaker"], record.get("passed_over")),
+        (&json!("passed_by"), None)
+    );
+    assert_eq!(lab.metric("spillway.breaker.passed_by.provider=openai"), 1);
+    assert_eq!(lab.metric("spillway.fallback.provider=openai.reason=open"), 0);
+    assert_eq!(lab.metric("spillway.fallback.tokens.provider=openai"), 0);
+}
+
 #[test]
 fn a_call_on_credit_that_a_limit_refuses_gives_it_back() {
     let mini = chat(json!({"model": "gpt-4o-mini"}));
@@ -187,7 +303,11 @@ fn a_call_on_credit_that_a_limit_refuses_gives_it_back() {
         .iter()
         .position(|p| p.name == "openai");
     let breakers = lab.gateway.breakers(at.unwrap()).unwrap();
-    assert_eq!(breakers.credit(&lab.store, 1), 2, "nothing was asked");
+    assert_eq!(
+        breakers.credit(&lab.store, 1, lab.now.monotonic),
+        2,
+        "nothing was asked"
+    );
 }
 
 #[test]

@@ -298,6 +298,40 @@ fn least_bad_asks_the_one_that_will_be_back_first() {
             .status(),
         200
     );
+    assert_eq!(
+        proxy.metric("spillway.breaker.passed_by.provider=openai"),
+        Some(1)
+    );
+}
+
+#[test]
+fn when_all_are_open_calls_of_any_worker_go_on_as_far_as_they_are_answered() {
+    let proxy = started(2);
+    let under_way: Vec<_> = (0..2).map(|at| proxy.worker(at).send(chat("hi"))).collect();
+    for _ in 0..5 {
+        proxy.worker(0).request(chat("hi"), fails);
+    }
+    let refused = |at| proxy.worker(at).request(chat("hi"), fails).status() == 503;
+    assert!(refused(0) && refused(1), "nothing was answered since");
+    for exchange in under_way {
+        exchange.answer(answer("fine", 1, 1));
+    }
+    let fine = |at| {
+        proxy
+            .worker(at)
+            .request(chat("hi"), |_| answer("fine", 1, 1))
+            .status()
+    };
+    assert_eq!(
+        [fine(0), fine(1), fine(1)],
+        [200; 3],
+        "two that were answered, and each brings one more"
+    );
+    let record = record(&proxy.worker(1).request(chat("hi"), fails));
+    assert_eq!(record["breaker"], "passed_by");
+    assert_eq!(record.get("passed_over"), None, "it wasn't");
+    while proxy.worker(0).request(chat("hi"), fails).status() != 503 {}
+    assert!(refused(1), "none is answered, and none goes");
 }
 
 #[test]

@@ -81,14 +81,17 @@ fn translated_request(from: Protocol, to: Protocol, body: &[u8], choice: u8) {
             .all(|byte| matches!(byte, 0x20..=0x7e) && byte != b',')
     };
     assert!(out.dropped.iter().all(plain), "{:?}", out.dropped);
-    let endpoint = match to {
-        // A request that isn't UTF-8 is refused before it is translated.
-        _ if from == to || core::str::from_utf8(body).is_err() => return,
-        Protocol::Chat => Endpoint::ChatCompletions,
-        Protocol::Messages => Endpoint::Messages,
-        Protocol::Gemini => return,
+    let endpoint = |protocol| match protocol {
+        Protocol::Chat => Some(Endpoint::ChatCompletions),
+        Protocol::Messages => Some(Endpoint::Messages),
+        Protocol::Gemini => None,
     };
-    let read = scan(endpoint, &out.body);
+    // What its own protocol's reader refuses, or isn't UTF-8, is refused before it is translated.
+    let taken = endpoint(from).is_none_or(|from| scan(from, body).is_ok());
+    let Some(to) = endpoint(to).filter(|_| from != to && taken && core::str::from_utf8(body).is_ok()) else {
+        return;
+    };
+    let read = scan(to, &out.body);
     let Ok(read) = read else {
         panic!("{read:?}: {}", String::from_utf8_lossy(&out.body));
     };
