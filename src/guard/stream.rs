@@ -2,7 +2,7 @@
 //!
 //! The invariants: what goes out in the end is what [`Watch::mask`] makes of the whole text, however it was cut; and
 //! what is kept back is never more than 256 bytes of it (a key or token that is being masked has no such end, but of
-//! it nothing goes out anyway).
+//! it nothing goes out anyway; it is numbered by its beginning, so that two which begin alike may bear one number).
 
 use super::breaks;
 use super::escape::{self, Cursor};

@@ -36,7 +36,7 @@ fn plans(guards: &str) -> [Plan; 2] {
 }
 
 /// A text that can be a string's content is one afterwards, and one that is masked in pieces, cut between characters, is
-/// masked as if it came whole; never more than 256 bytes of it are kept back; a request that was masked and restored is
+/// masked as if it came whole, but for the numbers of keys; never more than 256 bytes of it are kept back; a request that was masked and restored is
 /// what it was; no bytes make it fail.
 pub fn guard(data: &[u8]) {
     let mut input = Input::new(data);
@@ -53,7 +53,7 @@ pub fn guard(data: &[u8]) {
             let (out, stopped) = streamed(answer, &units(raw, seed));
             assert_eq!(stopped, blocked, "cuts change what is blocked");
             assert!(
-                blocked || out == whole,
+                blocked || unnumbered(&out) == unnumbered(&whole),
                 "cuts change what is masked: {}",
                 String::from_utf8_lossy(&out)
             );
@@ -70,6 +70,21 @@ pub fn guard(data: &[u8]) {
 
 fn masked(plan: &Plan, watch: &mut Watch, raw: &[u8]) -> Vec<u8> {
     watch.mask(plan, raw).unwrap_or_else(|| raw.to_vec())
+}
+
+/// Without the numbers of keys and tokens, which in a stream are numbered by their beginnings.
+fn unnumbered(masked: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::with_capacity(masked.len()), masked);
+    while let [first, after @ ..] = rest {
+        out.push(*first);
+        rest = after;
+        if out.ends_with(b"[API_KEY_") || out.ends_with(b"[JWT_") {
+            while let [b'0'..=b'9', after @ ..] = rest {
+                rest = after;
+            }
+        }
+    }
+    out
 }
 
 /// What the content of a string says.
