@@ -2,13 +2,13 @@
 """Where it turns: more and more clients against a provider of bounded capacity, without Spillway and with it.
 
 `./build.sh ladder` calls it. A provider works on 40 requests at a time, 250 ms each give or take half; 20 more wait; whoever
-comes then is told 503 at once. There are two of them. Without Spillway, Envoy sends everything to the first; with it, a
-provider that has granted all it can is passed over, a request that one refuses goes to the other, breakers are as they are by
-default, and the callers have limits, which all count but never refuse here. The clients ask again as soon as they are
-answered; after a failure they wait half a second, as the SDKs do.
+comes then is told 503 at once. There are two of them. Without Spillway, Envoy sends everything to the first; with it, breakers
+are as they are by default, and the callers have limits, which all count but never refuse here. A third round gives the
+providers limits of their own, a little under what they can do, so that one that has granted all is passed over before it
+fails. The clients ask again as soon as they are answered; after a failure they wait half a second, as the SDKs do.
 
 It prints each step as it is done, then a table, and where the share of good answers or the slowest hundredth turns; and
-draws both curves: target/ladder/ladder.svg, the numbers beside it.
+draws the curves: target/ladder/ladder.svg, the numbers beside it.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lab.config import manager, render  # noqa: E402
+from lab.config import manager, merged, render  # noqa: E402
 from lab.process import ROOT  # noqa: E402
 from lab.proxy import TICK_S, Envoy  # noqa: E402
 
@@ -35,8 +35,8 @@ CLIENTS = (10, 25, 50, 100, 200)
 SLOTS, MILLIS, QUEUE = 40, 250, 20
 #: What each provider grants: less than the 9,600 a minute that it can do, and a burst for which it has room.
 GRANTED = {"limits": [{"requests": "8k/min", "burst": 20}]}
-VARIANTS = {"plain": "without Spillway", "spillway": "with Spillway"}
-COLOURS = {"plain": "#b4552d", "spillway": "#1f6f8b"}
+VARIANTS = {"plain": "without Spillway", "spillway": "with Spillway", "limited": "with limits of the providers, too"}
+COLOURS = {"plain": "#b4552d", "spillway": "#1f6f8b", "limited": "#4f8a4f"}
 #: It turned where fewer than this share of the requests were answered well …
 GOOD = 0.99
 #: … or where the slowest hundredth took this many times as long as on the first step.
@@ -44,9 +44,8 @@ SLOWER = 2.5
 POLICY = {
     "limits": [{"name": "caller-tokens", "per": ["caller", "model"], "tokens": "900M/min"},
                {"name": "caller-requests", "per": ["caller"], "requests": "900M/min"}],
-    "providers": {"openai": GRANTED,
-                  "backup": {"cluster": "backup", "dialect": "openai", "credential": {"env": "BACKUP_API_KEY"},
-                             "models": {"gpt-4o": {"tokenizer": "o200k"}}, **GRANTED}},
+    "providers": {"backup": {"cluster": "backup", "dialect": "openai", "credential": {"env": "BACKUP_API_KEY"},
+                             "models": {"gpt-4o": {"tokenizer": "o200k"}}}},
     "models": {"gpt-4o": {"chain": ["openai/gpt-4o", "backup/gpt-4o"]}},
 }
 
@@ -74,7 +73,8 @@ def proxy(variant, ports, directory):
     """An Envoy with two workers."""
     directory = Path(directory) / variant
     directory.mkdir()
-    config = render("standalone.yaml" if variant == "plain" else "failover.yaml", ports, directory, POLICY)
+    policy = merged(POLICY, {"providers": {"openai": GRANTED, "backup": GRANTED}}) if variant == "limited" else POLICY
+    config = render("standalone.yaml" if variant == "plain" else "failover.yaml", ports, directory, policy)
     for entry in manager(config)["access_log"]:
         entry["typed_config"]["path"] = os.devnull
     if variant == "plain":
@@ -96,7 +96,7 @@ def step(envoy, clients, seconds, file):
 
 
 def climb(ports, directory, given):
-    """All steps of both, one after the other: variant → list of steps."""
+    """All steps of each, one after the other: variant → list of steps."""
     (payload,) = payloads.all_of(["1 KB"], Path(directory))
     found = {}
     for variant, says in VARIANTS.items():
@@ -173,7 +173,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "ladder.json").write_text(json.dumps(report, indent=1))
     (folder / "ladder.svg").write_text(draw(report))
-    print("\n" + table(report) + f"\n\n{(folder / 'ladder.svg').relative_to(ROOT)}: both curves")
+    print("\n" + table(report) + f"\n\n{(folder / 'ladder.svg').relative_to(ROOT)}: the curves")
 
 
 if __name__ == "__main__":
