@@ -99,12 +99,7 @@ impl Pair {
 
     /// After a 429 to a call on credit: the model's section waits, as it does after any other's.
     fn rate_limited(self, wait: Option<Duration>, rules: &Rules, at: Observation) -> (Self, Option<Change>) {
-        let news = News {
-            event: Event::RateLimited(wait),
-            headroom: None,
-        };
-        let stake = self.model.stake(None);
-        let (model, change) = self.model.ruined().observe(&stake, news, rules, at);
+        let (model, change) = self.model.rate_limited(wait, rules, at.now);
         (Self { model, ..self }, change)
     }
 
@@ -215,7 +210,7 @@ impl<'p> Breakers<'p> {
     /// Tells how a call ended.
     pub fn observe(&self, store: &impl Store, pass: Pass, outcome: Outcome, at: Observation) -> Observed {
         if pass.on_credit {
-            return self.give_back(store, &pass, Worth::of(outcome, self.rules), at);
+            return self.give_back(store, pass, Worth::of(outcome, self.rules), at);
         }
         let verdict = Verdict::of(outcome, self.rules);
         self.settle(store, PendingTransition { pass, verdict }, at)
@@ -271,6 +266,9 @@ impl<'p> Breakers<'p> {
 
     /// Writes an observation, in a bounded number of tries.
     pub fn settle(&self, store: &impl Store, pending: PendingTransition, at: Observation) -> Observed {
+        if let (true, Event::RateLimited(wait)) = (pending.pass.on_credit, pending.verdict.model) {
+            return self.give_back(store, pending.pass, Worth::RateLimited(wait), at);
+        }
         let Some(stakes) = self.at_stake(&pending) else {
             return Observed::default();
         };
@@ -294,8 +292,8 @@ impl<'p> Breakers<'p> {
         }
     }
 
-    /// Gives credit back; contended for too long, it is lost, as a plain sample is.
-    fn give_back(&self, store: &impl Store, pass: &Pass, worth: Worth, at: Observation) -> Observed {
+    /// Gives credit back; contended for too long, it is lost, as a plain sample is. A 429 isn't.
+    fn give_back(&self, store: &impl Store, pass: Pass, worth: Worth, at: Observation) -> Observed {
         let ours = pass.record == self.record && self.rules.force.is_none() && worth != Worth::Credit(0);
         for _ in 0..if ours { TRIES } else { 0 } {
             let Ok(found) = self.find(store) else { break };
@@ -315,8 +313,16 @@ impl<'p> Breakers<'p> {
                 Err(StoreError::Unavailable) => break,
             }
         }
+        let told = match worth {
+            Worth::RateLimited(wait) if ours => Some(Outcome::RateLimited { wait }),
+            Worth::RateLimited(_) | Worth::Credit(_) => None,
+        };
         Observed {
-            dropped: ours,
+            dropped: ours && told.is_none(),
+            pending: told.map(|outcome| PendingTransition {
+                pass,
+                verdict: Verdict::of(outcome, self.rules),
+            }),
             ..Observed::default()
         }
     }

@@ -1,9 +1,11 @@
 //! Credit: calls that go although the breakers say no.
 
-use super::testing::{BAD, GOOD, LATE, SLOW, at, call, go, limited, opened, provider, rules, seconds};
+use super::testing::{
+    BAD, GOOD, LATE, SLOW, Unwritable, at, call, go, limited, opened, provider, refused_until, rules, seconds,
+};
 use super::*;
 use crate::policy::Forced;
-use crate::store::MemoryStore;
+use crate::store::{MemoryStore, StoreError};
 
 /// Offers 200 calls of which the provider can answer so many; how many went.
 fn round(breakers: &Breakers<'_>, store: &MemoryStore, capacity: usize) -> usize {
@@ -135,6 +137,55 @@ fn after_a_429_nobody_goes_to_its_model_until_the_time_it_named() {
         9,
         "and that was the provider's"
     );
+}
+
+#[test]
+fn a_429_is_heeded_whatever_stood_in_the_way() {
+    for second in [1, 20] {
+        let (provider, store) = (provider(rules()), MemoryStore::default());
+        let breakers = Breakers::of(&provider);
+        let under_way = [0; 10].map(|second| go(&breakers, &store, second));
+        for _ in 0..5 {
+            let _ = call(&breakers, &store, 0, LATE);
+        }
+        for pass in under_way {
+            let _ = breakers.observe(&store, pass, GOOD, at(0));
+        }
+        let probe = (second > 15).then(|| go(&breakers, &store, second));
+        let [limits, good] = [(); 2].map(|()| breakers.borrow(&store, 0, seconds(second)).unwrap());
+        let observed = breakers.observe(&store, limits, limited(Some(60)), at(second));
+        assert_eq!(
+            observed.transition.map(|change| change.to),
+            Some(StateName::RateLimited)
+        );
+        let _ = breakers.observe(&store, good, GOOD, at(second));
+        assert_eq!(breakers.credit(&store, 0, seconds(second + 59)), 0);
+        assert_eq!(refused_until(&breakers, &store, second + 1).1, second + 60);
+        drop(probe);
+        assert!(
+            go(&breakers, &store, second + 61).is_probe(),
+            "it is tried, not trusted"
+        );
+    }
+}
+
+#[test]
+fn a_429_that_could_not_be_written_is_kept_until_it_is() {
+    let (provider, store) = (provider(rules()), MemoryStore::default());
+    let breakers = Breakers::of(&provider);
+    let before = go(&breakers, &store, 0);
+    opened(&breakers, &store);
+    let _ = breakers.observe(&store, before, GOOD, at(0));
+    let pass = breakers.borrow(&store, 0, seconds(1)).unwrap();
+    let busy = Unwritable(&store, StoreError::Conflict);
+    let observed = breakers.observe(&busy, pass, limited(Some(60)), at(1));
+    assert!(!observed.dropped);
+    let settled = breakers.settle(&store, observed.pending.unwrap(), at(2));
+    assert_eq!(
+        settled.transition.map(|change| change.to),
+        Some(StateName::RateLimited)
+    );
+    assert_eq!(settled.pending, None);
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //! are; of a provider that answers so many a second, whatever it is sent, twice as many are asked (the fixed point of
 //! the SRE book's adaptive throttling, "Handling Overload", with K = 2).
 //!
-//! Its invariant: an outcome counts only in the generation that let its call go, so that stragglers change no state.
+//! Its invariant: an outcome counts only in the generation that let its call go, so that stragglers change no state. A
+//! call on credit belongs to none; all that its outcome can change is credit, and that a 429 is heeded.
 
 use core::time::Duration;
 
@@ -113,9 +114,21 @@ impl Section {
         Some(self)
     }
 
-    /// Without any credit.
-    pub(super) fn ruined(self) -> Self {
-        Self { credit: 0, ..self }
+    /// After a call on credit was told 429.
+    pub(super) fn rate_limited(
+        self,
+        wait: Option<Duration>,
+        rules: &Rules,
+        now: Instant,
+    ) -> (Self, Option<Change>) {
+        let from = self.state.name();
+        let state = self.state.rate_limited(wait, rules, now);
+        Self {
+            state,
+            credit: 0,
+            ..self
+        }
+        .turned(from, Cause::RateLimited)
     }
 
     /// With so much more credit, unless it is closed.

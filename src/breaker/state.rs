@@ -9,6 +9,7 @@
 //! | HalfOpen | enough good probes | Closed |
 //! | HalfOpen | a bad or slow probe | Open, for twice the time |
 //! | HalfOpen | 429 to a probe | RateLimited |
+//! | any | 429 to a call on credit | RateLimited |
 //! | RateLimited | its time is up | Closed, or HalfOpen if it came from there |
 //!
 //! Its invariant: while half-open, no more leases are out than the policy permits.
@@ -117,6 +118,17 @@ impl State {
             Self::HalfOpen(probes) => half_open(probes.returned(lease), event, rules, at),
             Self::RateLimited(pause) => (Self::RateLimited(pause.observe(event, rules, at.now)), None),
         }
+    }
+
+    /// A call that went on credit was told 429: whatever stood in its way, nobody goes for as long as the provider says.
+    pub(super) fn rate_limited(self, wait: Option<Duration>, rules: &Rules, now: Instant) -> Self {
+        let pause = match self.settled(rules, now) {
+            Self::Closed(window) => Pause::of_closed(window, wait, rules, now),
+            Self::Open { strikes, .. } => Pause::of_half_open(strikes, wait, rules, now),
+            Self::HalfOpen(probes) => Pause::of_half_open(probes.strikes(), wait, rules, now),
+            Self::RateLimited(pause) => pause.observe(Event::RateLimited(wait), rules, now),
+        };
+        Self::RateLimited(pause)
     }
 
     /// A good answer said that next to nothing is left: closed, it stays away as long as the provider says,

@@ -9,7 +9,7 @@ use crate::policy::{Hop, ModelRoute};
 use crate::report::Record;
 use crate::report::metric::{Booking, Decision, LimitRef, Metric, PassedOver};
 use crate::report::record::outside_name;
-use crate::route::{Found, PASSED_BY, Search};
+use crate::route::{Found, Search};
 use crate::store::Store;
 use crate::time::Instant;
 use crate::tokens::Estimate;
@@ -431,7 +431,7 @@ pub(super) fn note_turned<S: Store>(turn: &mut Turn<'_, S>, found: &Found) {
 }
 
 pub(super) fn note_chosen<S: Store>(
-    turn: &mut Turn<'_, S>,
+    turn: &Turn<'_, S>,
     (hop, state): (Hop, &'static str),
     record: &mut Record,
 ) {
@@ -439,9 +439,6 @@ pub(super) fn note_chosen<S: Store>(
         record.provider.clone_from(&provider.name);
     }
     record.breaker = state;
-    if state == PASSED_BY {
-        turn.count(Metric::PassedBy(hop.provider));
-    }
 }
 
 pub(super) fn note_passed<S: Store>(turn: &mut Turn<'_, S>, search: &Search<'_>, record: &mut Record) {

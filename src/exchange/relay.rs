@@ -150,8 +150,9 @@ fn set_out<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: Start<'_>) 
 /// that it passed over.
 fn candidates<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: &Start<'_>) -> Vec<Hop> {
     let mut hops = vec![start.hop];
-    // What lives at one provider stays there.
-    if !plan.facts.pinned {
+    // What lives at one provider stays there, and one credit is one call.
+    let on_credit = start.pass.as_ref().is_some_and(Pass::is_on_credit);
+    if !plan.facts.pinned && !on_credit {
         let search = turn.gateway.search(plan.route, start.need);
         let others = search.standby(start.hop, turn.store, turn.now.monotonic);
         hops.extend(start.drilled.into_iter().chain(others).filter(|hop| {

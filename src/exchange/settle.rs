@@ -272,7 +272,7 @@ impl Responding {
     /// What the breaker is told of an answer that began well.
     fn outcome<S: Store>(&self, turn: &mut Turn<'_, S>, json: Option<&JsonFacts>, ending: Ending) -> Outcome {
         match ending {
-            Ending::ClientAbort | Ending::Aborted if self.progress().is_some_and(|p| p.begun) => {
+            Ending::ClientAbort | Ending::Aborted if self.progress().map_or(self.seen, |p| p.begun) => {
                 Outcome::Neutral
             }
             Ending::ClientAbort | Ending::Aborted => Outcome::Unanswered,
@@ -380,6 +380,9 @@ pub(super) fn observe<S: Store>(turn: &mut Turn<'_, S>, hop: Hop, pass: Pass, ou
         now: turn.now.monotonic,
         entropy: turn.entropy,
     };
+    if pass.is_on_credit() && outcome != Outcome::Unsent {
+        turn.count(Metric::OnCredit(hop.provider));
+    }
     let observed = breakers.observe(turn.store, pass, outcome, at);
     note_observed(turn, hop, observed);
 }

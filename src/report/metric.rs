@@ -68,7 +68,7 @@ pub enum Metric {
     BreakerTransition(usize, &'static str),
     BreakerState(usize),
     BreakerDropped(usize),
-    PassedBy(usize),
+    OnCredit(usize),
     Headroom(usize),
     UsageMissing(usize),
     UsageFault(usize),
@@ -204,7 +204,7 @@ impl Metric {
             }
             Self::BreakerState(p) => one("spillway.breaker.state", p),
             Self::BreakerDropped(p) => one("spillway.breaker.dropped", p),
-            Self::PassedBy(p) => one("spillway.breaker.passed_by", p),
+            Self::OnCredit(p) => one("spillway.breaker.on_credit", p),
             Self::Headroom(p) => one("spillway.provider.headroom", p),
             Self::UsageMissing(p) => one("spillway.usage.missing", p),
             Self::UsageFault(p) => one("spillway.usage.fault", p),

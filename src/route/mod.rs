@@ -36,7 +36,7 @@ pub struct Found {
 }
 
 /// The state, for the record, of a breaker that said no to a call that went all the same.
-pub const PASSED_BY: &str = "passed_by";
+const PASSED_BY: &str = "passed_by";
 
 /// A walk along a chain.
 #[derive(Debug)]
@@ -191,7 +191,10 @@ impl<'p> Search<'p> {
         }
         let at = refused.retry_at;
         self.earliest = Some(self.earliest.map_or(at, |e| e.min(at)));
-        self.refused.push((place, hop, at));
+        // In shadow it goes at once.
+        if self.policy.mode == Mode::Enforce {
+            self.refused.push((place, hop, at));
+        }
     }
 
     /// Whom to ask where every breaker says no; nobody is asked twice.

@@ -27,7 +27,7 @@ SHADOW = {"mode": "shadow", "anonymous": "reject"}
 NOT_DRIVEN = {
     "spillway_ledger_contended": "suites/tests/concurrency.rs: a store whose every write conflicts",
     "spillway_breaker_dropped": "suites/tests/breaker.rs: the same",
-    "spillway_breaker_passed_by": "suites/tests/breaker.rs: every breaker of a chain has to be open",
+    "spillway_breaker_on_credit": "suites/tests/breaker.rs: every breaker of a chain has to be open",
     "spillway_config_rejected": "e2e/upgrade_test.py: a policy that is refused, sent to a running Envoy",
     **dict.fromkeys(("spillway_moderation", "spillway_moderation_failed", "spillway_moderation_duration",
                      "spillway_moderation_tokens", "spillway_review"), "moderation_test.py"),

@@ -22,6 +22,8 @@ pub(super) enum Unanswered {
     Lost(GaveUp),
     /// By the client, or by the proxy itself: says nothing of the provider.
     Nobodys,
+    /// The host's own thresholds kept it from being sent.
+    Unsent,
 }
 
 impl Unanswered {
@@ -56,7 +58,7 @@ impl Unanswered {
         let reason = property(&["upstream", "transport_failure_reason"]);
         match reason.is_some_and(|reason| !reason.is_empty()) || waited >= AT_ONCE {
             true => Self::Lost(GaveUp::Connect),
-            false => Self::Nobodys,
+            false => Self::Unsent,
         }
     }
 
@@ -74,6 +76,7 @@ impl Unanswered {
                 | GaveUp::Invalid,
             ) => Outcome::Failure(Failure::Reset),
             Self::Nobodys => Outcome::Unanswered,
+            Self::Unsent => Outcome::Unsent,
         }
     }
 }
@@ -104,7 +107,7 @@ mod tests {
         type Row<'t> = (Vec<(&'t str, &'t str)>, u64, Unanswered);
         let table: [Row<'_>; 9] = [
             (vec![refused], 1, lost(GaveUp::Connect)),
-            (vec![], 1, Unanswered::Nobodys),
+            (vec![], 1, Unanswered::Unsent),
             (vec![], 200, lost(GaveUp::Connect)),
             (vec![connected], 1, lost(GaveUp::Reset)),
             (vec![connected], 281, lost(GaveUp::Timeout)),

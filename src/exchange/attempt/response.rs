@@ -201,7 +201,7 @@ impl Going {
         let ended = Unanswered::of(property, patience, turn.now.monotonic.since(self.sent));
         let outcome = ended.outcome();
         match ended {
-            Unanswered::Nobodys => observe(turn, self.hop, self.pass, outcome),
+            Unanswered::Nobodys | Unanswered::Unsent => observe(turn, self.hop, self.pass, outcome),
             Unanswered::Lost(why) => self.give_up(
                 turn,
                 Lost {

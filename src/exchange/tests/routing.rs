@@ -189,6 +189,19 @@ fn a_client_that_gives_up_waiting_spends_the_credit() {
 }
 
 #[test]
+fn a_client_that_leaves_amid_an_answer_gives_the_credit_back() {
+    let mut lab = with_credit(json!({}), 1);
+    let mini = chat(json!({"model": "gpt-4o-mini"}));
+    for _ in 0..3 {
+        let mut call = lab.send(&mini);
+        assert_eq!(call.refused(), None);
+        call.respond(&mut lab, 200, &[("content-type", "application/json")], false);
+        call.chunk(&mut lab, r#"{"choices": [{"mess"#, false);
+        call.end(&mut lab, Ending::ClientAbort);
+    }
+}
+
+#[test]
 fn what_passes_uncounted_spends_the_credit() {
     let mut lab = with_credit(
         json!({"on_encoded": "pass", "models": {"*": {"chain": ["openai/gpt-4o-mini"]}}}),
@@ -270,7 +283,7 @@ fn who_goes_on_credit_was_not_passed_over() {
         (&record["breaker"], record.get("passed_over")),
         (&json!("passed_by"), None)
     );
-    assert_eq!(lab.metric("spillway.breaker.passed_by.provider=openai"), 1);
+    assert_eq!(lab.metric("spillway.breaker.on_credit.provider=openai"), 1);
     assert_eq!(lab.metric("spillway.fallback.provider=openai.reason=open"), 0);
     assert_eq!(lab.metric("spillway.fallback.tokens.provider=openai"), 0);
 }
