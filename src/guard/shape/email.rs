@@ -102,7 +102,7 @@ fn back(text: Text<'_>, place: usize, ascii: impl Fn(u8) -> bool) -> usize {
 fn forth(text: Text<'_>, place: usize, ascii: impl Fn(u8) -> bool) -> usize {
     match text.at(place) {
         byte if ascii(byte) => 1,
-        byte if lead(byte) => 2,
+        byte if lead(byte) && matches!(text.at(place + 1), 0x80..=0xbf) => 2,
         _ => 0,
     }
 }

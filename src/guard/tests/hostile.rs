@@ -100,6 +100,24 @@ fn a_stream_keeps_no_more_in_sight_than_its_window() {
 }
 
 #[test]
+fn a_match_ends_where_the_text_does() {
+    for action in ["mask", "restore", "detect"] {
+        let plan = all(action, Side::Request);
+        for raw in [
+            &b"wt@example.org\xdb"[..],
+            b"ann@b\xc3",
+            b"ann@b.c\xdf",
+            b"a@b.cd\xdb\xdb",
+        ] {
+            let (mut guard, mut watch) = (StreamGuard::new(), Watch::default());
+            guard.push(&plan, &mut watch, raw);
+            guard.finish(&plan, &mut watch);
+            assert_eq!(guard.held(), 0);
+        }
+    }
+}
+
+#[test]
 fn a_character_that_never_ends_is_not_waited_for() {
     let plan = all("mask", Side::Answer);
     for piece in [&[0x80; 64][..], &[0xf0, 0x90], b"\xe2\x80\x80\x80\x80"] {
