@@ -116,7 +116,8 @@ fn limits(store: &Found<'_>, now: Instant, choice: u64) {
     for _ in 0..20 {
         match ledger.admit(store, &request, now) {
             Admission::Granted(ticket) => {
-                granted += ticket.reserved_tokens();
+                // The day's reservation may be larger than the minute has room for.
+                granted += ticket.reserved_tokens().min(minute.burst);
                 tickets.push(ticket);
             }
             Admission::Refused(refusal) => {
