@@ -35,7 +35,7 @@ CLIENTS = (10, 25, 50, 100, 200)
 SLOTS, MILLIS, QUEUE = 40, 250, 20
 #: What each provider grants: less than the 9,600 a minute that it can do, and a burst for which it has room.
 GRANTED = {"limits": [{"requests": "8k/min", "burst": 20}]}
-VARIANTS = {"plain": "without Spillway", "spillway": "with Spillway", "limited": "with limits of the providers, too"}
+VARIANTS = {"plain": "without Spillway", "spillway": "with Spillway", "limited": "with providers' limits"}
 COLOURS = {"plain": "#b4552d", "spillway": "#1f6f8b", "limited": "#4f8a4f"}
 #: It turned where fewer than this share of the requests were answered well …
 GOOD = 0.99
