@@ -152,7 +152,7 @@ fn dialect(dialect: ProviderDialect) -> &'static str {
 fn model(route: &ModelRoute, policy: &Policy) -> String {
     let chain: Vec<String> = route.chain.iter().map(|hop| place(*hop, policy)).collect();
     let all_open = match route.when_all_open {
-        WhenAllOpen::Throttle => "the one that answers most, as far as it does, else 503",
+        WhenAllOpen::Throttle => "as many as are answered, else 503",
         WhenAllOpen::Reject => "503",
         WhenAllOpen::LeastBad => "the one that opens soonest",
     };
@@ -470,8 +470,8 @@ mod tests {
             "charged: every attempt; drill: 5 % go as if the first were down, but none of o: its chain is one provider's",
             "by callouts",
             "; drill: 5 % go as if the first were down\n",
-            "o → p/m, then p/n; all open: 503; by the router: p's models in turn, as repeats there",
-            "r → p/m, then p/n, then q/m; all open: 503; by the router: of p the first model that may go, and then somebody else",
+            "o → p/m, then p/n; all open: as many as are answered, else 503; by the router: p's models in turn, as repeats there",
+            "r → p/m, then p/n, then q/m; all open: as many as are answered, else 503; by the router: of p the first model that may go, and then somebody else",
             "m refuses seed, stop",
         ] {
             assert!(summary.contains(part), "{part}\n{summary}");
