@@ -20,7 +20,7 @@ use crate::time::{Instant, nanos};
 
 /// Tries at a compare-and-swap. Each lost one means that another worker's succeeded, so that 16 cover 16
 /// workers at the same instant.
-const TRIES: usize = 16;
+pub(super) const TRIES: usize = 16;
 
 /// When every probe is out, the next moment worth asking: probes take seconds, and one that comes back frees
 /// its place.
@@ -29,9 +29,9 @@ const PROBE_RETRY: Duration = Duration::from_secs(1);
 /// The breakers of one provider and its models.
 #[derive(Clone, Debug)]
 pub struct Breakers<'p> {
-    rules: &'p Rules,
+    pub(super) rules: &'p Rules,
     models: usize,
-    record: u64,
+    pub(super) record: u64,
     key: Cow<'p, str>,
 }
 
@@ -55,7 +55,7 @@ impl Identity {
 }
 
 /// A record as it was read.
-struct Found {
+pub(super) struct Found {
     bytes: Vec<u8>,
     version: Cas,
 }
@@ -69,7 +69,7 @@ impl Found {
         codec::section(&self.bytes, model.saturating_add(1))
     }
 
-    fn pair(&self, model: usize) -> Pair {
+    pub(super) fn pair(&self, model: usize) -> Pair {
         Pair {
             provider: Section::from_bytes(self.provider()),
             model: Section::from_bytes(self.model(model)),
@@ -79,36 +79,9 @@ impl Found {
 
 /// Both sections that a call is concerned with.
 #[derive(Default)]
-struct Pair {
-    provider: Section,
-    model: Section,
-}
-
-impl Pair {
-    fn credit(&self, rules: &Rules, now: Instant) -> u32 {
-        let both = [self.provider.credit(rules, now), self.model.credit(rules, now)];
-        both.into_iter().flatten().min().unwrap_or(u32::MAX)
-    }
-
-    fn lent(self, rules: &Rules, now: Instant) -> Option<Self> {
-        Some(Self {
-            provider: self.provider.lent(rules, now)?,
-            model: self.model.lent(rules, now)?,
-        })
-    }
-
-    /// After a 429 to a call on credit: the model's section waits, as it does after any other's.
-    fn rate_limited(self, wait: Option<Duration>, rules: &Rules, at: Observation) -> (Self, Option<Change>) {
-        let (model, change) = self.model.rate_limited(wait, rules, at.now);
-        (Self { model, ..self }, change)
-    }
-
-    fn credited(self, more: u32) -> Self {
-        Self {
-            provider: self.provider.credited(more),
-            model: self.model.credited(more),
-        }
-    }
+pub(super) struct Pair {
+    pub(super) provider: Section,
+    pub(super) model: Section,
 }
 
 /// Why an observation wasn't written, and whether it would have changed a state.
@@ -175,36 +148,6 @@ impl<'p> Breakers<'p> {
     /// counted: it was sent to a provider known to be bad. Never for a [`Permit::NotNow`] that is `forced`.
     pub fn force_pass(&self, model: usize) -> Pass {
         Pass::uncounted(self.record, model)
-    }
-
-    /// How many more calls may go on credit, by the section that has less; without a bound if both are closed. None go
-    /// where an operator forbids it or the provider itself named a time, or where the store is away.
-    #[must_use]
-    pub fn credit(&self, store: &impl Store, model: usize, now: Instant) -> u32 {
-        match (self.rules.force, self.find(store)) {
-            (Some(_), _) | (None, Err(_)) => 0,
-            (None, Ok(found)) => found.pair(model).credit(self.rules, now),
-        }
-    }
-
-    /// Leave for a call that goes on credit although a breaker says no; `None` when there is no credit left. What comes
-    /// of it is to be observed like any other call's.
-    pub fn borrow(&self, store: &impl Store, model: usize, now: Instant) -> Option<Pass> {
-        for _ in 0..TRIES {
-            let found = self.find(store).ok().filter(|_| self.rules.force.is_none())?;
-            let pair = found.pair(model).lent(self.rules, now)?;
-            match self.write(store, &found, model, &pair) {
-                Ok(()) => {
-                    return Some(Pass {
-                        on_credit: true,
-                        ..Pass::uncounted(self.record, model)
-                    });
-                }
-                Err(StoreError::Conflict) => {}
-                Err(StoreError::Unavailable) => return None,
-            }
-        }
-        None
     }
 
     /// Tells how a call ended.
@@ -288,41 +231,6 @@ impl<'p> Breakers<'p> {
         Observed {
             dropped: !binding,
             pending: binding.then_some(pending),
-            ..Observed::default()
-        }
-    }
-
-    /// Gives credit back; contended for too long, it is lost, as a plain sample is. A 429 isn't.
-    fn give_back(&self, store: &impl Store, pass: Pass, worth: Worth, at: Observation) -> Observed {
-        let ours = pass.record == self.record && self.rules.force.is_none() && worth != Worth::Credit(0);
-        for _ in 0..if ours { TRIES } else { 0 } {
-            let Ok(found) = self.find(store) else { break };
-            let (pair, change) = match worth {
-                Worth::Credit(credit) => (found.pair(pass.model).credited(credit), None),
-                Worth::RateLimited(wait) => found.pair(pass.model).rate_limited(wait, self.rules, at),
-            };
-            match self.write(store, &found, pass.model, &pair) {
-                Ok(()) => {
-                    let [_, transition] = transitions(None, change);
-                    return Observed {
-                        transition,
-                        ..Observed::default()
-                    };
-                }
-                Err(StoreError::Conflict) => {}
-                Err(StoreError::Unavailable) => break,
-            }
-        }
-        let told = match worth {
-            Worth::RateLimited(wait) if ours => Some(Outcome::RateLimited { wait }),
-            Worth::RateLimited(_) | Worth::Credit(_) => None,
-        };
-        Observed {
-            dropped: ours && told.is_none(),
-            pending: told.map(|outcome| PendingTransition {
-                pass,
-                verdict: Verdict::of(outcome, self.rules),
-            }),
             ..Observed::default()
         }
     }
@@ -425,13 +333,19 @@ impl<'p> Breakers<'p> {
         }
     }
 
-    fn find(&self, store: &impl Store) -> Result<Found, StoreError> {
+    pub(super) fn find(&self, store: &impl Store) -> Result<Found, StoreError> {
         let (bytes, version) = store.read(&self.key)?;
         Ok(Found { bytes, version })
     }
 
     /// Writes both sections against the record as it was found; nothing if it already says that.
-    fn write(&self, store: &impl Store, found: &Found, model: usize, pair: &Pair) -> Result<(), StoreError> {
+    pub(super) fn write(
+        &self,
+        store: &impl Store,
+        found: &Found,
+        model: usize,
+        pair: &Pair,
+    ) -> Result<(), StoreError> {
         let (provider, own) = (pair.provider.to_bytes(), pair.model.to_bytes());
         let count = self.models.saturating_add(1);
         let bytes = codec::replaced(&found.bytes, count, &provider, (model.saturating_add(1), &own));
@@ -505,7 +419,7 @@ fn stricter(provider: (StateName, Option<Instant>), model: (StateName, Option<In
     if providers { provider.0 } else { model.0 }
 }
 
-fn transitions(provider: Option<Change>, model: Option<Change>) -> [Option<Transition>; 2] {
+pub(super) fn transitions(provider: Option<Change>, model: Option<Change>) -> [Option<Transition>; 2] {
     let scoped = |scope| {
         move |Change { from, to, cause }: Change| Transition {
             from,

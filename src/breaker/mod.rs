@@ -23,6 +23,7 @@
 
 mod breakers;
 mod codec;
+mod credit;
 mod outcome;
 mod pause;
 mod probes;

@@ -59,6 +59,14 @@ struct Start<'a> {
     payer: Option<&'a Payer>,
 }
 
+impl Start<'_> {
+    /// Whether only its candidate may be asked, and only once: what lives at one provider stays there and would be there
+    /// twice, and one credit is one call.
+    fn goes_once(&self, plan: &Plan<'_>) -> bool {
+        plan.facts.pinned || self.pass.as_ref().is_some_and(Pass::is_on_credit)
+    }
+}
+
 /// Whether the router fails over for this model.
 pub(super) fn is_native(policy: &Policy, route: &ModelRoute) -> bool {
     route.failover.via == Via::Native && policy.mode == Mode::Enforce
@@ -109,8 +117,7 @@ fn set_out<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: Start<'_>) 
     let rules = &plan.route.failover;
     let hops = candidates(turn, plan, &start);
     let policy = &turn.gateway.policy;
-    let on_credit = start.pass.as_ref().is_some_and(Pass::is_on_credit);
-    let attempts = attempts(rules, (plan, on_credit), hops.len());
+    let attempts = attempts(rules, start.goes_once(plan), hops.len());
     let patience = Patience::of(plan, &start, attempts);
     let places: Vec<Place> = hops.iter().filter_map(|hop| Place::of(policy, *hop)).collect();
     let places_left = places.len() > 1;
@@ -150,9 +157,7 @@ fn set_out<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: Start<'_>) 
 /// that it passed over.
 fn candidates<S: Store>(turn: &mut Turn<'_, S>, plan: &Plan<'_>, start: &Start<'_>) -> Vec<Hop> {
     let mut hops = vec![start.hop];
-    // What lives at one provider stays there, and one credit is one call.
-    let on_credit = start.pass.as_ref().is_some_and(Pass::is_on_credit);
-    if !plan.facts.pinned && !on_credit {
+    if !start.goes_once(plan) {
         let search = turn.gateway.search(plan.route, start.need);
         let others = search.standby(start.hop, turn.store, turn.now.monotonic);
         hops.extend(start.drilled.into_iter().chain(others).filter(|hop| {
@@ -199,11 +204,10 @@ pub(super) fn is_full<S: Store>(turn: &Turn<'_, S>, who: Option<(&Who, &str)>, h
     !claims.claims.is_empty() && ledger.peek(turn.store, &request, turn.now.monotonic).is_some()
 }
 
-/// Each candidate once; a single one is asked again, unless what it made the first time would be there twice, or one
-/// call was all that there was credit for.
-fn attempts(rules: &Failover, (plan, on_credit): (&Plan<'_>, bool), candidates: usize) -> u32 {
+/// Each candidate once; a single one is asked again, unless it must be asked `once`.
+fn attempts(rules: &Failover, once: bool, candidates: usize) -> u32 {
     match candidates {
-        0 | 1 if plan.facts.pinned || on_credit => 1,
+        0 | 1 if once => 1,
         0 | 1 => rules.attempts,
         several => u32::try_from(several).unwrap_or(MOST_ATTEMPTS),
     }
