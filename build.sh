@@ -17,6 +17,8 @@ readonly MAX_LEAN=5242880 # 5 MiB
 readonly DONE=${SPILLWAY_DONE:-$(mktemp)}
 export PATH=$PATH:$HOME/.cargo/bin PYTHONPATH=$ROOT/tests PYTHONDONTWRITEBYTECODE=1 SPILLWAY_MODULE=$MODULE SPILLWAY_LEAN=$LEAN
 export CARGO_TERM_COLOR=never
+# A network that stumbles is no reason to fail.
+export CARGO_NET_RETRY=10 RUSTUP_MAX_RETRIES=10 PIP_RETRIES=10 NPM_CONFIG_FETCH_RETRIES=10
 
 usage() {
   cat <<'TEXT'
@@ -169,7 +171,8 @@ fill_registry() {
   (
     cd "$SPILLWAY_DEBS"
     set -- skopeo docker-registry libgpgme11 libassuan0 libdevmapper1.02.1
-    apt-get download "$@" || { apt-get update && apt-get download "$@"; }
+    set -- -o Acquire::Retries=10 download "$@"
+    apt-get "$@" || { apt-get update && apt-get "$@"; }
     for deb in *.deb; do dpkg -x "$deb" .; done
   ) || { echo 'not to be had here'; return 0; }
   printf '#!/bin/sh\nexport LD_LIBRARY_PATH=%s\nexec %s --insecure-policy "$@"\n' \
@@ -252,9 +255,10 @@ cargo_tests() {
 
 # Three files at a time: they wait more than they compute.
 end_to_end() {
-  local version=$1 envoy=$2
+  local version=$1 envoy=$2 bounded=()
+  ! command -v timeout >/dev/null || bounded=(timeout 45m)
   step "e2e-$version" "End to end on Envoy $version" \
-    env SPILLWAY_ENVOY="$envoy" "$VENV/bin/python" -m pytest -c tests/pytest.ini -n 3 --dist loadfile tests/e2e
+    env SPILLWAY_ENVOY="$envoy" "${bounded[@]}" "$VENV/bin/python" -m pytest -c tests/pytest.ini -n 3 --dist loadfile tests/e2e
   count_pytest "e2e-$version" "end to end on Envoy $version"
 }
 

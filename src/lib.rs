@@ -37,5 +37,8 @@ pub mod rule;
 mod shell;
 pub mod store;
 pub mod time;
+#[cfg(test)]
+#[path = "../tests/timed/mod.rs"]
+pub mod timed;
 pub mod tokens;
 pub mod translate;

@@ -17,7 +17,7 @@ use super::step::Reply;
 use super::{Body, Exchange, Flow, Step, Turn};
 
 /// So much before the router's time is up, at most: many chunks come within it.
-const MARGIN: Duration = Duration::from_millis(500);
+const MARGIN: Duration = Duration::from_secs(1);
 /// Of a shorter time, this part.
 const PART: u32 = 10;
 

@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from lab import TENANTS
+from lab import TENANTS, read_until, until
 
 from conftest import at_once
 
 #: A short life, so that tests are short; 20 % of jitter on `open`.
-BRISK = {"open": "1s", "window": "10s", "min_requests": 20, "consecutive": 5}
+BRISK = {"open": "1s", "window": "10m", "min_requests": 20, "consecutive": 5}
 REOPENED = 1.5
 
 #: For each test a primary and a backup of its own, and a model whose chain is these two.
@@ -18,8 +18,8 @@ PRIMARIES = {
     "consecutive": {"open": "60s"}, "four": {"open": "60s"}, "rate": {"open": "60s"}, "client-errors": {"open": "60s"},
     "slow": {"open": "60s", "slow_first_token": "100ms", "slow_rate": 0.8, "min_requests": 5},
     "reset": {"open": "60s"}, "event": {"open": "60s"}, "gone": {"open": "60s"}, "hang-up": {"open": "60s"},
-    "half-open": {"half_open_permits": 3, "half_open_successes": 2}, "probe": {"half_open_permits": 1},
-    "stragglers": {"half_open_permits": 3, "half_open_successes": 2}, "limited": {}, "alone": {"open": "20s"},
+    "half-open": {"half_open_permits": 3, "half_open_successes": 2}, "probe": {"half_open_permits": 1, "open": "3s"},
+    "stragglers": {"half_open_permits": 3, "half_open_successes": 2}, "limited": {"rate_limited": "60s"}, "alone": {"open": "200s"},
     "forced": {"force": "open"}, "long": {},
 }
 
@@ -135,14 +135,16 @@ def test_clients_that_hang_up_do_not_open_it(chained):
     chain = chained("hang-up")
     chain.envoy.skip_records()
     body = '{"model":"hang-up","stream":true,"messages":[{"role":"user","content":"hi"}]}'
-    headers = {"x-mock-gap-ms": "50", "x-mock-events": "20", "content-type": "application/json"}
+    headers = {"content-type": "application/json"}
+    chain.primary.faults(hold="gone", hold_after=3)
     for _ in range(8):
         connection = chain.lab.client(None).open("POST", "/v1/chat/completions", body, headers)
         response = connection.getresponse()
-        response.read(200)
+        read_until(response, b"data:")
         response.close()
         connection.close()
     assert {line["spillway"]["end"] for line in chain.envoy.records(8)} == {"client_abort"}
+    chain.primary.reset()
     assert chain.chat().status == 200 and chain.backup.arrived() == 0
 
 
@@ -155,9 +157,7 @@ def half_open_burst(chain, group):
         if number:
             answered.append(chain.chat().status)
             return answered[-1]
-        until = time.monotonic() + 30
-        while len(answered) + chain.primary.held(group) < 50 and time.monotonic() < until:
-            time.sleep(0.01)
+        until(lambda: len(answered) + chain.primary.held(group) == 50)
         reached = chain.primary.arrived() - before
         chain.primary.faults()
         chain.primary.release(group)
@@ -182,15 +182,13 @@ def test_half_open_lets_exactly_the_permitted_number_through_and_recovers(chaine
 def test_a_failed_probe_opens_it_for_twice_as_long(chained):
     chain = chained("probe")
     trip(chain)
-    time.sleep(REOPENED)
     chain.primary.faults(status=500)
-    assert chain.chat().status == 500
+    failed = until(lambda: (asked := time.monotonic()) and chain.chat().status == 500 and asked, pause=0.05)
     chain.primary.faults()
-    opened, before = time.monotonic(), chain.primary.arrived()
-    while chain.primary.arrived() == before:
-        assert chain.chat().status == 200
-        time.sleep(0.05)
-    assert 1.5 <= time.monotonic() - opened <= 2.8
+    before = chain.primary.arrived()
+    until(lambda: chain.chat().status == 200 and chain.primary.arrived() > before, pause=0.05)
+    # With 20 % of jitter: as long as before were 3.6 s at most, four times as long 9.6 at least.
+    assert 4.8 <= time.monotonic() - failed < 9.6
 
 
 def test_stragglers_from_before_change_nothing(chained):
@@ -199,8 +197,7 @@ def test_stragglers_from_before_change_nothing(chained):
                for _ in range(4)]
     for thread in threads:
         thread.start()
-    while chain.primary.held("old") < 4:
-        time.sleep(0.01)
+    until(lambda: chain.primary.held("old") == 4)
     trip(chain)
     time.sleep(REOPENED)
     chain.primary.release("old")
@@ -213,13 +210,10 @@ def test_stragglers_from_before_change_nothing(chained):
 def test_a_429_with_retry_after_3_holds_for_3_seconds(chained):
     chain = chained("limited")
     chain.primary.faults(status=429, retry_after=3, k=1, n=1_000_000)
-    assert chain.chat().status == 429
     began = time.monotonic()
-    while chain.primary.arrived() == 1:
-        assert chain.chat().status == 200
-        assert time.monotonic() - began < 6
-        time.sleep(0.1)
-    assert 2.9 <= time.monotonic() - began <= 4
+    assert chain.chat().status == 429
+    until(lambda: chain.chat().status == 200 and chain.primary.arrived() > 1, pause=0.05)
+    assert time.monotonic() - began >= 3
 
 
 def test_when_all_are_open_the_client_is_told_when_to_come_back(chained):
@@ -227,7 +221,7 @@ def test_when_all_are_open_the_client_is_told_when_to_come_back(chained):
     trip(chain)
     refused = chain.chat()
     assert refused.status == 503 and refused.json()["error"]["message"]
-    assert 14 <= int(refused.headers["retry-after"]) <= 25
+    assert 140 <= int(refused.headers["retry-after"]) <= 240
     assert chain.primary.arrived() == 5
 
 
@@ -241,6 +235,6 @@ def test_answers_that_take_longer_than_envoy_s_15_seconds_arrive_whole(chained):
     chain = chained("long")
     asks = [{"x-mock-events": "17", "x-mock-gap-ms": "1000"}, {"x-mock-delay-first-ms": "17000"}]
     stream, whole = at_once(2, lambda n: chain.chat(asks[n], timeout=60, stream=n == 0))
-    assert stream.events()[-1] == "[DONE]" and 17 <= stream.seconds < 40
+    assert stream.events()[-1] == "[DONE]" and stream.seconds >= 17
     assert len(stream.events()) >= 17
-    assert whole.status == 200 and whole.json()["choices"] and 17 <= whole.seconds < 40
+    assert whole.status == 200 and whole.json()["choices"] and whole.seconds >= 17

@@ -6,7 +6,7 @@ import time
 import openai
 import pytest
 
-from lab import BACKUP, caller_key, calm, charged, dying, provider
+from lab import BACKUP, caller_key, calm, charged, dying, provider, read_until, until
 from lab.config import SECRETS, merged
 
 from conftest import FULL, HEADERS_FIRST, at_once
@@ -22,7 +22,8 @@ PROVIDERS = {
 }
 MOCKS = ("openai", "anthropic", "backup", *PROVIDERS)
 PAIR = ["openai/gpt-4o", "backup/gpt-4o"]
-SHORT = {"base": "500ms", "per_1k_prompt": "0s"}
+#: What a test can wait for, and no stall of a good provider exceeds.
+SHORT = {"base": "3s", "per_1k_prompt": "0s"}
 STATIC = {"status": 200, "body": {"choices": [{"message": {"role": "assistant", "content": "later"}}]}}
 #: Two providers of gpt-4o, one of gpt-4o-mini; breakers stay out of the way.
 POLICY = merged({**BACKUP, **calm("openai", "anthropic", "backup")}, {
@@ -30,6 +31,7 @@ POLICY = merged({**BACKUP, **calm("openai", "anthropic", "backup")}, {
     "models": {"gpt-4o": {"chain": PAIR}, "gpt-4o-mini": {"chain": ["openai/gpt-4o-mini"]},
                "hasty": {"chain": PAIR, "failover": {"timeouts": {
                    "first_token": SHORT, "whole": {**SHORT, "per_1k_output": "0s"}}}},
+               "slow-to-begin": {"chain": PAIR, "failover": {"timeouts": {"first_token": SHORT}}},
                "dead": {"chain": ["dead/gpt-4o", "backup/gpt-4o"]}, "dead-alone": {"chain": ["dead/gpt-4o"]},
                "tripping": {"chain": ["tripping/gpt-4o", "backup/gpt-4o"]},
                "static": {"chain": PAIR, "failover": {"exhausted": STATIC}},
@@ -38,7 +40,7 @@ POLICY = merged({**BACKUP, **calm("openai", "anthropic", "backup")}, {
     "validate": [{"name": "s", "when": {"header": {"x-check": "yes"}}, "schema": {"type": "object", "required": ["id"]},
                   "on_invalid": ["reject"]}],
     "failover": {"via": "callout", "backoff": {"base": "100ms", "max": "200ms"}, "deadline_header": "x-deadline-ms",
-                 "timeouts": {"first_token": SHORT}},
+                 "timeouts": {"first_token": {"base": "30s"}}},
 })
 WHOLE_AND_STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
@@ -117,18 +119,14 @@ def test_a_provider_that_breaks_the_connection_moves_on(lab, stream):
 
 @WHOLE_AND_STREAMED
 def test_a_provider_that_says_nothing_in_time_moves_on(full, stream):
-    full.openai.faults(delay_headers_ms=3_000)
-    began = time.monotonic()
+    full.openai.faults(hold="late")
     first = moved(full, stream, "timeout", "hasty")
     assert first["tokens"] > 0, "the prompt may have been read"
-    assert 0.4 < time.monotonic() - began < 2
 
 
 def test_a_stream_whose_first_token_does_not_come_in_time_moves_on(full):
-    full.openai.faults(delay_first_ms=3_000)
-    began = time.monotonic()
-    moved(full, True, "timeout")
-    assert 0.4 < time.monotonic() - began < 2
+    full.openai.faults(hold="late", hold_after=0)
+    moved(full, True, "timeout", "slow-to-begin")
 
 
 def test_a_stream_that_begins_with_an_error_moves_on(full):
@@ -144,16 +142,13 @@ def test_a_stream_that_fails_after_its_first_token_is_not_repeated(full):
 
 def test_a_good_stream_is_not_held_any_further_than_its_first_token(full):
     body = json.dumps({"model": "gpt-4o", "messages": TURN, "stream": True})
-    headers = {"x-mock-events": "5", "x-mock-gap-ms": "300", "content-type": "application/json"}
-    began = time.monotonic()
+    full.openai.faults(hold="rest", hold_after=2)
+    headers = {"content-type": "application/json"}
     response = full.client().open("POST", "/v1/chat/completions", body, headers).getresponse()
-    lines, times = [], []
-    while line := response.readline():
-        if line.startswith(b"data:"):
-            lines.append(line)
-            times.append(time.monotonic() - began)
-    assert times[1] < 0.6 and times[-1] - times[1] > 0.8, times
-    assert lines[-1].strip() == b"data: [DONE]"
+    read_until(response, b"Water")
+    until(lambda: full.openai.held("rest") == 1)  # it counts a moment after it has written
+    full.openai.release("rest")
+    assert response.read().endswith(b"data: [DONE]\n\n")
 
 
 @WHOLE_AND_STREAMED
@@ -181,9 +176,8 @@ def test_what_the_client_asks_for_reaches_the_second_unchanged(lab):
 
 def test_the_only_candidate_is_asked_again_after_a_short_wait(lab):
     lab.openai.faults(status=503, k=1, n=1_000)
-    began = time.monotonic()
     answer = lab.client().chat(model="gpt-4o-mini", headers={"x-model": "gpt-4o-mini"})
-    assert answer.status == 200 and time.monotonic() - began < 1
+    assert answer.status == 200
     first, second = attempts(lab)
     assert (first["status"], second["status"], first["provider"]) == (503, 200, "openai")
 
@@ -191,13 +185,11 @@ def test_the_only_candidate_is_asked_again_after_a_short_wait(lab):
 def test_a_429_with_a_short_retry_after_is_waited_for_and_a_long_one_is_not(full):
     limited = full.mocks["limited"]
     limited.faults(status=429, retry_after=1, k=1, n=1_000)
-    began = time.monotonic()
-    assert full.client().chat(model="limited-short").status == 200
-    assert 0.95 <= time.monotonic() - began < 2
-    limited.faults(status=429, retry_after=30)
-    began = time.monotonic()
+    waited = full.client().chat(model="limited-short")
+    assert waited.status == 200 and waited.seconds >= 0.95
+    limited.faults(status=429, retry_after=120)
     refused = full.client().chat(model="limited-long")
-    assert refused.status == 429 and refused.headers["retry-after"] == "30" and time.monotonic() - began < 0.5
+    assert refused.status == 429 and refused.headers["retry-after"] == "120" and limited.arrived() == 3
 
 
 def test_when_everybody_fails_the_last_ones_own_answer_comes_through(lab):
@@ -242,20 +234,18 @@ def test_a_request_that_is_refused_for_itself_is_not_sent_again(full):
 
 def test_the_clients_deadline_bounds_it_all(full):
     full.openai.faults(status=500)
-    full.backup.faults(delay_headers_ms=3_000)
-    began = time.monotonic()
-    answer = full.client().chat(headers={"x-deadline-ms": "700"})
-    assert answer.status == 503 and 0.5 < time.monotonic() - began < 1.5
+    full.backup.faults(hold="late")
+    answer = full.client().chat(headers={"x-deadline-ms": "4000"})
+    assert answer.status == 503 and 3.5 < answer.seconds < 20
 
 
 def test_a_client_that_hangs_up_during_a_call_leaves_nothing_behind(full):
     full.openai.faults(status=500)
     full.backup.faults(hold="gone")
     body = json.dumps({"model": "gpt-4o", "messages": TURN})
-    for _ in range(5):
+    for number in range(5):
         connection = full.client().open("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
-        while not full.backup.held("gone"):
-            time.sleep(0.01)
+        until(lambda: full.backup.held("gone") > number)
         connection.sock.close()
         connection.close()
     lines = full.envoy.records(5)
@@ -264,8 +254,7 @@ def test_a_client_that_hangs_up_during_a_call_leaves_nothing_behind(full):
     full.backup.release("gone")
     full.backup.faults()
     assert said(full, False).startswith("Water")
-    active = full.envoy.stats(r"cluster\.backup\.upstream_rq_active")
-    assert sum(active.values()) == 0
+    until(lambda: not full.envoy.stats("cluster.backup.upstream_rq_active")["cluster.backup.upstream_rq_active"])
 
 
 def test_an_answer_that_came_by_a_call_is_validated(full):
@@ -295,10 +284,8 @@ def test_an_outage_is_not_amplified_beyond_the_retry_budget(full):
     def ask(number):
         if number:
             return lab.client().chat(model="gpt-4o-mini").status
-        until = time.monotonic() + 30
-        while lab.openai.held("all") < 200 and time.monotonic() < until:
-            time.sleep(0.02)
-        time.sleep(1.2)  # each worker has told what it has under way
+        until(lambda: lab.openai.held("all") == 200)
+        until(lambda: sum(lab.envoy.stats(r"spillway\.failover\.active").values()) == 200)  # each worker has told its own
         lab.openai.release("all")
         return 503
 
@@ -311,20 +298,21 @@ def test_an_outage_is_not_amplified_beyond_the_retry_budget(full):
 def test_200_at_once_while_a_provider_dies_and_comes_back(start):
     """No client sees it; nothing leaks; what is charged is what all attempts used."""
     limits = [{"name": "budget", "per": ["caller"], "tokens": "10M/day", "reserve": "max"}]
-    unhurried = {"timeouts": {"first_token": {"base": "30s"}}}
-    lab = start(POLICY, {"validate": [], "limits": limits, "failover": unhurried, "providers": {"openai": {"breaker": {
+    lab = start(POLICY, {"validate": [], "limits": limits, "providers": {"openai": {"breaker": {
         "force": None, "consecutive": 5, "open": "1s"}}}})
+    began = time.monotonic()
     with dying(lab.openai, [{"status": 503}], 0.7):
         answers = at_once(200, lambda n: [lab.client().chat(stream=n % 2 == 0, max_tokens=50) for _ in range(5)])
     flat = [answer for group in answers for answer in group]
     assert {answer.status for answer in flat} == {200}
     assert not any(answer.broken for answer in flat)
-    records = [line["spillway"] for line in lab.envoy.records(1000, patience=20)]
+    records = [line["spillway"] for line in lab.envoy.records(1000)]
     moved_on = [record for record in records if record.get("attempts")]
     assert moved_on, "the provider never failed anybody"
     total = charged(records)
     last = lab.client().chat(max_tokens=1)
     left = int(last.headers["x-ratelimit-remaining-tokens"])
     reserved = lab.envoy.records(1)[0]["spillway"]["reserved"]
-    assert abs(10_000_000 - left - reserved - total) < 10_000_000 * 60 / 86_400
+    refilled = 10_000_000 / 86_400 * (time.monotonic() - began) + 1
+    assert total - refilled <= 10_000_000 - left - reserved <= total
     assert lab.idle() and not lab.seen_of_others("openai") and not lab.seen_of_others("backup")

@@ -3,7 +3,7 @@
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,35 +32,31 @@ def sound(lab):
 @pytest.fixture
 def start(tmp_path):
     """Starts a lab for one test: `start(patch, …, file=…)`."""
-    opened = []
+    labs = []
 
     def begin(*patches, **more):
-        directory = tmp_path / str(len(opened))
+        directory = tmp_path / str(len(labs))
         directory.mkdir()
-        context = sound(Lab(directory, *patches, **more))
-        opened.append(context)
-        return context.__enter__()
+        labs.append(stack.enter_context(sound(Lab(directory, *patches, **more))))
+        return labs[-1]
 
-    yield begin
-    for context in reversed(opened):
-        context.__exit__(None, None, None)
+    with ExitStack() as stack:
+        yield begin
 
 
 @pytest.fixture(scope="module")
 def start_once(tmp_path_factory):
     """Starts a lab that all tests of a module share; who asks for the same gets the same."""
-    opened, labs = [], {}
+    labs = {}
 
     def begin(*patches, **more):
         key = json.dumps([patches, more], sort_keys=True, default=repr)
         if key not in labs:
-            opened.append(sound(Lab(tmp_path_factory.mktemp("lab"), *patches, **more)))
-            labs[key] = opened[-1].__enter__()
+            labs[key] = stack.enter_context(sound(Lab(tmp_path_factory.mktemp("lab"), *patches, **more)))
         return labs[key]
 
-    yield begin
-    for context in reversed(opened):
-        context.__exit__(None, None, None)
+    with ExitStack() as stack:
+        yield begin
 
 
 @pytest.fixture

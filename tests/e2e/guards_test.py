@@ -10,6 +10,7 @@ import pytest
 
 from lab import BACKUP, TENANTS
 from lab.config import ROOT, caller_key
+from lab.waiting import PROGRAM_S
 
 from conftest import FAILOVER, FULL, HEADERS_FIRST
 
@@ -206,5 +207,5 @@ def test_whoever_answers_in_the_end_saw_placeholders_only(moving, stream):
 
 def test_the_example_shows_what_it_says():
     folder = ROOT / "examples/guards"
-    done = subprocess.run([sys.executable, folder / "guards.py"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, folder / "guards.py"], capture_output=True, text=True, timeout=PROGRAM_S, check=False)
     assert done.stdout == (folder / "expected.txt").read_text(), done.stdout + done.stderr

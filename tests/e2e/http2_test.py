@@ -14,7 +14,7 @@ from conftest import FULL, HEADERS_FIRST
 CAPACITY = 10_000
 SCHEMA = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
 POLICY = {
-    "limits": [{"name": "budget", "per": ["caller"], "tokens": f"{CAPACITY}/day", "reserve": "max"}],
+    "limits": [{"name": "budget", "per": ["caller"], "tokens": "50/day", "burst": str(CAPACITY), "reserve": "max"}],
     "providers": {"openai": {"breaker": {"force": "closed"}}},
     "validate": [{"name": "rule", "when": {"header": {"x-feature": "extract"}}, "schema": SCHEMA}],
 }
@@ -128,7 +128,8 @@ def test_a_stream_comes_whole_without_the_usage_nobody_asked_for(caller):
 
 
 def test_a_client_that_gives_up_one_stream_pays_for_what_it_got(caller):
-    with caller.open(x_mock_events=100, x_mock_gap_ms=20, x_mock_content="some words of a model " * 40) as stream:
+    said = "some words of a model " * 40
+    with caller.open(x_mock_events=100, x_mock_hold="rest", x_mock_hold_after=20, x_mock_content=said) as stream:
         stream.data(body(stream=True, max_tokens=5000), end=True).read(2500).reset()
         details, left = caller.record()
     assert left["end"] == "client_abort", details

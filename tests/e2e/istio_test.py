@@ -17,6 +17,7 @@ import yaml
 from lab import istio
 from lab.config import ROOT, SECRETS, module
 from lab.proxy import validate
+from lab.waiting import PROGRAM_S
 
 FILES = sorted((ROOT / "envoy/istio").glob("*.yaml"))
 CRDS = Path(os.environ.get("SPILLWAY_CRDS", ROOT / "target/crds"))
@@ -33,7 +34,7 @@ def findings(directory, manifests):
     """What Istio's definitions say against manifests."""
     path = directory / "manifests.json"
     path.write_text(json.dumps(manifests))
-    done = subprocess.run([NODE, CRDS / "crds.mjs", path], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([NODE, CRDS / "crds.mjs", path], capture_output=True, text=True, check=False, timeout=PROGRAM_S)
     assert not done.stderr, done.stderr + "\n(./build.sh test sets up what this needs)"
     return [line.split(": ", 1)[1] for line in done.stdout.splitlines()]
 

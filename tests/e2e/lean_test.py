@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from lab import TENANTS
+from lab import TENANTS, until
 from lab.config import environment, lean_module, module, render, wasm_plugin
 from lab.process import ROOT, tool
+from lab.waiting import PROGRAM_S
 
 from conftest import FULL
 from policy_test import as_text, refusal_of_envoy
-from upgrade_test import ByListener, eventually
+from upgrade_test import ByListener
 
 REASON = "this module has no schema engine; use spillway.wasm"
 #: What it takes of validation: rules that need no schema.
@@ -35,7 +36,7 @@ def refusal_of_tool(policy, directory):
     file = Path(directory) / "policy.json"
     file.write_text(json.dumps(policy))
     done = subprocess.run([tool("spillway", "SPILLWAY_TOOL", "debug"), "check", "--lean", file], cwd=ROOT, capture_output=True,
-                          text=True, env={**os.environ, **environment()}, check=False, timeout=30)
+                          text=True, env={**os.environ, **environment()}, check=False, timeout=PROGRAM_S)
     assert done.returncode in (0, 1), done
     return done.stderr.splitlines()[1:]
 
@@ -91,5 +92,5 @@ def test_it_goes_on_where_the_full_module_was(tmp_path):
 
         assert [left() for _ in range(3)] == [99_999, 99_998, 99_997]
         under.update(moved)
-        eventually(lambda: caller.chat(model="new", headers={"x-model": "new"}).status == 200)
+        until(lambda: caller.chat(model="new", headers={"x-model": "new"}).status == 200, PROGRAM_S, pause=0.1)
         assert left() == 99_995, "what was spent before is still spent"

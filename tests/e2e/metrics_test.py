@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lab import BACKUP, TENANTS
+from lab import BACKUP, TENANTS, until
 from lab.config import ROOT
 
 ANTHROPIC = "claude-sonnet-4-5"
@@ -107,7 +107,7 @@ def ends(lab):
     chat(stream=True, headers={"x-mock-error-after": "2"})
     chat(stream=True, headers={"x-mock-reset-after": "2"})
     body = '{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"hi"}]}'
-    connection = lab.tenant("one").open("POST", "/v1/chat/completions", body, {"x-mock-gap-ms": "50"})
+    connection = lab.tenant("one").open("POST", "/v1/chat/completions", body, {"x-mock-hold": "rest", "x-mock-hold-after": "1"})
     connection.getresponse().close()
     connection.close()
 
@@ -134,6 +134,7 @@ def page(start_once):
     ends(lab)
     refusals(lab)
     shadow.client(None).chat()
+    until(lambda: set(table()) - set(NOT_DRIVEN) <= set(shown(lab, shadow)), what="the last metric")
     return shown(lab, shadow)
 
 

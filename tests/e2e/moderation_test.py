@@ -1,12 +1,11 @@
 """Verdicts from outside and posts for review on real Envoy: what waits, what is stopped, and what nobody waits for."""
 
 import json
-import time
 
 import openai
 import pytest
 
-from lab import caller_key
+from lab import caller_key, until
 from lab.config import SECRETS
 
 from conftest import FAILOVER, FULL, HEADERS_FIRST, at_once
@@ -17,7 +16,7 @@ BAD = "a forbidden word"
 def rule(name, on, **more):
     """A moderation for requests that carry `x-case: NAME`, at the cluster `judge`."""
     when = {"header": {"x-case": name}}
-    return {"name": name, "when": when, "on": on, "cluster": "judge", "ask": "moderation", "timeout": "500ms", **more}
+    return {"name": name, "when": when, "on": on, "cluster": "judge", "ask": "moderation", "timeout": "30s", **more}
 
 
 QUESTION = {"ask": "model", "model": "gpt-4o-mini", "question": "No advice on taxes."}
@@ -25,13 +24,15 @@ POINTED = {"ask": "http", "path": "/exchanges", "flagged": "/nothing/there"}
 MODERATION = [
     rule("both", ["request", "answer"], credential={"env": "BACKUP_API_KEY"}),
     rule("open", ["request"], on_failure="allow"),
+    rule("hasty", ["request"], timeout="500ms"),
+    rule("hasty-open", ["request"], timeout="500ms", on_failure="allow"),
     rule("model", ["request"], **QUESTION),
     rule("garbage", ["request"], **POINTED),
     rule("nowhere", ["request"], cluster="nowhere"),
     rule("annotate", ["request", "answer"], on_flagged="annotate"),
     rule("people", ["request"], on_flagged="review"),
     rule("shadow", ["request", "answer"], mode="shadow"),
-    *({**rule("several", ["request", "answer"], timeout="30s"), "name": f"several-{n}"} for n in (1, 2, 3)),
+    *({**rule("several", ["request", "answer"]), "name": f"several-{n}"} for n in (1, 2, 3)),
 ]
 POLICY = {
     "moderation": MODERATION,
@@ -110,12 +111,11 @@ def test_a_flagged_request_never_reaches_a_provider_and_costs_nothing(lab):
 
 
 def test_without_a_verdict_it_is_the_policy_that_decides(lab):
-    lab.mocks["judge"].faults(delay_headers_ms=3000)
-    slow = case(lab, "both").chat()
-    assert slow.status == 503 and slow.seconds < 2, slow
-    assert slow.headers["retry-after"] == "1"
-    passed = case(lab, "open").chat()
-    assert passed.status == 200 and passed.seconds < 2, passed
+    lab.mocks["judge"].faults(hold="never")
+    slow = case(lab, "hasty").chat()
+    assert (slow.status, slow.headers["retry-after"]) == (503, "1")
+    assert case(lab, "hasty-open").chat().status == 200
+    lab.mocks["judge"].release("never")
     lab.mocks["judge"].faults(status=500)
     assert case(lab, "both").chat().status == 503
     assert case(lab, "open").chat().status == 200
@@ -190,17 +190,13 @@ def test_clients_that_go_while_a_verdict_is_out_leave_nothing(full):
     full.mocks["judge"].faults(hold="gate")
     body = json.dumps({"model": "gpt-4o", "max_tokens": 5000, "messages": [{"role": "user", "content": "hi"}]})
     gone = [case(full, "both").open("POST", "/v1/chat/completions", body) for _ in range(20)]
-    until = time.monotonic() + 5
-    while full.mocks["judge"].held("gate") < 20 and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: full.mocks["judge"].held("gate") == 20)
     for connection in gone:
         connection.close()
+    ends = [record["spillway"] for record in full.envoy.records(21)][1:]
     full.mocks["judge"].release("gate")
     assert before - left(case(full, "none").chat()) < 200
-    ends = [record["spillway"] for record in full.envoy.records(22)]
-    ends = [record for record in ends if record.get("moderation")]
-    assert len(ends) == 20
-    assert {record["moderation"][0]["why"] for record in ends} <= {"abandoned", "timeout"}
+    assert {record["moderation"][0]["why"] for record in ends} == {"abandoned"}
     assert all(record["reserved"] == 0 for record in ends)
 
 
@@ -211,7 +207,7 @@ def test_several_are_asked_at_once(full):
     def ask(number):
         if number:
             return case(full, "several").chat()
-        out = eventually(lambda: judge.held("gate") == 3)
+        out = until(lambda: judge.held("gate") == 3)
         judge.release("gate")
         return out
 
@@ -220,20 +216,15 @@ def test_several_are_asked_at_once(full):
     assert [note["verdict"] for note in full.envoy.records(1)[0]["spillway"]["moderation"]] == ["clean"] * 6
 
 
-def eventually(holds):
-    until = time.monotonic() + 5
-    while not (found := holds()) and time.monotonic() < until:
-        time.sleep(0.05)
-    return found
-
-
 def test_people_are_told_and_nobody_waits_for_them(full):
     webhook, judge = full.mocks["webhook"], full.mocks["judge"]
-    webhook.faults(delay_headers_ms=1000)
-    judge.faults(delay_headers_ms=300)
+    webhook.faults(hold="told")
+    judge.faults(hold="verdict")
     answer = case(full, "people").chat(BAD, headers={"x-request-id": "0e1a-77"})
-    assert answer.status == 200 and answer.seconds < 0.3, answer
-    assert eventually(webhook.arrived) == 1
+    assert answer.status == 200, answer
+    until(lambda: judge.held("verdict") == 1)
+    judge.release("verdict")
+    assert until(webhook.arrived) == 1
     post = webhook.last_body()
     assert post["why"] == ["flagged"] and post["moderation"][0]["categories"] == ["violence"]
     assert len(post["caller"]) == 16 and post["model"] == "gpt-4o" and post["id"]
@@ -242,15 +233,18 @@ def test_people_are_told_and_nobody_waits_for_them(full):
 
 def test_what_was_refused_is_posted_too(full):
     assert case(full, "both").chat(BAD).status == 400
-    assert eventually(full.mocks["webhook"].arrived) == 1
+    assert until(full.mocks["webhook"].arrived) == 1
     assert full.mocks["webhook"].last_body()["refused"] == "flagged"
 
 
 def test_in_shadow_all_is_counted_and_nothing_waits(full):
-    full.mocks["judge"].faults(delay_headers_ms=300)
+    judge = full.mocks["judge"]
+    judge.faults(hold="verdicts")
     answer = case(full, "shadow").chat(BAD, headers={"x-mock-content": BAD})
-    assert answer.status == 200 and answer.seconds < 0.3 and "forbidden" in answer.text
-    assert eventually(lambda: full.mocks["judge"].stats()["answered"].get("/v1/moderations") == 2)
+    assert answer.status == 200 and "forbidden" in answer.text
+    until(lambda: judge.held("verdicts") == 2)
+    judge.release("verdicts")
+    until(lambda: judge.stats()["answered"].get("/v1/moderations") == 2)
     assert full.envoy.metric("spillway_moderation", rule="shadow", verdict="flagged") == 2
     assert full.mocks["webhook"].arrived() == 0
 
@@ -274,20 +268,20 @@ def test_it_goes_together_with_failing_over_by_the_router(start):
 
 def test_metrics_have_the_names_and_labels_of_the_readme(full):
     case(full, "model").chat()
+    case(full, "nowhere").chat()
     case(full, "both").chat(BAD)
-    eventually(full.mocks["webhook"].arrived)
     wanted = {"spillway_moderation": {"rule", "side", "verdict"}, "spillway_moderation_failed": {"rule", "reason"},
               "spillway_moderation_duration_sum": {"rule"}, "spillway_moderation_tokens": {"rule", "type"},
               "spillway_review": {"status"}}
-    page = full.envoy.metrics()
-    found = {name: {label for label, _ in labels} for name, labels in page if name in wanted}
-    assert found == wanted
+    until(lambda: {name: {label for label, _ in labels} for name, labels in full.envoy.metrics() if name in wanted} == wanted)
 
 
 def test_no_text_and_no_secret_is_in_log_record_or_metric(full):
     case(full, "both").chat(BAD)
     case(full, "both").chat(headers={"x-mock-content": BAD})
     case(full, "people").chat(BAD)
+    until(lambda: full.mocks["webhook"].arrived() == 2)
+    full.envoy.metrics()  # after a tick
     said = json.dumps(full.envoy.records(3)) + full.envoy.admin("/stats") + full.envoy.log.read_text()
     for secret in ("forbidden", *SECRETS.values()):
         assert secret not in said

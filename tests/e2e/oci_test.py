@@ -6,17 +6,18 @@ import importlib.util
 import io
 import json
 import os
+import re
 import shutil
-import socket
 import subprocess
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
 
+from lab import until
 from lab.config import ROOT, lean_module, module
 from lab.process import Process
+from lab.waiting import PROGRAM_S
 
 _SPEC = importlib.util.spec_from_file_location("oci", ROOT / "envoy/oci.py")
 oci = importlib.util.module_from_spec(_SPEC)
@@ -114,33 +115,28 @@ def test_out_of_a_registry_comes_what_went_in(layout, tmp_path):
 
 def skopeo(*arguments):
     done = subprocess.run(["skopeo", "--insecure-policy", "copy", "--all", "--preserve-digests", *arguments],
-                          capture_output=True, text=True, check=False, timeout=60)
+                          capture_output=True, text=True, check=False, timeout=PROGRAM_S)
     assert done.returncode == 0, done.stderr
 
 
 class registry:
-    """Debian's docker-registry on a free port of loopback."""
+    """Debian's docker-registry on a free port of loopback; its log says on which."""
 
     def __init__(self, directory):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
         self.config, self.log = directory / "registry.yml", directory / "registry.log"
-        self.config.write_text(json.dumps({"version": "0.1", "http": {"addr": self.address}, "storage": {
+        self.config.write_text(json.dumps({"version": "0.1", "http": {"addr": "127.0.0.1:0"}, "storage": {
             "filesystem": {"rootdirectory": str(directory / "registry")}}}))
 
     def __enter__(self):
         with open(self.log, "wb") as log:
             self.process = Process(["docker-registry", "serve", str(self.config)], log)
-        host, port = self.address.split(":")
-        until = time.monotonic() + 20
-        while time.monotonic() < until and self.process.running():
-            try:
-                socket.create_connection((host, int(port)), timeout=1).close()
-                return self.address
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError(self.log.read_text())
+        return until(self._listening, what="the registry")
+
+    def _listening(self):
+        said = self.log.read_text()
+        assert self.process.running(), said
+        listening = re.search(r"listening on (127\.0\.0\.1:\d+)", said)
+        return listening and listening[1]
 
     def __exit__(self, *_):
         self.process.stop()

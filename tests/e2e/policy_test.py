@@ -14,6 +14,7 @@ import yaml
 from lab.config import environment, render, wasm_plugin
 from lab.process import ROOT, tool
 from lab.proxy import validate
+from lab.waiting import PROGRAM_S
 
 from conftest import FULL
 
@@ -58,7 +59,7 @@ def refusal_of_tool(config, directory, extension):
     policy = wasm_plugin(config)["configuration"]["value"]
     file.write_text(json.dumps(policy) if extension == "json" else yaml.safe_dump(policy))
     done = subprocess.run([tool("spillway", "SPILLWAY_TOOL", "debug"), "check", file], cwd=ROOT, capture_output=True,
-                          text=True, env={**os.environ, **environment()}, check=False, timeout=30)
+                          text=True, env={**os.environ, **environment()}, check=False, timeout=PROGRAM_S)
     head, *lines = (done.stderr or done.stdout).splitlines()
     assert (done.returncode, head) == ((1, f"{file}: refused") if done.returncode else (0, f"{file}: good")), done
     return lines if done.returncode else []

@@ -8,6 +8,7 @@ import pytest
 from lab.config import environment, module
 from lab.process import ROOT, tool
 from lab.proxy import validate
+from lab.waiting import PROGRAM_S
 
 POLICIES = sorted((ROOT / "examples/policies").glob("*.yaml"))
 
@@ -16,7 +17,7 @@ def spillway(*arguments):
     """What the tool writes to standard output and error, and its code; it sees no secret."""
     bare = {name: value for name, value in os.environ.items() if name not in environment()}
     done = subprocess.run([tool("spillway", "SPILLWAY_TOOL", "debug"), *map(str, arguments)], cwd=ROOT, env=bare,
-                          capture_output=True, text=True, check=False, timeout=30)
+                          capture_output=True, text=True, check=False, timeout=PROGRAM_S)
     return done.stdout, done.stderr, done.returncode
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from lab.config import ROOT, SECRETS, CALLERS, caller_key, module
 from lab.proxy import validate
+from lab.waiting import PROGRAM_S
 
 from conftest import FULL, HEADERS_FIRST
 
@@ -44,7 +45,7 @@ def alice(lab):
 def test_the_health_check_of_the_examples_sees_an_envoy_that_is_ready(lab):
     def ready(*arguments, port=lab.envoy.admin_port):
         command = ["bash", ROOT / "envoy/systemd/ready", *arguments]
-        return subprocess.run(command, env={**os.environ, "ADMIN": f"127.0.0.1:{port}"}, timeout=20, check=False).returncode
+        return subprocess.run(command, env={**os.environ, "ADMIN": f"127.0.0.1:{port}"}, timeout=PROGRAM_S, check=False).returncode
 
     assert (ready(), ready("--wait"), ready("--wrong")) == (0, 0, 2)
     assert ready(port=9) == 1

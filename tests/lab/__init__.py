@@ -9,6 +9,8 @@ from .config import caller_key, render
 from .laboratory import BACKUP, FURTHER, TENANTS, Lab, calm, charged, dying, provider, steady
 from .mock import Mock
 from .proxy import Envoy
+from .waiting import read_until, until
 
 __all__ = ["BACKUP", "FURTHER", "TENANTS", "Answer", "Client", "Envoy", "Lab", "Mock",
-           "calm", "caller_key", "charged", "dying", "provider", "render", "steady"]
+           "calm", "caller_key", "charged", "dying", "provider", "read_until", "render", "steady",
+           "until"]

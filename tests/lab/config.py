@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from .process import ROOT, tool
+from .waiting import PROGRAM_S
 
 #: Secrets of the laboratory; no log, metric or record may ever show one.
 SECRETS = {
@@ -113,7 +114,7 @@ def manifests(policy, options, directory):
     path.write_text(json.dumps(policy))
     bare = {name: value for name, value in os.environ.items() if name not in environment()}
     done = subprocess.run([tool("spillway", "SPILLWAY_TOOL", "debug"), "render", path, *options], env=bare, cwd=ROOT,
-                          capture_output=True, text=True, check=False, timeout=30)
+                          capture_output=True, text=True, check=False, timeout=PROGRAM_S)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
 

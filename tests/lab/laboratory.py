@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 from .config import CALLERS, SECRETS, caller_key, merged, render
 from .mock import Mock
-from .proxy import Envoy
+from .proxy import TICK_S, Envoy
+from .waiting import PATIENCE_S, until
 
 #: A second provider of gpt-4o that speaks the same dialect, and a chain that ends with it.
 BACKUP = {
@@ -132,9 +133,13 @@ class Lab:
         return self.envoy.client(None).with_headers(x_tenant=name)
 
     def reset(self):
-        for mock in self.mocks.values():
-            if mock.process.running():
-                mock.reset()
+        """Nothing goes wrong any more and nothing is counted, of what is still under way neither."""
+        running = [mock for mock in self.mocks.values() if mock.process.running()]
+        for mock in running:
+            mock.reset()
+        for mock in running:
+            until(lambda mock=mock: not mock.stats()["in_flight"], what="the last answer's end")
+            mock.reset()
 
     def seen_of_others(self, name):
         """The secrets that a provider has seen in a header, all but its own: there must be none."""
@@ -142,17 +147,23 @@ class Lab:
         own = SECRETS[f"{name.upper()}_API_KEY"]
         return [secret for secret in (*SECRETS.values(), *map(caller_key, CALLERS)) if secret != own and secret in seen]
 
-    def idle(self, patience=5):
-        """Whether nothing is under way any more: at the providers, on the way to them, or in the ledger."""
-        until = time.monotonic() + patience
-        while time.monotonic() < until:
-            active = self.envoy.stats(r"(cluster\..*upstream_rq_active|downstream_rq_active|pending_settlements)")
-            busy = [mock for mock in self.mocks.values() if mock.process.running() and mock.stats()["in_flight"]]
-            # The question itself is a request.
-            if not busy and not any(value for name, value in active.items() if ".admin." not in name):
-                return True
+    def idle(self, patience=PATIENCE_S):
+        """Whether nothing is under way any more: at the providers, on the way to them, or in Spillway's gauges."""
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            if not self._active():
+                time.sleep(TICK_S)  # it sets the gauges
+                if not self._active():
+                    return True
             time.sleep(0.05)
         return False
+
+    def _active(self):
+        own = r"spillway\.(ledger\.pending|failover\.active|failover\.repeating)"
+        active = self.envoy.stats(rf"(cluster\..*upstream_rq_active|downstream_rq_active|{own})")
+        # The question itself is a request.
+        found = {name: value for name, value in active.items() if value and ".admin." not in name}
+        return found or any(mock.stats()["in_flight"] for mock in self.mocks.values() if mock.process.running())
 
     def attempts(self):
         """Provider, status and reason of each attempt of the next record."""

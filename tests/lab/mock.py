@@ -1,6 +1,7 @@
 """The mock provider (examples/mock-provider) as a process, and its control API."""
 
 import json
+import socket
 import subprocess
 
 from .client import Client
@@ -18,29 +19,37 @@ class Mock:
     def __init__(self):
         self.process = Process([binary()], stdout=subprocess.PIPE)
         self.port = int(self.process.child.stdout.readline().rsplit(b":", 1)[1])
-        self.client = Client(self.port)
+        self.client, self._place = Client(self.port), socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.stop()
-
-    def stop(self):
         self.process.stop()
         self.process.child.stdout.close()
+        self._place.close()
+
+    def stop(self):
+        """From now on its port refuses connections; nobody else gets it."""
+        if self.process.running():
+            self.process.stop()
+            self._place.bind(("127.0.0.1", self.port))
 
     def faults(self, **faults):
         """Sets what goes wrong from now on, `_` for `-` in names; without arguments, nothing does."""
         named = {name.replace("_", "-"): value for name, value in faults.items()}
-        answer = self.client.request("POST", "/mock/faults", json.dumps(named))
-        assert answer.status == 200, answer.text
+        self._command("faults", json.dumps(named))
 
     def release(self, group):
-        self.client.request("POST", f"/mock/release/{group}")
+        self._command(f"release/{group}")
 
     def reset(self):
-        self.client.request("POST", "/mock/reset")
+        self._command("reset")
+
+    def _command(self, name, body=None):
+        answer = self.client.request("POST", f"/mock/{name}", body)
+        assert answer.status == 200, answer.text
 
     def stats(self):
         return self.client.request("GET", "/mock/stats").json()

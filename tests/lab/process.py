@@ -7,13 +7,14 @@ import subprocess
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def _die_with_parent():
     """In the child: the kernel ends it when its parent goes (Linux; elsewhere `stop` has to do)."""
     try:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     except (OSError, AttributeError):
         pass
 

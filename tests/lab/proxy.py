@@ -12,6 +12,7 @@ import yaml
 from .client import Client
 from .config import environment
 from .process import ROOT, Process
+from .waiting import PROGRAM_S, until
 
 
 def binary():
@@ -30,11 +31,11 @@ def _resolved():
 def validate(file, **more):
     """Runs `envoy --mode validate` on a file, `more` in its environment: (whether it is valid, what Envoy said)."""
     done = subprocess.run([_resolved(), "--mode", "validate", "-c", str(file)], cwd=ROOT, capture_output=True,
-                          text=True, env={**os.environ, **environment(), **more}, timeout=60, check=False)
+                          text=True, env={**os.environ, **environment(), **more}, timeout=PROGRAM_S, check=False)
     return done.returncode == 0, done.stdout + done.stderr
 
-#: A tick of the filter, and some.
-TICK_S = 1.2
+#: A tick of the filter takes a second; nothing says that it has been but what it writes, so that a stall has its room.
+TICK_S = 2.5
 
 
 class Envoy:
@@ -64,10 +65,10 @@ class Envoy:
     def stop(self):
         self.process.stop()
 
-    def _eventually(self, probe, patience=60):
+    def _eventually(self, probe, patience=180):
         """The first true answer of `probe`; raises with Envoy's own words when it ends or takes too long."""
-        until = time.monotonic() + patience
-        while time.monotonic() < until and self.process.running():
+        end = time.monotonic() + patience
+        while time.monotonic() < end and self.process.running():
             try:
                 if answer := probe():
                     return answer
@@ -90,16 +91,21 @@ class Envoy:
     def admin(self, path, method="GET"):
         return Client(self.admin_port).request(method, path).text
 
+    def _page(self, path):
+        answer = Client(self.admin_port).request("GET", path)
+        assert answer.status == 200 and not answer.broken, f"{path}: {answer}"
+        return answer.text
+
     def stats(self, pattern=""):
         """Counters and gauges by name."""
-        lines = (line.split(": ") for line in self.admin(f"/stats?filter={pattern}").splitlines())
+        lines = (line.split(": ") for line in self._page(f"/stats?filter={pattern}").splitlines())
         return {name: int(value) for name, value in lines if re.fullmatch(r"-?\d+", value)}
 
     def metrics(self):
         """The Prometheus page: {(name, frozenset of labels): value}. Counters reach Envoy on the filter's tick."""
         time.sleep(TICK_S)
         page = {}
-        for line in self.admin("/stats/prometheus").splitlines():
+        for line in self._page("/stats/prometheus").splitlines():
             if match := re.fullmatch(r'([a-zA-Z_:][\w:]*)\{(.*)\} (\S+)', line):
                 labels = frozenset(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', match[2]))
                 page[match[1], labels] = float(match[3])
@@ -110,25 +116,25 @@ class Envoy:
         wanted = set(labels.items())
         return sum(value for (found, has), value in self.metrics().items() if found == name and wanted <= has)
 
-    def records(self, count, patience=5):
+    def records(self, count):
         """The next `count` lines of the access log, Spillway's record parsed; they come a moment after the answer."""
-        lines, until = [], time.monotonic() + patience
-        while len(lines) < count and time.monotonic() < until:
-            lines = self._lines()[self._read:]
-            time.sleep(0.02)
-        assert len(lines) >= count, f"{count} lines were expected in the access log, there are {len(lines)}"
+        lines = until(lambda: len(found := self._lines()[self._read:]) >= count and found, what=f"line {count} of the access log")
         self._read += count
         for line in lines[:count]:
             record = line.get("spillway")
             line["spillway"] = json.loads(record) if record and record != "-" else None
         return lines[:count]
 
-    def skip_records(self, patience=5):
+    def skip_records(self):
         """Leaves the access log's lines so far unread, once no request is in flight."""
-        until = time.monotonic() + patience
-        while self.stats("http.llm.downstream_rq_active")["http.llm.downstream_rq_active"] and time.monotonic() < until:
-            time.sleep(0.02)
-        time.sleep(0.05)  # the file is written every 10 ms
+        gauges = "http.llm.downstream_rq_active", "filesystem.write_total_buffered"
+
+        def all_written():
+            stats = self.stats(f"({'|'.join(gauges)})")
+            return not any(stats[gauge] for gauge in gauges)
+
+        # A request is over an instant before it is logged.
+        until(lambda: all_written() and all_written(), what="the last answer's line")
         self._read = len(self._lines())
 
     def _lines(self):

@@ -1,12 +1,13 @@
 //! Texts made to cost much.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::{all, plan};
 use crate::guard::{Plan, StreamGuard, Watch};
 use crate::policy::Side;
+use crate::timed::timed;
 
 /// What repeats of it could make a detector look at again and again.
 const UNITS: [&str; 40] = [
@@ -53,9 +54,7 @@ const UNITS: [&str; 40] = [
 ];
 
 fn spent(plan: &Plan, text: &[u8]) -> Duration {
-    let began = Instant::now();
-    let _ = Watch::default().mask(plan, text);
-    began.elapsed()
+    timed(|| Watch::default().mask(plan, text))
 }
 
 /// What isn't linear takes minutes for so much, without optimization; what is takes a fraction of a second.

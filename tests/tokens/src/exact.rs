@@ -6,6 +6,7 @@ use crate::module::Module;
 use crate::search;
 use spillway::tokens::exact::{Count, Counter, Encoding};
 use spillway_token_fit::random::{Random, mixed_string};
+use spillway_token_fit::timed::timed;
 use spillway_token_fit::{corpus, hostile, mixture};
 use std::error::Error;
 use std::fmt::Write;
@@ -149,7 +150,7 @@ fn both(text: &[u8], module: &mut Module, rounds: u32) -> Result<[Duration; 4], 
             .iter_mut()
             .zip([Encoding::O200k, Encoding::Cl100k])
         {
-            let native = search::timed(|| counter.count(&[text], encoding, u64::MAX));
+            let native = timed(|| counter.count(&[text], encoding, u64::MAX));
             *times = [times[0].min(native), times[1].min(module.count(text, encoding)?)];
         }
     }

@@ -5,3 +5,5 @@ pub mod encoding;
 pub mod hostile;
 pub mod mixture;
 pub mod random;
+#[path = "../../timed/mod.rs"]
+pub mod timed;

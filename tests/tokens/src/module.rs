@@ -1,7 +1,7 @@
 //! `spillway-token-module` under wasmtime, as a host with a compiler runs it.
 
-use crate::search::timed;
 use spillway::tokens::exact::Encoding;
+use spillway_token_fit::timed::timed;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -4,8 +4,7 @@ use crate::module::Module;
 use spillway::tokens::exact::Encoding;
 use spillway_token_fit::random::{ALPHABETS, Random};
 use std::error::Error;
-use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const TRIALS: u32 = 300;
 /// Bytes of an input: enough to be measured, few enough to try many.
@@ -114,22 +113,4 @@ impl Pattern {
             self.between.escape_debug()
         )
     }
-}
-
-/// The processor's time for `work`, as the kernel counts it, or the clock's where it doesn't tell.
-pub fn timed<T>(work: impl FnOnce() -> T) -> Duration {
-    let clock = Instant::now();
-    let before = processor();
-    black_box(work());
-    match (before, processor()) {
-        (Some(before), Some(after)) => after.saturating_sub(before),
-        _ => clock.elapsed(),
-    }
-}
-
-/// This thread's time so far (Linux). The kernel brings it up to date when the thread gives way.
-fn processor() -> Option<Duration> {
-    std::thread::yield_now();
-    let times = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    times.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }
