@@ -11,7 +11,7 @@ from conftest import FULL, HEADERS_FIRST
 TURN = [{"role": "user", "content": "How deep is the water?"}]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 NARROW = {"limits": [{"name": "one", "per": ["caller"], "requests": "1/h"}]}
-BRISK = {"limits": [{"name": "one", "per": ["caller"], "requests": "1/s"}]}
+BRISK = {"limits": [{"name": "one", "per": ["caller"], "requests": "20/min", "burst": 1}]}
 
 
 def openai_of(lab, model="gpt-4o", caller="alice", retries=0):
@@ -127,5 +127,7 @@ def test_an_sdk_that_waits_as_told_gets_through(start):
     lab = start(BRISK)
     for client in (openai_of(lab, retries=2).chat.completions, anthropic_of(lab, retries=2).messages):
         model = "gpt-4o" if "openai" in type(client).__module__ else "claude-sonnet-4-5"
+        refused = lab.envoy.stats("downstream_rq_4xx")["http.llm.downstream_rq_4xx"]
         for _ in range(2):
             assert client.create(model=model, max_tokens=9, messages=TURN).id
+        assert lab.envoy.stats("downstream_rq_4xx")["http.llm.downstream_rq_4xx"] > refused, "nobody had to wait"
