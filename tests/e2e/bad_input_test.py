@@ -12,9 +12,9 @@ from lab import TENANTS
 
 from conftest import FULL, HEADERS_FIRST
 
-#: Refilled by less than a token in eight seconds.
+#: A token comes back in half an hour.
 CAPACITY = 10_000
-BUDGET = {"limits": [{"name": "budget", "per": ["caller"], "tokens": f"{CAPACITY}/day", "reserve": "max"}]}
+BUDGET = {"limits": [{"name": "budget", "per": ["caller"], "tokens": "50/day", "burst": str(CAPACITY), "reserve": "max"}]}
 #: Failures on purpose are not to move traffic here.
 STEADY = {"providers": {"openai": {"breaker": {"force": "closed"}}}}
 TURN = '"messages":[{"role":"user","content":"hi"}]'

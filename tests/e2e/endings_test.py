@@ -2,16 +2,15 @@
 
 import socket
 import struct
-import time
 
 import pytest
 
-from lab import TENANTS
+from lab import TENANTS, until
 
 from conftest import FULL, HEADERS_FIRST
 
 CAPACITY = 10_000
-BUDGET = {"limits": [{"name": "budget", "per": ["caller"], "tokens": f"{CAPACITY}/day", "reserve": "max"}]}
+BUDGET = {"limits": [{"name": "budget", "per": ["caller"], "tokens": "50/day", "burst": str(CAPACITY), "reserve": "max"}]}
 #: Each test has a primary of its own and a backup; two failures in a row open it, a good answer between them begins the
 #: row anew.
 CHAINS = ("aborted", "broken", "between", "whole", "early")
@@ -27,7 +26,8 @@ POLICY = {
     "models": {name: {"chain": [f"{name}/gpt-4o", "backup/gpt-4o"]} for name in CHAINS},
 }
 WORDS = "some words that a model could well have said "
-SLOW = {"x-mock-events": "40", "x-mock-gap-ms": "30", "x-mock-content": WORDS * 20}
+#: A stream that waits in its middle.
+HELD = {"x-mock-events": "40", "x-mock-hold": "rest", "x-mock-hold-after": "20", "x-mock-content": WORDS * 20}
 
 
 class Chain:
@@ -49,20 +49,19 @@ class Chain:
     def charged(self, tokens):
         """Whether the caller has been charged that, told by the refusal of a request for all there is."""
         left = int(self.chat(max_tokens=CAPACITY * 10).headers["x-ratelimit-remaining-tokens"])
-        # A day's refill of 10,000 is a token in nine seconds.
-        return tokens - 1 <= CAPACITY - left <= tokens
+        return CAPACITY - left == tokens
 
-    def hang_up(self, after, reset=False, **headers):
-        """Asks for a stream, reads at least `after` bytes of it and goes: closing, or by a reset."""
+    def hang_up(self, after, reset=False):
+        """Asks for a stream, reads `after` bytes of it, or waits until it was asked for, and goes: closing, or by a reset."""
         body = f'{{"model":"{self.model}","stream":true,"max_tokens":5000,"messages":[{{"role":"user","content":"hi"}}]}}'
-        connection = self.client.open("POST", "/v1/chat/completions", body,
-                                      {"content-type": "application/json", **SLOW, **headers})
+        headers = {"content-type": "application/json", **(HELD if after else {"x-mock-hold": "head"})}
+        connection = self.client.open("POST", "/v1/chat/completions", body, headers)
         if after:
             response = connection.getresponse()
             assert response.status == 200 and len(response.read(after)) == after
             response.close()
         else:
-            time.sleep(0.3)
+            until(lambda: self.primary.held("head") == 1)
         if reset:
             connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
@@ -135,7 +134,7 @@ def test_a_whole_answer_that_breaks_off_is_classed_alike_and_charged_as_reserved
 
 def test_a_client_that_does_not_wait_for_an_answer_pays_for_its_prompt(chained):
     chain = chained("early")
-    chain.hang_up(0, **{"x-mock-delay-headers-ms": "1500"})
+    chain.hang_up(0)
     details, left = chain.record()
     assert details.startswith("downstream") and left["end"] == "client_abort", details
     assert left["actual"] == {"input": left["estimate"], "output": 0, "source": "estimate"}

@@ -8,12 +8,14 @@ from lab.config import SECRETS, caller_key
 
 from conftest import FAILOVER_PRIORITY
 
+PAIR = ["openai/gpt-4o", "backup/gpt-4o"]
+#: What a test can wait for, and no stall of a good provider exceeds.
+HURRIED = {"timeouts": {"whole": {"base": "4s", "per_1k_prompt": "0s", "per_1k_output": "0s"}}}
 POLICY = {
     "limits": [],
     **steady("openai", "backup", "anthropic"),
-    "models": {"pair": {"chain": ["openai/gpt-4o", "backup/gpt-4o"]}, "alone": {"chain": ["openai/gpt-4o"]},
+    "models": {"pair": {"chain": PAIR}, "hurried": {"chain": PAIR, "failover": HURRIED}, "alone": {"chain": ["openai/gpt-4o"]},
                "three": {"chain": ["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "backup/gpt-4o"]}},
-    "failover": {"timeouts": {"whole": {"base": "800ms", "per_1k_prompt": "0s", "per_1k_output": "0s"}}},
 }
 
 
@@ -27,7 +29,7 @@ def given_up(lab):
     return [(provider, why) for provider, _, why in lab.attempts()]
 
 
-FAULTS = {"status": {"status": 503}, "reset": {"reset_after": 0}, "timeout": {"delay_headers_ms": 3000},
+FAULTS = {"status": {"status": 503}, "reset": {"reset_after": 0}, "timeout": {"hold": "late"},
           "rate_limited": {"status": 429}}
 
 
@@ -35,7 +37,7 @@ FAULTS = {"status": {"status": 503}, "reset": {"reset_after": 0}, "timeout": {"d
 @pytest.mark.parametrize("why", ["status", "timeout"])
 def test_the_next_priority_answers(lab, why, streamed):
     lab.openai.faults(**FAULTS[why])
-    got = lab.client().chat(model="pair", stream=streamed)
+    got = lab.client().chat(model="hurried" if why == "timeout" else "pair", stream=streamed)
     assert (got.status, got.headers["x-spillway-provider"], got.broken) == (200, "backup", False)
     assert given_up(lab) == [("openai", why), ("backup", None)]
     assert lab.backup.last_headers()["authorization"] == [f"Bearer {SECRETS['BACKUP_API_KEY']}"]
