@@ -9,8 +9,9 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from lab import TENANTS
+from lab import TENANTS, until
 from lab.config import ROOT
+from lab.waiting import PROGRAM_S
 
 TURN = [{"role": "user", "content": "Ada Lovelace asks for the weather in Bern."}]
 PARAMETERS = {"type": "object", "required": ["city"], "additionalProperties": False,
@@ -174,22 +175,27 @@ def test_rules_and_grounding_look_into_the_answer(lab):
     assert ask("grounded", GOOD).headers["x-spillway-validation"] == "valid"
     wrong = ask("grounded", '{"city":"Basel"}')
     assert wrong.status == 502 and "0 of 1 claims" in wrong.text and "Basel" not in wrong.text
-    assert lab.envoy.metric("spillway_rule", rule="rules-discount", verdict="clamped") == 1
-    assert lab.envoy.metric("spillway_grounding", rule="grounded", verdict="missing") == 1
+    until(lambda: verdicts(lab, "spillway_rule", "rules-discount") == {"clamped": 1})
+    until(lambda: verdicts(lab, "spillway_grounding", "grounded") == {"found": 1, "missing": 1})
+
+
+def verdicts(lab, metric, rule):
+    """How often each verdict was counted of a rule that no other test has."""
+    return {dict(labels)["verdict"]: n for (name, labels), n in lab.envoy.metrics().items()
+            if name == metric and ("rule", rule) in labels}
 
 
 def test_in_shadow_everything_is_counted_and_nothing_changed(lab):
-    before = lab.envoy.metric("spillway_schema", rule="shadow", verdict="repaired") or 0
     schema = {"type": "json_schema", "json_schema": {"name": "p", "schema": PARAMETERS}}
     answer = lab.client(None).chat(headers=headers("shadow", FENCED), response_format=schema)
     assert answer.json()["choices"][0]["message"]["content"] == FENCED
     assert "x-spillway-validation" not in answer.headers
     lab.client(None).chat(headers=headers("shadow", BAD), response_format=schema)
-    assert lab.envoy.metric("spillway_schema", rule="shadow", verdict="repaired") == before + 1
+    until(lambda: verdicts(lab, "spillway_schema", "shadow") == {"repaired": 1, "invalid": 1})
 
 
 def test_the_example_prints_what_it_says():
     done = subprocess.run([sys.executable, ROOT / "examples/answers/answers.py"], capture_output=True, text=True,
-                          timeout=60, check=False)
+                          timeout=PROGRAM_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout == (ROOT / "examples/answers/expected.txt").read_text()

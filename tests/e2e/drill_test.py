@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from lab import BACKUP
+from lab import BACKUP, until
 
 from conftest import FAILOVER
 
@@ -20,6 +20,7 @@ POLICY = {
     "limits": [],
     "providers": {"openai": STEADY, "backup": STEADY, "anthropic": STEADY},
     "models": {"native": entry(drill="100 %"), "half": entry(drill=0.5), "callout": entry(via="callout", drill=1),
+               "undrilled": entry(),
                # Whatever the policy has for failing over: a drill that fails goes back.
                "native-strict": entry(drill=1, retry_on=[]), "callout-strict": entry(via="callout", drill=1, retry_on=[])},
 }
@@ -37,10 +38,10 @@ def lab(shared):
     return shared
 
 
-def drills(page):
-    """What became of drills, by Envoy's metrics page."""
-    found = {dict(labels)["decision"]: int(n) for (name, labels), n in page.items() if name == "spillway_drill"}
-    return Counter(found)
+def counted(page, name, label):
+    """A metric of the first provider's, by one of its labels."""
+    of = [(dict(labels), int(n)) for (found, labels), n in page.items() if found == name]
+    return Counter({labels[label]: n for labels, n in of if labels["provider"] == "openai"})
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
@@ -68,7 +69,8 @@ def test_a_drill_that_fails_costs_nobody_an_answer(lab, model, status):
 
 
 def test_about_the_share_is_drilled_and_counted_apart(lab):
-    before = drills(lab.envoy.metrics())
+    assert lab.idle()
+    before = lab.envoy.metrics()
     client = lab.client()
     answers = [client.chat(model="half") for _ in range(60)]
     assert {got.status for got in answers} == {200}
@@ -76,6 +78,16 @@ def test_about_the_share_is_drilled_and_counted_apart(lab):
     assert 12 <= len(drilled) <= 48  # one in 300,000 runs is outside
     assert {got.headers["x-spillway-provider"] for got in drilled} == {"backup"}
     assert lab.openai.arrived() == 60 - len(drilled) and lab.backup.arrived() == len(drilled)
-    page = lab.envoy.metrics()
-    assert drills(page) - before == {"moved": len(drilled)}
-    assert not [labels for name, labels in page if name == "spillway_fallback" and ("provider", "openai") in labels]
+    # Then one that fails over in earnest: what falls back is counted, and drills aren't.
+    lab.openai.faults(status=503)
+    assert client.chat(model="undrilled").headers["x-spillway-provider"] == "backup"
+
+    def more(page, name, label):
+        return counted(page, name, label) - counted(before, name, label)
+
+    def both():
+        page = lab.envoy.metrics()
+        return more(page, "spillway_drill", "decision"), more(page, "spillway_fallback", "reason")
+
+    wanted = {"moved": len(drilled)}, {"status": 1}
+    until(lambda: both() == wanted, what=f"{wanted}")

@@ -2,25 +2,28 @@
 
 import copy
 import subprocess
-import time
 from contextlib import ExitStack
 
 import pytest
 import yaml
 
-from lab import TENANTS, Envoy
+from lab import TENANTS, Envoy, until
 from lab.config import ROOT, environment, manager, merged, render, wasm_plugin
 from lab.mock import Mock
 from lab.process import tool
 from lab.proxy import validate
 from lab.rls import Limitador, Rls, rendered
+from lab.waiting import PROGRAM_S
 
 from conftest import at_once
 
-#: By the day, so that no window ends while a test runs (but at midnight UTC, when a test may be unlucky).
+#: By the day, so that no window ends while a test runs.
 QUOTA = 1000
 COST = {"x-mock-usage": "30,12"}
 EACH = 42
+#: As long as a policy may wait for the service: who is only late is heard all the same.
+WAIT_S = 10
+PATIENT = {"fleet": {"timeout": f"{WAIT_S}s"}}
 
 
 def limits(*more, quota=QUOTA):
@@ -40,7 +43,7 @@ class Fleet:
     def __enter__(self):
         with self._stack as stack:
             policy = yaml.safe_load((ROOT / "envoy/policies" / self.policy).read_text())
-            for patch in (TENANTS, *self.patches):
+            for patch in (TENANTS, PATIENT, *self.patches):
                 policy = merged(policy, patch)
             self.file = self.directory / "policy.yaml"
             self.file.write_text(yaml.safe_dump(policy))
@@ -65,12 +68,16 @@ class Fleet:
         return [envoy.client(None).with_headers(x_tenant=caller, **{k.replace("-", "_"): v for k, v in COST.items()})
                 for envoy in self.envoys]
 
-    def settled(self, limit, tokens, patience=5):
+    def settled(self, limit, tokens):
         """Waits until so much was billed."""
-        until = time.monotonic() + patience
-        while self.rls.used(limit) < tokens and time.monotonic() < until:
-            time.sleep(0.02)
-        return self.rls.used(limit)
+        return until(lambda: (used := self.rls.used(limit)) >= tokens and used, what=f"the bill of {tokens} tokens")
+
+    def at_rest(self):
+        """Waits until no request is under way, nor any question or bill of one."""
+        active = "cluster.ratelimit.upstream_rq_active"
+        for envoy in self.envoys:
+            envoy.skip_records()
+            until(lambda envoy=envoy: not envoy.stats(active)[active], what="the last bill")
 
     def forget(self):
         self.rls.redis.client.flushall()
@@ -82,7 +89,7 @@ def configuration(file, directory, mock, rls):
     """What `spillway render` writes for the policy, turned towards the mock and the service."""
     text = subprocess.run([tool("spillway", "SPILLWAY_TOOL", "debug"), "render", str(file), "--envoy",
                            "--rls-address", f"127.0.0.1:{rls}"], cwd=ROOT, capture_output=True, text=True, check=True,
-                          timeout=30).stdout
+                          timeout=PROGRAM_S).stdout
     config = yaml.safe_load(text)
     shown = render("fleet.yaml", {"openai": mock, "anthropic": mock, "backup": mock}, directory)
     service = [c for c in config["static_resources"]["clusters"] if c["name"] == "ratelimit"]
@@ -112,10 +119,10 @@ def fleet(tmp_path_factory):
 def fresh(request):
     if "fleet" in request.fixturenames:
         running = request.getfixturevalue("fleet")
-        running.forget()
         running.mock.reset()
-        for envoy in running.envoys:
-            envoy.skip_records()
+        running.at_rest()
+        running.mock.reset()
+        running.forget()
 
 
 def test_two_proxies_admit_what_one_limit_holds(fleet):
@@ -159,6 +166,7 @@ def test_a_refusal_of_the_fleet_speaks_the_client_s_dialect_and_costs_nothing(fl
     record = line["spillway"]
     assert (record["refused"], record["end"], record["limits_hit"]) == ("fleet", "refused", ["together"])
     assert "actual" not in record and line["flags"] == "RL"
+    fleet.at_rest()
     assert fleet.rls.used("together") == 24 * EACH and fleet.mock.arrived() == before
 
 
@@ -171,13 +179,14 @@ def test_anthropic_s_clients_are_told_in_their_own_words(fleet):
 def test_a_client_that_hangs_up_is_charged_by_the_fleet(fleet):
     one, _ = fleet.clients("gone")
     body = '{"model":"gpt-4o","stream":true,"max_tokens":500,"messages":[{"role":"user","content":"hi"}]}'
-    faults = {"x-mock-events": "100", "x-mock-gap-ms": "30", "content-type": "application/json"}
+    faults = {"x-mock-events": "100", "x-mock-hold": "gone", "x-mock-hold-after": "50", "content-type": "application/json"}
     connection = one.open("POST", "/v1/chat/completions", body, faults)
     response = connection.getresponse()
     assert response.status == 200 and response.read(1500)
     response.close()
     connection.close()
     (line,) = fleet.envoys[0].records(1)
+    fleet.mock.release("gone")
     assert line["spillway"]["end"] == "client_abort"
     charged = line["spillway"]["actual"]
     assert 0 < charged["input"] + charged["output"] == fleet.settled("together", 1)
@@ -188,8 +197,10 @@ def test_who_is_over_the_local_share_never_reaches_the_service(fleet):
     assert one.chat(headers={"x-mock-usage": f"10,{QUOTA * 2}"}).status == 200
     fleet.settled("together", QUOTA)
     asked = fleet.rls.service.asked
+    assert asked > 0
     refused = one.chat()
     assert refused.status == 429 and refused.headers["x-ratelimit-remaining-tokens"] == "0"
+    fleet.at_rest()
     assert fleet.rls.service.asked == asked
 
 
@@ -202,18 +213,17 @@ def test_a_service_that_is_down_slow_or_wrong_is_passed_by_and_counted(fleet):
     fleet.rls.start()
     fleet.rls.service.fails = True
     assert two.chat().status == 200
-    fleet.rls.service.fails, fleet.rls.service.delay = False, 0.5
+    fleet.rls.service.fails = False
+    fleet.rls.service.open.clear()
     slow = two.chat()
-    assert slow.status == 200 and slow.seconds < 0.45
-    fleet.rls.service.delay = 0
+    fleet.rls.service.open.set()
+    assert slow.status == 200 and WAIT_S - 1 < slow.seconds < WAIT_S + 20, slow
     stats = fleet.envoys[1].stats("ratelimit.failure_mode_allowed")
     assert sum(stats.values()) >= 3
     # It counts on where it was: what is in Redis outlives the service.
-    until, before = time.monotonic() + 10, fleet.rls.used("together")
-    while fleet.rls.used("together") == before and time.monotonic() < until:
-        assert two.chat().status == 200
-        time.sleep(0.1)
-    assert fleet.rls.used("together") > before
+    small = {"x-mock-usage": "1,0"}
+    until(lambda: two.chat(headers=small).status == 200 and 1 in fleet.rls.bills("together"), pause=0.5)
+    until(lambda: fleet.rls.counted() == fleet.rls.used("together") > EACH)
 
 
 def test_denied_while_the_service_is_down_if_the_policy_says_so(tmp_path):
@@ -237,9 +247,8 @@ def test_limitador_holds_the_same_limit(tmp_path):
         for turn in range(30):
             statuses.append(clients[turn % 2].chat().status)
             # A question each, and a bill for what passed.
-            calls, until = len(statuses) + statuses.count(200), time.monotonic() + 5
-            while asked(fleet) < calls and time.monotonic() < until:
-                time.sleep(0.02)
+            calls = len(statuses) + statuses.count(200)
+            until(lambda calls=calls: asked(fleet) >= calls)
         assert statuses == [200] * 24 + [429] * 6
 
 

@@ -5,15 +5,21 @@ own protocol, whole or streamed, as the request asks.
 """
 
 import gzip
+import os
+import re
+import signal
 import socket
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 from .process import ROOT
 from .scripted import reset
+from .waiting import until
 
 SAMPLES = ROOT / "tests/samples"
 #: Longer than any timeout of a policy that is tested with these.
-LONG = 20
+LONG = 60
 
 
 def sample(request):
@@ -50,7 +56,8 @@ def _until_left(connection, seconds=LONG):
 
 
 def slow(connection, request):
-    time.sleep(LONG / 4)
+    """A good answer, and too late."""
+    _until_left(connection, LONG / 2)
     _quietly(lambda: whole(connection, request))
 
 
@@ -86,15 +93,34 @@ def resets_before(connection, _):
 def resets_after_head(connection, request):
     content_type, body = sample(request)
     connection.sendall(head(content_type, f"content-length: {len(body)}"))
-    time.sleep(0.05)
-    reset(connection)
+    reset_once_read(connection)
 
 
 def resets_midway(connection, request):
     content_type, body = sample(request)
     connection.sendall(head(content_type, f"content-length: {len(body)}") + body[:len(body) // 2])
-    time.sleep(0.05)  # a reset overtakes what isn't read yet
+    reset_once_read(connection)
+
+
+def reset_once_read(connection):
+    """Breaks off once the peer has read all: a reset overtakes what isn't read yet."""
+    ours, theirs = (_address(*end) for end in (connection.getsockname(), connection.getpeername()))
+    time.sleep(0.05)  # the table is long
+    until(lambda: not _queued(ours, theirs), what="the peer", pause=0.1)
     reset(connection)
+
+
+def _address(host, port):
+    """An IPv4 address as Linux writes it."""
+    return f"{socket.inet_aton(host)[::-1].hex()}:{port:04x}"
+
+
+def _queued(ours, theirs):
+    """What a connection on this machine has still to carry: bytes that aren't taken off us, or that the peer hasn't read."""
+    table = Path("/proc/net/tcp").read_text().lower()
+    found = [re.search(f" {one} {other} \\w+ (\\w+):(\\w+)", table) for one, other in ((ours, theirs), (theirs, ours))]
+    sent, read = (match and (int(match[1], 16), int(match[2], 16)) for match in found)
+    return (sent[0] if sent else 0) + (read[1] if read else 0)
 
 
 def closes_midway(connection, request):
@@ -142,12 +168,25 @@ def cut_gzip(connection, request):
 
 
 SCRIPTS = {
-    "half-open: no answer": silent, "slow: 5 s": slow, "one byte a second": drips, "stalls midway": stalls,
+    "half-open: no answer": silent, "too slow": slow, "one byte a second": drips, "stalls midway": stalls,
     "reset before the head": resets_before, "reset after the head": resets_after_head, "reset midway": resets_midway,
     "closed midway": closes_midway, "no HTTP": no_http, "garbage": garbage, "an HTML page": wrong_type,
     "content-length too high": too_long, "content-length too low": too_short, "bad chunks": bad_chunks,
     "gzip that isn't": false_gzip, "gzip without its end": cut_gzip,
 }
+
+
+@contextmanager
+def stopped(mock):
+    """Meanwhile a mock's process stands still; should anything wake it, it holds its answers back all the same."""
+    mock.faults(hold="stopped")
+    os.kill(mock.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(mock.process.pid, signal.SIGCONT)
+        mock.faults()
+        mock.release("stopped")
 
 
 class Unreachable:
