@@ -28,6 +28,7 @@ usage: ./build.sh [COMMAND]
                    (--quick: the first, not optimized at link time, for trying things; --lean: the second alone)
   demo [--keep]    real Envoy, a mock provider, real requests: everything at a glance (--keep: leave it running)
   test             native tests, the module's suites on the test host, end-to-end tests on Envoy 1.40.0
+  stalls [FLAGS]   the end-to-end tests while their processes are stopped at random for a moment (FLAGS: pytest's, as -k NAME)
   check            all that CI asks: formatting, clippy, every test, the module, Envoy 1.40.0 and 1.37.0
   render           envoy/*.yaml, envoy/istio/*.yaml and envoy/fleet/*.yaml anew, each by the command in its head, from
                    envoy/policies/*.yaml
@@ -253,12 +254,14 @@ cargo_tests() {
   count_cargo cargo 'native tests and suites'
 }
 
-# Three files at a time: they wait more than they compute.
+# end_to_end VERSION ENVOY [FLAGS]. Three files at a time: they wait more than they compute.
 end_to_end() {
   local version=$1 envoy=$2 bounded=()
+  shift 2
   ! command -v timeout >/dev/null || bounded=(timeout 45m)
   step "e2e-$version" "End to end on Envoy $version" \
-    env SPILLWAY_ENVOY="$envoy" "${bounded[@]}" "$VENV/bin/python" -m pytest -c tests/pytest.ini -n 3 --dist loadfile tests/e2e
+    env SPILLWAY_ENVOY="$envoy" "${bounded[@]}" \
+    "$VENV/bin/python" -m pytest -c tests/pytest.ini -n 3 --dist loadfile "$@" tests/e2e
   count_pytest "e2e-$version" "end to end on Envoy $version"
 }
 
@@ -305,7 +308,8 @@ demo() {
   "$VENV/bin/python" examples/demo/demo.py "$@"
 }
 
-tests() {
+# All that end-to-end tests need but the tools.
+need_parts() {
   need_rust
   need_python
   need_crds
@@ -313,9 +317,20 @@ tests() {
   build_module release
   build_lean
   build_mock
+}
+
+tests() {
+  need_parts
   cargo_tests
   build_tools
   end_to_end "$ENVOY" "$VENV/bin/envoy"
+}
+
+# What fails under this takes the order of independent processes, or somebody's speed, for granted.
+stalls() {
+  need_parts
+  build_tools
+  end_to_end "$ENVOY" "$VENV/bin/envoy" -p lab.stalls "$@"
 }
 
 check() {
@@ -405,6 +420,7 @@ case $command in
   build) build "$@" ;;
   demo) demo "$@" ;;
   test) tests; summarize ;;
+  stalls) stalls "$@"; summarize ;;
   check) check; summarize ;;
   render) render ;;
   bench) bench "$@" ;;

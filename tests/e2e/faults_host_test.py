@@ -299,11 +299,11 @@ def test_policies_in_quick_succession_lose_no_charge(changing):
         for _ in range(6):
             changing.another()
         lasted = read(slow)
+        assert (lasted.status, lasted.broken) == (200, True) and lasted.seconds < READ_S, "it is cut when its listener is gone"
         until(lambda: len(traffic.answers) > 100)
     lab.openai.release("slow")
     assert {one[:2] for one in traffic.answers} == {(200, False)}
     assert {end for *_, end in traffic.answers if end} == {"[DONE]"}
-    assert (lasted.status, lasted.broken) == (200, True) and lasted.seconds < READ_S, "it is cut when its listener is gone"
     total = charges(lab, before)
     # A thousand a day refill, and a request that asks costs something itself.
     assert abs(spent(lab, (*"abcd", "slow")) - total) <= 5
